@@ -1,0 +1,137 @@
+"""The one exception tree: everything that a user of the clients can meet.
+
+Rules of this file:
+- Every failure is an `LLMError`; what a library or the OS said is its `__cause__`, never the error itself.
+- An error carries data, not objects that hold sockets, keys or loops, so it can be pickled and logged.
+- Constructors take keywords with defaults, so that a layer fills in what it knows and later layers add the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .jsontext import JSON
+    from .response import Attempt, ChatResponse
+
+#: How many characters of server text an error message shows; the parsed body is kept beside it.
+MAX_SERVER_TEXT = 500
+
+
+class LocalProtocolError(RuntimeError):
+    """Our own code (or an embedder's) called a machine out of turn. Never raised because of received bytes."""
+
+
+class LLMError(Exception):
+    """Base of every failure of a call.
+
+    Attributes: `message` (one clear line, control characters escaped), `status_code` (HTTP status or None), `code`
+    (the provider's or our machine-readable code), `error_type` (the provider's error type), `request_id`,
+    `retry_after` (seconds or None), `provider`, `model`, `attempts` (tuple of `Attempt`), `partial` (`ChatResponse`
+    with what had arrived, or None), `may_be_billed`, `body` (parsed error body, bounded), `phase` (where the call
+    was: "acquire", "connect", "write", "head", "body", "stream", "backoff" or None), `retry_suppressed` ("budget",
+    "retry_after", "deadline" or None: why a retryable error was raised all the same).
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status_code: int | None = None,
+        code: str | None = None,
+        error_type: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        attempts: tuple[Attempt, ...] = (),
+        partial: ChatResponse | None = None,
+        may_be_billed: bool = False,
+        body: JSON = None,
+        phase: str | None = None,
+        retry_suppressed: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status_code
+        self.code = code
+        self.error_type = error_type
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.provider = provider
+        self.model = model
+        self.attempts = attempts
+        self.partial = partial
+        self.may_be_billed = may_be_billed
+        self.body = body
+        self.phase = phase
+        self.retry_suppressed = retry_suppressed
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __repr__(self) -> str:
+        shown = [repr(self.message)]
+        for name in ("status_code", "code", "retry_after", "request_id", "phase"):
+            value = getattr(self, name)
+            if value is not None:
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.message,), dict(self.__dict__))
+
+
+class LLMAuthError(LLMError):
+    """401, 403, or no key given where the provider needs one."""
+
+
+class LLMRateLimitError(LLMError):
+    """429: too many requests or tokens for now. `retry_after` says how many seconds to wait, when the server did."""
+
+
+class LLMQuotaError(LLMError):
+    """The account has no credit or reached its spending limit (402, billing and quota codes). Waiting does not help."""
+
+
+class LLMBadRequestError(LLMError):
+    """400, 413, 422, other 4xx, or a mistake in the caller's arguments found before anything was sent."""
+
+
+class LLMContextLengthError(LLMBadRequestError):
+    """The prompt does not fit the model. `limit` and `requested` are in tokens, None where the server did not say."""
+
+    def __init__(
+        self, message: str = "", *, limit: int | None = None, requested: int | None = None, **fields: JSON
+    ) -> None:
+        super().__init__(message, **fields)
+        self.limit = limit
+        self.requested = requested
+
+
+class LLMContentFilterError(LLMBadRequestError):
+    """The provider's content filter refused the request."""
+
+
+class LLMNotFoundError(LLMError):
+    """404: no such model, deployment or path."""
+
+
+class LLMServerError(LLMError):
+    """408, 409, 498, 5xx, 529 or the same reported inside a stream. `code` is "overloaded" where that is the cause."""
+
+
+class LLMTimeoutError(LLMError):
+    """A deadline passed, before or after the first event. `phase` says where, `partial` what had arrived."""
+
+
+class LLMConnectionError(LLMError):
+    """No connection, or it broke before the first event: dns, tcp, tls, proxy, reset, no free connection."""
+
+
+class LLMStreamError(LLMError):
+    """A stream was cut after its first event, ended without its end, or was cancelled by another party."""
+
+
+class LLMProtocolError(LLMError):
+    """The bytes are not the protocol: broken framing, wrong content type, a cap exceeded, a redirect, a coded body."""

@@ -1,0 +1,1 @@
+"""Policies as pure data and arithmetic: deadlines, retries, the connection pool, caps. They know no provider."""

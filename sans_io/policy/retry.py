@@ -1,0 +1,363 @@
+"""Whether and when a failed attempt is made again: tables, backoff, server hints, budget.
+
+    failure ──classify()──> class ──RetryState.on_failure()──> Again(at) | Stop(why)
+
+Rules of this file:
+- Retryability is data: a frozen `RetryTable` per codec, looked up by code, then status, or by fault (§ "tables").
+- No dice: jitter comes from a 64-bit seed through splitmix64, so a run can be replayed.
+- A server's hint is never shortened: later than the deadline or beyond `max_retry_after` means stop, not clamp.
+- The budget never waits: empty means that the original error is raised.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Literal, Protocol, TypeAlias
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+RetryClass: TypeAlias = Literal["A", "B", "B1", "C", "D", "E"]
+
+#: Provably unseen by the server: name resolution, connect, TLS, or a reused connection that died without a byte.
+TRANSPARENT: Final = "A"
+#: Likely to pass: made again with backoff.
+TRANSIENT: Final = "B"
+#: Transient the first time it happens in a call, fatal the second.
+ONCE: Final = "B1"
+#: The server asks for less: longer backoff, or its own hint.
+THROTTLED: Final = "C"
+#: Made again it would fail again.
+FATAL: Final = "D"
+#: Sent in full, no byte came back: it may have run and been billed.
+AMBIGUOUS: Final = "E"
+
+_STATUSES: Final[Mapping[int, RetryClass]] = {
+    400: FATAL, 401: FATAL, 402: FATAL, 403: FATAL, 404: FATAL, 408: TRANSIENT, 409: FATAL, 413: FATAL, 422: FATAL,
+    429: THROTTLED, 498: THROTTLED, 500: TRANSIENT, 502: TRANSIENT, 503: TRANSIENT, 504: TRANSIENT, 520: TRANSIENT,
+    521: TRANSIENT, 522: TRANSIENT, 523: TRANSIENT, 524: TRANSIENT, 529: THROTTLED, 530: TRANSIENT,
+}  # fmt: skip
+
+_CODES: Final[Mapping[str, RetryClass]] = {
+    "insufficient_quota": FATAL,
+    "quota": FATAL,
+    "content_filter": FATAL,
+    "context_length_exceeded": FATAL,
+    "overloaded": THROTTLED,
+    "overloaded_error": THROTTLED,
+    "rate_limit_error": THROTTLED,
+    "rate_limit_exceeded": THROTTLED,
+    "slow_down": THROTTLED,
+    "api_error": TRANSIENT,
+    "server_error": TRANSIENT,
+    "timeout_error": TRANSIENT,
+}
+
+#: What happened to an attempt other than an answer with a status. "stale" is a reused connection that died before a
+#: byte of the reply; "no_reply" the same on a fresh one, after the request was sent; "first_token" the timer.
+_FAULTS: Final[Mapping[str, RetryClass]] = {
+    "refused": TRANSPARENT,
+    "unreachable": TRANSPARENT,
+    "connect_reset": TRANSPARENT,
+    "connect_timeout": TRANSPARENT,
+    "dns_temporary": TRANSPARENT,
+    "tls_failed": TRANSPARENT,
+    "stale": TRANSPARENT,
+    "dns_failed": FATAL,
+    "tls_verify": FATAL,
+    "proxy_refused": FATAL,
+    "too_many_files": FATAL,
+    "pool_timeout": FATAL,
+    "pool_closed": FATAL,
+    "auth_callable": FATAL,
+    "local": FATAL,
+    "write_failed": TRANSIENT,
+    "write_timeout": TRANSIENT,
+    "no_reply": AMBIGUOUS,
+    "first_token": AMBIGUOUS,
+    "truncated": ONCE,
+    "garbled": ONCE,
+    "oversize": ONCE,
+    "wrong_type": ONCE,
+    "idle": AMBIGUOUS,
+    "redirect": FATAL,
+    "deadline": FATAL,
+    "cancelled": FATAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RetryTable:
+    """Retryability as data. `codes` (a provider's error code or type) wins over `statuses`; `faults` is the rest."""
+
+    statuses: Mapping[int, RetryClass]
+    codes: Mapping[str, RetryClass]
+    faults: Mapping[str, RetryClass]
+
+    def of_fault(self, condition: str) -> RetryClass:
+        return self.faults.get(condition, FATAL)
+
+    def of_reply(self, status: int | None, code: str | None, error_type: str | None) -> RetryClass:
+        """The class of an error reply, or of an error event inside a stream (`status` None)."""
+        for word in (code, error_type):
+            if word is not None and word in self.codes:
+                return self.codes[word]
+        if status is None or 200 <= status < 300:
+            return FATAL
+        known = self.statuses.get(status)
+        if known is not None:
+            return known
+        return TRANSIENT if 500 <= status < 600 else FATAL
+
+
+def retry_table(
+    *,
+    statuses: Mapping[int, RetryClass] = MappingProxyType({}),
+    codes: Mapping[str, RetryClass] = MappingProxyType({}),
+    faults: Mapping[str, RetryClass] = MappingProxyType({}),
+) -> RetryTable:
+    """The common table with a provider's own cells."""
+    return RetryTable(
+        statuses=MappingProxyType({**_STATUSES, **statuses}),
+        codes=MappingProxyType({**_CODES, **codes}),
+        faults=MappingProxyType({**_FAULTS, **faults}),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how patiently. Seconds.
+
+    `max_retries` counts every attempt after the first except the one free retry of a stale connection. Backoff is
+    full jitter: uniform in (0, base * 2**n), at most `max_backoff`. `max_retry_after`: a server asking for more is
+    not waited for. `retry_ambiguous=False` raises at once where the request may already have run.
+    """
+
+    max_retries: int = 3
+    base_transient: float = 0.5
+    base_throttled: float = 2.0
+    max_backoff: float = 30.0
+    max_retry_after: float = 60.0
+    retry_ambiguous: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_retries, bool) or not isinstance(self.max_retries, int) or self.max_retries < 0:
+            raise ValueError(f"max_retries must be an integer of at least 0, not {self.max_retries!r}")
+        for name in ("base_transient", "base_throttled", "max_backoff", "max_retry_after"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not value >= 0:
+                raise ValueError(f"RetryPolicy.{name} must be a number of seconds of at least 0, not {value!r}")
+
+
+class Budget(Protocol):
+    """What a Call needs of a budget; `cloud` wraps one in a lock where threads share it."""
+
+    def take(self, cost: int, now: float) -> bool: ...
+    def refund(self, cost: int) -> None: ...
+    def on_success(self) -> None: ...
+
+
+class RetryBudget:
+    """Tokens shared by all calls of one (origin, credential), so that an outage is not answered by a storm.
+
+    500 tokens; a retry takes its cost, given back when it succeeds; a call without a retry adds one. An empty budget
+    still lets `floor` retries a minute through. Hence in any window: cost of the retries that failed
+    <= 500 + clean successes + cost of the floor's. The pattern is that of the AWS SDKs' retry quota.
+    """
+
+    __slots__ = ("_floor", "max_tokens", "tokens")
+
+    def __init__(self, max_tokens: int = 500, floor: int = 6) -> None:
+        self.max_tokens = max_tokens
+        self.tokens = max_tokens
+        self._floor: deque[float] = deque(maxlen=floor)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether forgetting this budget changes nothing."""
+        return self.tokens == self.max_tokens and not self._floor
+
+    def take(self, cost: int, now: float) -> bool:
+        if cost <= self.tokens:
+            self.tokens -= cost
+            return True
+        floor = self._floor
+        if len(floor) == floor.maxlen and now - floor[0] < 60.0:
+            return False
+        if not floor.maxlen:
+            return False
+        floor.append(now)
+        return True
+
+    def refund(self, cost: int) -> None:
+        self.tokens = min(self.max_tokens, self.tokens + cost)
+
+    def on_success(self) -> None:
+        self.tokens = min(self.max_tokens, self.tokens + 1)
+
+
+#: Tokens that a retry costs: a hinted one is cheap, since the server itself set the pace.
+COSTS: Final[Mapping[RetryClass, int]] = MappingProxyType({"A": 0, "B": 14, "B1": 14, "C": 14, "D": 0, "E": 14})
+HINTED_COST: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try again at `at`, which is `delay` seconds away; `reason` is "backoff", "server" or "immediate"."""
+
+    at: float
+    delay: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Raise. `suppressed` says why a retryable failure is raised: "budget", "retry_after", "deadline" or None."""
+
+    suppressed: str | None = None
+
+
+@dataclass(slots=True)
+class RetryState:
+    """The retries of one call. `on_failure` after each failed attempt, `on_success` once at the end."""
+
+    policy: RetryPolicy
+    budget: Budget
+    seed: int
+    retries: int = 0
+    _taken: int = 0
+    _seen: set[str] = field(default_factory=set)
+    _jitter: int = 0
+
+    def on_failure(
+        self, condition: str, retry_class: RetryClass, hint: float | None, now: float, deadline: float
+    ) -> Again | Stop:
+        """`hint` is the server's (seconds); `deadline` bounds the start of the next attempt."""
+        if retry_class == FATAL or (retry_class == AMBIGUOUS and not self.policy.retry_ambiguous):
+            return Stop()
+        if retry_class == ONCE:
+            if condition in self._seen:
+                return Stop()
+            self._seen.add(condition)
+        if condition == "stale" and "stale" not in self._seen:
+            self._seen.add("stale")
+            return Again(now, 0.0, "immediate") if now < deadline else Stop("deadline")
+        if self.retries >= self.policy.max_retries:
+            return Stop()
+        if hint is not None and hint > self.policy.max_retry_after:
+            return Stop("retry_after")
+        delay = self._delay(retry_class, hint)
+        if now + delay >= deadline:
+            return Stop("deadline")
+        cost = HINTED_COST if retry_class == THROTTLED and hint is not None else COSTS[retry_class]
+        if cost and not self.budget.take(cost, now):
+            return Stop("budget")
+        self._taken = cost
+        self.retries += 1
+        return Again(now + delay, delay, "backoff" if hint is None else "server")
+
+    def on_success(self) -> None:
+        if self._taken:
+            self.budget.refund(self._taken)
+        elif self.retries == 0:
+            self.budget.on_success()
+
+    def _delay(self, retry_class: RetryClass, hint: float | None) -> float:
+        self._jitter += 1
+        roll = splitmix64(self.seed, self._jitter) / 2**64
+        if hint is not None:
+            return hint + roll * min(1.0, hint / 10)
+        base = self.policy.base_throttled if retry_class == THROTTLED else self.policy.base_transient
+        return roll * min(self.policy.max_backoff, base * 2.0 ** min(self.retries, 60))
+
+
+def splitmix64(seed: int, n: int) -> int:
+    """The n-th 64-bit number of the stream that `seed` begins (Steele, Lea, Flood 2014)."""
+    z = (seed + n * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return z ^ (z >> 31)
+
+
+# -- what a server says about when to come back ---------------------------------------------------------------------
+
+
+def retry_after(headers: Headers, wall_now: float | None = None) -> float | None:
+    """Seconds to wait, the first valid of `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after` (seconds or date).
+
+    A date counts from the response's own `Date` where there is one, else from `wall_now` (seconds since the epoch;
+    None: dates are ignored). Negative, signed or malformed values are ignored (RFC 9110 section 10.2.3).
+    """
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if name in _HINT_HEADERS:
+            found.setdefault(name, value.strip())
+    if not found:
+        return None
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        milliseconds = _decimal(found.get(name))
+        if milliseconds is not None:
+            return milliseconds / 1000
+    value = found.get("retry-after")
+    seconds = _decimal(value)
+    if seconds is not None or value is None:
+        return seconds
+    then = http_date(value)
+    if then is None:
+        return None
+    since = http_date(found["date"]) if "date" in found else None
+    if since is None:
+        since = wall_now
+    return None if since is None or then < since else then - since
+
+
+def should_retry(headers: Headers) -> bool | None:
+    """What `x-should-retry` says: True, False, or None where it says nothing."""
+    for name, value in headers:
+        if name == "x-should-retry":
+            return {"true": True, "false": False}.get(value.strip().lower())
+    return None
+
+
+_HINT_HEADERS: Final = frozenset({"retry-after-ms", "x-ms-retry-after-ms", "retry-after", "date"})
+
+
+def _decimal(text: str | None) -> float | None:
+    """Plain digits with at most one fraction ("2", "1.5"); no sign, exponent, infinity or foreign digits."""
+    if text is None or not text.isascii() or len(text) > 32:
+        return None
+    whole, dot, fraction = text.partition(".")
+    if not whole.isdigit() or (dot and not fraction.isdigit()):
+        return None
+    return float(text)
+
+
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+def http_date(text: str) -> float | None:
+    """Seconds since the epoch of an HTTP-date in any of its three forms (RFC 9110 section 5.6.7), or None."""
+    words = text.replace("-", " ").replace(",", " ").split()
+    if len(words) == 6 and words[5].upper() in ("GMT", "UTC"):
+        _, day, month, year, clock, _ = words
+    elif len(words) == 5:
+        _, month, day, clock, year = words
+    else:
+        return None
+    hours = clock.split(":")
+    numbers = (day, year, *hours)
+    if len(hours) != 3 or month.lower() not in _MONTHS or not all(n.isascii() and n.isdigit() for n in numbers):
+        return None
+    if max(map(len, numbers)) > 4:
+        return None
+    y, m, d = int(year), _MONTHS.index(month.lower()) + 1, int(day)
+    if len(year) == 2:
+        y += 1900 if y >= 70 else 2000
+    h, minute, s = map(int, hours)
+    if not (1970 <= y <= 9999 and 1 <= d <= 31 and h < 24 and minute < 60 and s <= 60):
+        return None
+    # Days from the civil date, counted from March so that the leap day comes last (Hinnant's algorithm).
+    y -= m <= 2
+    days = 365 * y + y // 4 - y // 100 + y // 400 + (153 * ((m + 9) % 12) + 2) // 5 + d - 1 - 719468
+    return float(days * 86400 + h * 3600 + minute * 60 + s)

@@ -1,0 +1,82 @@
+"""What a Call needs to know of a provider: an `Operation`, and a `ReplyReader` for each attempt.
+
+Rules of this file:
+- A codec is immutable configuration plus pure functions; a reader is the state of one reply.
+- Garbage never raises out of `receive_data` or `receive_eof` (R5): events before the fault are returned, then the
+  reader's `error` is set and stays (R6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from ..errors import LLMError
+    from ..events import Event
+    from ..http11 import HTTPRequest
+    from ..policy.retry import RetryTable
+    from ..response import ChatResponse
+
+#: Header fields of a response: lower-cased names, values decoded as latin-1, in order.
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+ReplyForm: TypeAlias = Literal["json", "sse", "ndjson"]
+
+
+class ReplyReader(Protocol):
+    """Body bytes of one 2xx reply in, events out.
+
+    `ended`: what ends the read was seen ([DONE], message_stop, `"done": true`; for a JSON body only its end).
+    `complete`: an end of body now makes a complete reply. `finishing`: a finish reason was seen on every choice but
+    the read has not ended (usage may follow). `content_events` counts provider events other than pings;
+    `keepalives` counts pings and comments. All are plain attributes or properties; none of them ever goes back.
+    """
+
+    @property
+    def error(self) -> LLMError | None: ...
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def finishing(self) -> bool: ...
+    @property
+    def content_events(self) -> int: ...
+    @property
+    def keepalives(self) -> int: ...
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Body bytes, cut anywhere. Check `error` and `ended` afterwards."""
+        ...
+
+    def receive_eof(self) -> list[Event]:
+        """The body ended in order. A reply that is not complete now sets `error` (`LLMStreamError`, truncated)."""
+        ...
+
+    def response(self) -> ChatResponse:
+        """What has arrived so far as a response: the final one once the reply is complete, a partial one before.
+
+        Headers, request id, attempts and rate limits are filled in by the Call.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing asked of a server: the request, and how its reply is read. Immutable; serves every attempt.
+
+    `form` is the content type a 2xx reply must have. `decode_error` turns a non-2xx reply (status, headers, body,
+    cut to `max_error_body`) into the typed error; it never raises. `request_id` finds the provider's request id in
+    the headers, `rate_limit` its rate-limit numbers.
+    """
+
+    request: HTTPRequest
+    form: ReplyForm
+    provider: str
+    model: str | None
+    retry_table: RetryTable
+    new_reader: Callable[[], ReplyReader]
+    decode_error: Callable[[int, Headers, bytes], LLMError]
+    request_id: Callable[[Headers], str | None]
+    rate_limit: Callable[[Headers], dict[str, float]]
