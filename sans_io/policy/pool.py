@@ -1,0 +1,502 @@
+"""`Pool`: who may use which connection, and who waits. It opens and closes nothing; its commands say what to do.
+
+A slot is the right to have one connection. It is in exactly one state, and its owner is a field of it:
+
+                      dial                      connected
+       (no slot) ----------->  CONNECTING  ------------------>  LEASED  <---+ hand_over: to the next waiter
+           ^  ^                 |  ^    ^                       | |  | |    |
+           |  |          drop   |  |    |        redial         | |  | +----+
+           |  +-----------------+  +----+-----------------------+ |  |
+           |                 pass_on: the next waiter dials       |  | park
+           |                            destroy                   |  v
+           +------------------------------------------------------+  IDLE  (no owner; lease: back to LEASED)
+           |                       expire, evict, close              |
+           +---------------------------------------------------------+
+
+    CONNECTING  an owner, no connection: the owner of the ticket dials, nobody dials for anybody else
+    LEASED      an owner and a connection
+    IDLE        a connection, no owner
+
+A ticket is one caller's place: `waiting` (first in, first out) -> `granted` (it owns a slot) -> `done`.
+`TRANSITIONS` and `TICKET_TRANSITIONS` below are these drawings as data. Every change of state goes through them.
+
+Rules of this file:
+- No I/O, no clock, no locks, no dice of its own (R1, R2): time is an argument, the jitter comes from the seed. A
+  transport that shares a pool between threads holds one lock around each input and obeys the commands outside it.
+- Connections are opaque. Whether one may be used again is decided by the exchange (`reusable`), whether one is still
+  alive is found out by the transport (`on_stale`); the pool knows only whose it is and how old.
+- While somebody waits on a route, that route is full and has no idle connection. So a waiter is served by its own
+  route only, at release (hand-off), and a newcomer can never overtake it.
+- Every input is O(1): idle connections are last in, first out; expiry is checked on those that are popped, and every
+  input closes a few of the oldest idle ones (`SWEEP`). Only `expire` and `close` look at all idle connections.
+- There is no background task: what has expired is closed by the next inputs, of whichever route.
+- A route that has no slot and no waiter leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
+
+from ..errors import LocalProtocolError
+from .dice import Dice
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    from ..proxies import Proxy
+    from ..urls import Origin
+
+ConnT = TypeVar("ConnT")
+
+SlotState: TypeAlias = Literal["free", "connecting", "leased", "idle"]
+TicketState: TypeAlias = Literal["new", "waiting", "granted", "done"]
+#: Why a connection was destroyed; the keys of `PoolStats.destroyed`.
+Reason: TypeAlias = Literal["expired", "max_age", "stale", "not_reusable", "cancelled", "closed", "evicted"]
+REASONS: Final[tuple[Reason, ...]] = (
+    "expired", "max_age", "stale", "not_reusable", "cancelled", "closed", "evicted",
+)  # fmt: skip
+
+#: (state of a slot, what happens) -> its next state. "free" is no slot at all.
+TRANSITIONS: Final[Mapping[tuple[SlotState, str], SlotState]] = {
+    ("free", "dial"): "connecting",
+    ("connecting", "connected"): "leased",
+    ("connecting", "pass_on"): "connecting",
+    ("connecting", "drop"): "free",
+    ("leased", "park"): "idle",
+    ("leased", "hand_over"): "leased",
+    ("leased", "redial"): "connecting",
+    ("leased", "destroy"): "free",
+    ("idle", "lease"): "leased",
+    ("idle", "expire"): "free",
+    ("idle", "evict"): "free",
+    ("idle", "close"): "free",
+}
+#: (state of a ticket, what happens) -> its next state. A "new" ticket is never seen outside `acquire`.
+TICKET_TRANSITIONS: Final[Mapping[tuple[TicketState, str], TicketState]] = {
+    ("new", "grant"): "granted",
+    ("new", "queue"): "waiting",
+    ("waiting", "grant"): "granted",
+    ("waiting", "leave"): "done",
+    ("granted", "grant"): "granted",
+    ("granted", "leave"): "done",
+}
+
+#: How many idle connections one input looks at for expiry beyond the one it needs: enough to outrun what comes in.
+SWEEP: Final = 4
+#: Half the width of the random part of a connection's greatest age, so that those opened together do not end together.
+AGE_JITTER: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The pool's key: connections are interchangeable within a route and never cross to another.
+
+    `tls_profile` is any hashable (the transport looks the context up by it). `credential_print` is None unless the
+    client asked for connections of its own (`isolate_credentials`); the credential itself never comes here.
+    """
+
+    origin: Origin
+    proxy: Proxy | None = None
+    tls_profile: Hashable = None
+    credential_print: str | None = None
+
+
+class Ticket(Generic[ConnT]):
+    """One caller's place in a pool, and the mailbox into which its grant is put.
+
+    `state` is "waiting", "granted" or "done". When granted: `conn` is the connection, or None if the ticket's owner
+    must dial and tell `on_connected`; `reused` says whether the connection has served before. `waker` belongs to
+    the transport (an event to set when a `Grant` for this ticket is obeyed); the pool never looks at it.
+    """
+
+    __slots__ = ("conn", "reused", "route", "slot", "state", "waker")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.state: TicketState = "new"
+        self.conn: ConnT | None = None
+        self.reused = False
+        self.slot: _Slot[ConnT] | None = None
+        self.waker: object = None
+
+    @property
+    def granted(self) -> bool:
+        return self.state == "granted"
+
+    def __repr__(self) -> str:
+        return f"<Ticket {self.state}{' reused' if self.reused else ''}>"
+
+
+@dataclass(slots=True)
+class Grant(Generic[ConnT]):
+    """The ticket owns a slot now: wake its owner. With `conn` None (then `reused` is False) the owner dials."""
+
+    ticket: Ticket[ConnT]
+    conn: ConnT | None
+    reused: bool
+
+
+@dataclass(slots=True)
+class Close(Generic[ConnT]):
+    """Close this connection, synchronously. The pool has forgotten it already."""
+
+    conn: ConnT
+    reason: Reason
+
+
+Command: TypeAlias = Grant[ConnT] | Close[ConnT]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """A snapshot. `open` = `idle` + `leased`; `dialled` = `open` + everything in `destroyed`, at any moment.
+
+    `dialled` and `reused` count since the pool was made; a reused connection that turned out stale is not counted.
+    """
+
+    open: int
+    idle: int
+    leased: int
+    connecting: int
+    waiting: int
+    dialled: int
+    reused: int
+    destroyed: dict[str, int]
+
+
+class Pool(Generic[ConnT]):
+    """Slots and tickets of all routes of one transport (and, for an async one, of one event loop).
+
+    `max_connections` bounds the slots of each route, connecting ones included (None: no bound, nobody ever waits);
+    `max_idle` bounds the idle connections of all routes together, the oldest going first. `max_age` and
+    `idle_timeout` are seconds; the greatest age of each connection varies by 10 % either way, by `seed`.
+    """
+
+    def __init__(
+        self,
+        max_connections: int | None = None,
+        max_idle: int = 1000,
+        max_age: float = 300.0,
+        idle_timeout: float = 15.0,
+        seed: int = 0,
+    ) -> None:
+        if max_connections is not None and max_connections < 1:
+            raise ValueError(f"max_connections must be at least 1 or None, not {max_connections!r}")
+        if max_idle < 0 or not max_age > 0 or not idle_timeout > 0:
+            raise ValueError("max_idle must not be negative, max_age and idle_timeout must be positive")
+        self.max_connections = max_connections
+        self.max_idle = max_idle
+        self.max_age = max_age
+        self.idle_timeout = idle_timeout
+        self._dice = Dice(seed)
+        self._generation = 0
+        self._routes: dict[Route, _RouteRecord[ConnT]] = {}
+        #: All idle slots in the order in which they became idle.
+        self._idle: OrderedDict[_Slot[ConnT], None] = OrderedDict()
+        self._count: dict[SlotState, int] = {"free": 0, "connecting": 0, "leased": 0, "idle": 0}
+        self._waiting = 0
+        self._dialled = 0
+        self._reused = 0
+        self._destroyed: dict[Reason, int] = dict.fromkeys(REASONS, 0)
+
+    def acquire(self, route: Route, now: float, *, fresh: bool = False) -> tuple[Ticket[ConnT], list[Command[ConnT]]]:
+        """A new ticket: granted at once (`ticket.granted`, also told by a `Grant`), or waiting its turn.
+
+        `fresh` asks for a connection that has never been used: a retry after a reused one died must not meet its
+        equally dead neighbours. Next: wait for the grant; then, with `conn` None, dial and call `on_connected`, else
+        check that nothing can be read from the connection (`on_stale` if it can) and use it. Whatever happens,
+        `release` or `cancel` ends it.
+        """
+        commands: list[Command[ConnT]] = []
+        record = self._routes.get(route)
+        if record is None:
+            record = _RouteRecord(route)
+        ticket: Ticket[ConnT] = Ticket(route)
+        if not self._serve(ticket, record, now, fresh, commands):
+            _step(ticket, "queue")
+            record.waiters[ticket] = None
+            self._waiting += 1
+        if not record.listed:  # it is new, or closing what had expired has just emptied it
+            self._routes[route] = record
+            record.listed = True
+        self._sweep(now, commands)
+        return ticket, commands
+
+    def on_connected(self, ticket: Ticket[ConnT], conn: ConnT, now: float) -> list[Command[ConnT]]:
+        """The owner of a ticket granted without a connection has dialled. Next: use `conn`, then `release`.
+
+        If the ticket was cancelled in the meantime its slot is somebody else's: the connection is to be closed.
+        """
+        self._dialled += 1
+        if ticket.state == "done":
+            return [self._destroy(conn, "cancelled")]
+        slot = ticket.slot
+        if slot is None or slot.state != "connecting":
+            self._dialled -= 1
+            raise LocalProtocolError(f"on_connected for {ticket!r}, which was not asked to dial")
+        self._move(slot, "connected")
+        slot.conn = ticket.conn = conn
+        slot.retire_at = now + self.max_age * (1.0 + AGE_JITTER * (2.0 * self._dice.roll() - 1.0))
+        return []
+
+    def on_stale(self, ticket: Ticket[ConnT], now: float) -> list[Command[ConnT]]:
+        """The reused connection just granted is dead, or has something to read before anything was asked of it (I3).
+
+        It is closed and the same ticket is served again at once: by another idle connection, else its owner dials.
+        Nothing happens to a ticket that was cancelled in the meantime.
+        """
+        slot = ticket.slot
+        if slot is None and ticket.state == "done":
+            return []
+        if slot is None or slot.conn is None or not ticket.reused:
+            raise LocalProtocolError(f"on_stale for {ticket!r}, which was granted no reused connection")
+        commands: list[Command[ConnT]] = [self._destroy(slot.conn, "stale")]
+        slot.conn = None
+        self._reused -= 1
+        other = self._pop_idle(slot.record, now, commands)
+        if other is None:
+            self._move(slot, "redial")
+            slot.generation = self._generation
+            self._grant(ticket, slot, commands)
+        else:
+            slot.owner = None
+            self._move(slot, "destroy")
+            slot.record.slots -= 1
+            self._grant(ticket, other, commands)
+        return commands
+
+    def release(
+        self, ticket: Ticket[ConnT], reusable: bool, now: float, idle_hint: float | None = None
+    ) -> list[Command[ConnT]]:
+        """The caller needs its place no more: the exchange ended, the dial failed, or it waited in vain.
+
+        `reusable` is the exchange's verdict (and means nothing without a connection). `idle_hint` is how long the
+        server promised to keep the connection, in seconds, safety margin taken off; it can only shorten. A ticket
+        that is done already changes nothing. Next: nothing; the ticket is done.
+        """
+        slot = ticket.slot
+        if slot is None or slot.conn is None or not reusable:
+            return self._leave(ticket, "not_reusable", now)
+        keep_until = now + self.idle_timeout
+        if idle_hint is not None and now + idle_hint < keep_until:
+            keep_until = now + idle_hint
+        if slot.generation != self._generation:
+            return self._leave(ticket, "closed", now)
+        if now >= slot.retire_at:
+            return self._leave(ticket, "max_age", now)
+        if now >= keep_until:
+            return self._leave(ticket, "expired", now)
+        commands: list[Command[ConnT]] = []
+        self._end(ticket)
+        heir = self._next_waiter(slot.record)
+        if heir is not None:
+            self._move(slot, "hand_over")
+            self._grant(heir, slot, commands)
+        else:
+            self._park(slot, keep_until, commands)
+        self._sweep(now, commands)
+        return commands
+
+    def cancel(self, ticket: Ticket[ConnT], now: float) -> list[Command[ConnT]]:
+        """The caller is gone, in whatever state: its connection is closed, its slot goes to the next waiter.
+
+        Idempotent, also after `release`. Next: nothing; the ticket is done.
+        """
+        return self._leave(ticket, "cancelled", now)
+
+    def expire(self, now: float) -> list[Command[ConnT]]:
+        """Close every idle connection whose time is over. O(idle); the other inputs do this a few at a time."""
+        commands: list[Command[ConnT]] = []
+        for slot in [slot for slot in self._idle if now >= slot.keep_until]:
+            self._discard(slot, "expire", commands)
+        return commands
+
+    def close(self, now: float) -> list[Command[ConnT]]:
+        """Close all idle connections now, and each leased or connecting one at its release. O(idle).
+
+        The pool stays usable: waiters keep their turn, and whoever comes next dials. Twice is harmless.
+        """
+        self._generation += 1
+        commands: list[Command[ConnT]] = []
+        for slot in list(self._idle):
+            self._discard(slot, "expire" if now >= slot.keep_until else "close", commands)
+        return commands
+
+    def stats(self) -> PoolStats:
+        """How many of what there are now, and what has happened since the pool was made."""
+        return PoolStats(
+            open=self._count["idle"] + self._count["leased"],
+            idle=self._count["idle"],
+            leased=self._count["leased"],
+            connecting=self._count["connecting"],
+            waiting=self._waiting,
+            dialled=self._dialled,
+            reused=self._reused,
+            destroyed={reason: count for reason, count in self._destroyed.items() if count},
+        )
+
+    def _serve(
+        self,
+        ticket: Ticket[ConnT],
+        record: _RouteRecord[ConnT],
+        now: float,
+        fresh: bool,
+        commands: list[Command[ConnT]],
+    ) -> bool:
+        slot = None if fresh else self._pop_idle(record, now, commands)
+        if slot is None:
+            if self.max_connections is not None and record.slots >= self.max_connections:
+                if not record.idle:
+                    return False
+                # Only a fresh connection was wanted and the route is full: the idle one it avoids makes room.
+                self._discard(next(iter(record.idle)), "evict", commands)
+            slot = _Slot(record, self._generation)
+            record.slots += 1
+            self._move(slot, "dial")
+        self._grant(ticket, slot, commands)
+        return True
+
+    def _leave(self, ticket: Ticket[ConnT], reason: Reason, now: float) -> list[Command[ConnT]]:
+        """End a ticket without keeping its connection; its slot, if any, goes to the next waiter or vanishes."""
+        commands: list[Command[ConnT]] = []
+        slot = ticket.slot
+        if ticket.state == "waiting":
+            record = self._routes[ticket.route]
+            del record.waiters[ticket]
+            self._waiting -= 1
+            self._end(ticket)
+        elif slot is not None:
+            self._end(ticket)
+            connecting = slot.conn is None
+            if slot.conn is not None:
+                commands.append(self._destroy(slot.conn, reason))
+                slot.conn = None
+            heir = self._next_waiter(slot.record)
+            if heir is None:
+                self._move(slot, "drop" if connecting else "destroy")
+                self._forget(slot)
+            else:
+                self._move(slot, "pass_on" if connecting else "redial")
+                slot.generation = self._generation
+                self._grant(heir, slot, commands)
+        self._sweep(now, commands)
+        return commands
+
+    def _end(self, ticket: Ticket[ConnT]) -> None:
+        _step(ticket, "leave")
+        if ticket.slot is not None:
+            ticket.slot.owner = None
+            ticket.slot = ticket.conn = None
+
+    def _next_waiter(self, record: _RouteRecord[ConnT]) -> Ticket[ConnT] | None:
+        if not record.waiters:
+            return None
+        self._waiting -= 1
+        return record.waiters.popitem(last=False)[0]
+
+    def _grant(self, ticket: Ticket[ConnT], slot: _Slot[ConnT], commands: list[Command[ConnT]]) -> None:
+        _step(ticket, "grant")
+        slot.owner = ticket
+        ticket.slot = slot
+        ticket.conn = slot.conn
+        ticket.reused = slot.conn is not None
+        self._reused += ticket.reused
+        commands.append(Grant(ticket, ticket.conn, ticket.reused))
+
+    def _pop_idle(self, record: _RouteRecord[ConnT], now: float, commands: list[Command[ConnT]]) -> _Slot[ConnT] | None:
+        """The idle connection used last, leased again; None if there is none worth having."""
+        for _ in range(SWEEP):
+            if not record.idle:
+                return None
+            slot = next(reversed(record.idle))
+            if now < slot.keep_until:
+                self._unpark(slot)
+                self._move(slot, "lease")
+                return slot
+            self._discard(slot, "expire", commands)
+        return None
+
+    def _sweep(self, now: float, commands: list[Command[ConnT]]) -> None:
+        for _ in range(SWEEP):
+            if not self._idle:
+                return
+            slot = next(iter(self._idle))
+            if now < slot.keep_until:
+                return
+            self._discard(slot, "expire", commands)
+
+    def _park(self, slot: _Slot[ConnT], keep_until: float, commands: list[Command[ConnT]]) -> None:
+        self._move(slot, "park")
+        slot.keep_until = min(keep_until, slot.retire_at)
+        slot.record.idle[slot] = self._idle[slot] = None
+        if len(self._idle) > self.max_idle:
+            self._discard(next(iter(self._idle)), "evict", commands)
+
+    def _unpark(self, slot: _Slot[ConnT]) -> None:
+        del slot.record.idle[slot]
+        del self._idle[slot]
+
+    def _discard(
+        self, slot: _Slot[ConnT], event: Literal["expire", "evict", "close"], commands: list[Command[ConnT]]
+    ) -> None:
+        """An idle slot and its connection go away."""
+        self._unpark(slot)
+        self._move(slot, event)
+        reason: Reason = "evicted" if event == "evict" else "closed"
+        if event == "expire":
+            reason = "max_age" if slot.keep_until == slot.retire_at else "expired"
+        if slot.conn is not None:
+            commands.append(self._destroy(slot.conn, reason))
+            slot.conn = None
+        self._forget(slot)
+
+    def _destroy(self, conn: ConnT, reason: Reason) -> Close[ConnT]:
+        self._destroyed[reason] += 1
+        return Close(conn, reason)
+
+    def _forget(self, slot: _Slot[ConnT]) -> None:
+        record = slot.record
+        record.slots -= 1
+        if not record.slots and not record.waiters and record.listed:
+            del self._routes[record.route]
+            record.listed = False
+
+    def _move(self, slot: _Slot[ConnT], event: str) -> None:
+        count = self._count
+        count[slot.state] -= 1
+        slot.state = TRANSITIONS[slot.state, event]
+        count[slot.state] += 1
+
+
+class _Slot(Generic[ConnT]):
+    """The right to have one connection. Times are absolute; `generation` is the pool's when the dial was granted."""
+
+    __slots__ = ("conn", "generation", "keep_until", "owner", "record", "retire_at", "state")
+
+    def __init__(self, record: _RouteRecord[ConnT], generation: int) -> None:
+        self.record = record
+        self.generation = generation
+        self.state: SlotState = "free"
+        self.owner: Ticket[ConnT] | None = None
+        self.conn: ConnT | None = None
+        self.retire_at = 0.0
+        self.keep_until = 0.0
+
+
+class _RouteRecord(Generic[ConnT]):
+    """What one route has: how many slots, which of them idle (used last at the end), and who waits (first in front)."""
+
+    __slots__ = ("idle", "listed", "route", "slots", "waiters")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.listed = False
+        self.slots = 0
+        self.idle: OrderedDict[_Slot[ConnT], None] = OrderedDict()
+        self.waiters: OrderedDict[Ticket[ConnT], None] = OrderedDict()
+
+
+def _step(ticket: Ticket[ConnT], event: str) -> None:
+    ticket.state = TICKET_TRANSITIONS[ticket.state, event]
