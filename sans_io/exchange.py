@@ -1,0 +1,144 @@
+"""One request and its reply on one connection: HTTP framing, content, and whether the connection may serve again.
+
+    bytes ──> HTTPExchange ──body──> Reply ──> events
+
+Rules of this file:
+- Bytes in, events out; `done`, `error` and `condition` are sticky.
+- A reply can be done before its HTTP message is (after `[DONE]`): `done` speaks of the content, `clean` of the wire.
+- `clean` is the only word on reuse: request sent in full, framing ended exactly, nothing left over.
+"""
+
+from __future__ import annotations
+
+from .errors import LLMError, LLMStreamError
+from .events import Event
+from .http11 import HTTPExchange, ResponseHead
+from .policy.limits import DEFAULT_LIMITS, Limits
+from .providers.base import Operation
+from .reply import Reply
+from .response import ChatResponse
+
+
+class Exchange:
+    """`receive_data(bytes)`, `receive_eof()` -> events; `sent_all` is set by the owner once the request is written."""
+
+    __slots__ = ("_limits", "_operation", "early", "http", "reply", "sent_all")
+
+    def __init__(self, operation: Operation, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._operation = operation
+        self._limits = limits
+        self.http = HTTPExchange(operation.request.method, limits)
+        self.reply: Reply | None = None
+        self.sent_all = False
+        self.early = False
+
+    @property
+    def head(self) -> ResponseHead | None:
+        return self.http.head
+
+    @property
+    def done(self) -> bool:
+        """Nothing more needs to be read: the reply ended or failed, or the framing broke."""
+        reply = self.reply
+        return (reply is not None and reply.done) or self.http.error is not None
+
+    @property
+    def error(self) -> LLMError | None:
+        reply = self.reply
+        if reply is not None:
+            if reply.error is not None:
+                return reply.error
+            if reply.done:
+                return None
+        return self.http.error
+
+    @property
+    def condition(self) -> str | None:
+        """The word for the retry table, when there is an error."""
+        if self.reply is not None and self.reply.error is not None:
+            return self.reply.condition
+        error = self.http.error
+        if error is None:
+            return None
+        if isinstance(error, LLMStreamError):
+            return "truncated"
+        return "oversize" if error.code is not None and error.code.startswith(("too_", "head_too")) else "garbled"
+
+    @property
+    def finishing(self) -> bool:
+        return self.reply is not None and self.reply.finishing
+
+    @property
+    def content_events(self) -> int:
+        reply = self.reply
+        return 0 if reply is None or reply.reader is None else reply.reader.content_events
+
+    @property
+    def keepalives(self) -> int:
+        reply = self.reply
+        return self.http.informational + (0 if reply is None or reply.reader is None else reply.reader.keepalives)
+
+    @property
+    def clean(self) -> bool:
+        """Reusable: see reliability.md; anything doubtful is False."""
+        return self.sent_all and not self.early and self.http.clean
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Bytes of one read. Check `done` afterwards."""
+        http = self.http
+        body = http.receive_data(data)
+        reply = self.reply
+        if reply is None:
+            if http.head is None:
+                return []
+            reply = self._begin(http.head)
+        events = reply.receive_data(body) if body else []
+        if http.ended and not reply.done:
+            events += reply.receive_eof()
+        return events
+
+    def receive_eof(self) -> list[Event]:
+        """The peer closed its side. The exchange is `done` afterwards, whole or with `error`."""
+        http = self.http
+        body = http.receive_eof()
+        reply = self.reply
+        if reply is None:
+            if http.head is None:
+                return []
+            reply = self._begin(http.head)
+        events = reply.receive_data(body) if body else []
+        if reply.done:
+            return events
+        if http.error is None or reply.complete or reply.reader is None:
+            # An error body that was cut still says what went wrong, and a reply with its finish reason is whole.
+            events += reply.receive_eof()
+        return events
+
+    def finish(self) -> list[Event]:
+        """End a `finishing` reply here, without what was still to come (usage, the terminal event)."""
+        return [] if self.reply is None else self.reply.receive_eof()
+
+    def response(self) -> ChatResponse | None:
+        """What has arrived so far, with what the head says."""
+        reply = self.reply
+        response = None if reply is None else reply.response()
+        if reply is not None and response is not None:
+            headers = reply.headers
+            response.headers = _as_dict(headers)
+            response.request_id = self._operation.request_id(headers)
+            response.rate_limit = self._operation.rate_limit(headers)
+        return response
+
+    def _begin(self, head: ResponseHead) -> Reply:
+        self.reply = Reply(self._operation, head.status, head.headers, self._limits)
+        return self.reply
+
+
+def _as_dict(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Repeated fields are joined with a comma (RFC 9110 section 5.3)."""
+    fields = dict(headers)
+    if len(fields) != len(headers):
+        fields = {}
+        for name, value in headers:
+            fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields
