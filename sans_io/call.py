@@ -394,7 +394,12 @@ class Call:
         error = exchange.error
         if error is None:
             self._complete(now)
-        elif exchange.condition == "status":
+            return
+        if exchange.condition == "truncated" and not self._stream:
+            cut = failing.broke_in_reply(error.message, self.route.origin)
+            cut.__cause__ = error
+            error = cut
+        if exchange.condition == "status":
             self._refused(error, now)
         else:
             self._failed(error, exchange.condition or "garbled", now)
