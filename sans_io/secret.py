@@ -34,6 +34,10 @@ class Secret:
     def reveal(self) -> str:
         return self._value
 
+    def bearer(self) -> Secret:
+        """The same credential as the value of an `Authorization` field (RFC 6750 section 2.1)."""
+        return Secret(f"Bearer {self._value}")
+
     def __repr__(self) -> str:
         return "Secret(***)"
 
