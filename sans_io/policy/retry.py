@@ -4,7 +4,7 @@
 
 Rules of this file:
 - Retryability is data: a frozen `RetryTable` per codec, looked up by code, then status, or by fault (§ "tables").
-- No dice: jitter comes from a 64-bit seed through splitmix64, so a run can be replayed.
+- No dice: jitter comes from a 64-bit seed, so a run can be replayed.
 - A server's hint is never shortened: later than the deadline or beyond `max_retry_after` means stop, not clamp.
 - The budget never waits: empty means that the original error is raised.
 """
@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeAlias
+
+from .dice import Dice
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 RetryClass: TypeAlias = Literal["A", "B", "B1", "C", "D", "E"]
@@ -228,7 +230,7 @@ class RetryState:
     retries: int = 0
     _taken: int = 0
     _seen: set[str] = field(default_factory=set)
-    _jitter: int = 0
+    _dice: Dice | None = None
 
     def on_failure(
         self, condition: str, retry_class: RetryClass, hint: float | None, now: float, deadline: float
@@ -264,20 +266,13 @@ class RetryState:
             self.budget.on_success()
 
     def _delay(self, retry_class: RetryClass, hint: float | None) -> float:
-        self._jitter += 1
-        roll = splitmix64(self.seed, self._jitter) / 2**64
+        if self._dice is None:
+            self._dice = Dice(self.seed)
+        roll = self._dice.roll()
         if hint is not None:
             return hint + roll * min(1.0, hint / 10)
         base = self.policy.base_throttled if retry_class == THROTTLED else self.policy.base_transient
         return roll * min(self.policy.max_backoff, base * 2.0 ** min(self.retries, 60))
-
-
-def splitmix64(seed: int, n: int) -> int:
-    """The n-th 64-bit number of the stream that `seed` begins (Steele, Lea, Flood 2014)."""
-    z = (seed + n * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-    return z ^ (z >> 31)
 
 
 # -- what a server says about when to come back ---------------------------------------------------------------------
