@@ -1,0 +1,260 @@
+"""JSON text in and out, with its guards: the one place of the core that decodes and encodes JSON.
+
+Rules of this file:
+- RFC 8259 and nothing beyond: NaN, Infinity and numbers that overflow a double are refused; bytes must be UTF-8.
+- Received text is hostile: openers are counted before anything is built, depth, digits and containers are capped
+  (`Limits`), and a refusal is a `JSONTextError`, whatever the standard library would have raised.
+- The standard library's verdict is the verdict. A faster decoder may only give the same value sooner.
+- An error never keeps the text that caused it (a `JSONDecodeError` does, in `.doc`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, Literal, TypeAlias
+
+from .policy.limits import DEFAULT_LIMITS, Limits
+
+#: A JSON value. The one explicit `Any` of the core: a recursive alias would force a cast at every look into a reply.
+JSON: TypeAlias = Any
+JSONObject: TypeAlias = dict[str, Any]
+Reason: TypeAlias = Literal[
+    "syntax", "depth", "containers", "digits", "number", "utf8", "duplicate_key", "type", "too_large"
+]
+
+
+class JSONTextError(ValueError):
+    """Text that is not JSON, or JSON that a guard refuses; `reason` says which.
+
+    "syntax", "utf8", "number" (NaN, Infinity, overflow), "digits", "depth", "containers", "too_large" (received
+    text), "duplicate_key" (only where keys must be unique), "type" (`dumps` was given something JSON cannot say).
+    """
+
+    def __init__(self, message: str = "", reason: Reason = "syntax") -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+
+
+def loads(data: bytes | str, *, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False) -> JSON:
+    """The value of one JSON document; white space and one BOM before it are tolerated (RFC 8259 section 8.1).
+
+    Strings always encode to UTF-8: an unpaired surrogate escape becomes U+FFFD. With `unique_keys` an object that
+    names a key twice is refused (it means different things to different parsers). Raises `JSONTextError`.
+    """
+    text = decode_utf8(data) if isinstance(data, bytes) else well_formed(data)
+    value = decode(text, limits, unique_keys)
+    return well_formed_tree(value) if _SURROGATE_ESCAPE.search(text) else value
+
+
+def dumps(value: JSON) -> bytes:
+    """Compact UTF-8 JSON. Raises `JSONTextError` naming the path of what is not JSON (`messages[2].content`)."""
+    try:
+        return _ENCODER.encode(value).encode()
+    except (TypeError, ValueError, RecursionError) as fault:
+        error = _explain(value, fault)
+    raise error
+
+
+def well_formed(text: str) -> str:
+    """The same text with surrogate pairs joined and unpaired halves as U+FFFD, so that it encodes to UTF-8."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+class SurrogateJoiner:
+    """Joins a character whose two UTF-16 halves came in two deltas (servers that cut text between escapes)."""
+
+    __slots__ = ("_half",)
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def join(self, text: str) -> str:
+        """`text` as it may be handed out, which can be `""` while a first half waits for the second."""
+        if text.isascii() and not self._half:
+            return text
+        if not text:
+            return text
+        text = self._half + text
+        self._half = ""
+        if "\ud800" <= text[-1] <= "\udbff":
+            self._half = text[-1]
+            text = text[:-1]
+        return well_formed(text)
+
+    def flush(self) -> str:
+        """The text is over: U+FFFD if a first half was left waiting, else `""`."""
+        half, self._half = self._half, ""
+        return "\ufffd" if half else ""
+
+
+def decode_utf8(data: bytes) -> str:
+    """The text of a JSON document's bytes, without a BOM. Raises `JSONTextError`."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as fault:
+        error = JSONTextError(f"not UTF-8 at byte {fault.start}", "utf8")
+    else:
+        return text[1:] if text.startswith("\ufeff") else text
+    raise error
+
+
+def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False) -> JSON:
+    """`loads` for text already at hand, surrogates left as they are (a delta may hold half a character)."""
+    if len(text) > limits.max_json:
+        raise JSONTextError(f"more than {limits.max_json} characters of JSON", "too_large")
+    containers = text.count("{") + text.count("[")
+    if containers > limits.max_json_containers:
+        raise JSONTextError(f"more than {limits.max_json_containers} objects and arrays", "containers")
+    scan = _UNIQUE_SCAN if unique_keys else SCAN
+    digits = limits.max_json_digits
+    if len(text) > digits and re.search(f"(?<![0-9])[0-9]{{{digits + 1}}}", text):
+        scan = _counting_scan(digits, unique_keys)
+    try:
+        value, end = scan(text, _skip_space(text, 0))
+        end = _skip_space(text, end)
+    except JSONTextError as fault:
+        error = fault
+    except StopIteration as fault:
+        error = JSONTextError(f"no JSON value at character {fault.value}")
+    except json.JSONDecodeError as fault:
+        error = JSONTextError(f"{fault.msg} at character {fault.pos}")
+    except RecursionError:
+        error = JSONTextError("nested too deep", "depth")
+    except ValueError:  # int(): the interpreter's own limit on digits
+        error = JSONTextError("an integer has too many digits", "digits")
+    else:
+        if end != len(text):
+            raise JSONTextError(f"more text after the JSON value, at character {end}")
+        if containers > limits.max_json_depth:
+            _check_depth(value, limits.max_json_depth)
+        return value
+    raise error.with_traceback(None)
+
+
+def well_formed_tree(value: JSON) -> JSON:
+    """A copy of a JSON value in which every string and key encodes to UTF-8. Depth is that of a decoded document."""
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, dict):
+        return {well_formed(key): well_formed_tree(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [well_formed_tree(item) for item in value]
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value == _INFINITY or value == -_INFINITY:
+        raise JSONTextError("a number is too large for a double", "number")
+    return value
+
+
+def _refuse_constant(name: str) -> JSON:
+    raise JSONTextError(f"{name} is not JSON", "number")
+
+
+def _unique(pairs: list[tuple[str, JSON]]) -> JSONObject:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise JSONTextError("an object names a key twice", "duplicate_key")
+    return value
+
+
+_INFINITY: Final = float("inf")
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_SCANNER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
+#: `SCAN(text, start) -> (value, end)`: the C scanner, for callers that keep the guards of `decode` themselves.
+SCAN: Final = _SCANNER.scan_once
+_UNIQUE_SCAN: Final = json.JSONDecoder(
+    parse_float=_finite, parse_constant=_refuse_constant, object_pairs_hook=_unique
+).scan_once
+
+
+def _skip_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
+def _counting_scan(digits: int, unique_keys: bool) -> JSON:
+    """A scanner for text with a long run of digits somewhere: in a string it is welcome, as an integer it is not."""
+
+    def bounded(text: str) -> int:
+        if len(text) - text.startswith("-") > digits:
+            raise JSONTextError(f"an integer has more than {digits} digits", "digits")
+        return int(text)
+
+    return json.JSONDecoder(
+        parse_int=bounded,
+        parse_float=_finite,
+        parse_constant=_refuse_constant,
+        object_pairs_hook=_unique if unique_keys else None,
+    ).scan_once
+
+
+def _check_depth(value: JSON, limit: int) -> None:
+    """Level by level instead of recursively; the levels together hold each container once."""
+    level = [value]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > limit:
+            raise JSONTextError(f"nested deeper than {limit}", "depth")
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if type(item) is dict or type(item) is list
+        ]
+
+
+def _explain(value: JSON, fault: Exception) -> JSONTextError:
+    """What is wrong with a value that could not be encoded, and where."""
+    if isinstance(fault, UnicodeEncodeError):
+        reason: Reason = "utf8"
+        found = _locate(value, "", lambda item: isinstance(item, str) and not _encodes(item))
+        what = "text with an unpaired surrogate"
+    elif isinstance(fault, RecursionError) or "ircular" in str(fault):
+        return JSONTextError("nested too deep, or a value that contains itself", "depth")
+    elif isinstance(fault, ValueError):
+        reason = "number"
+        found = _locate(value, "", lambda item: isinstance(item, float) and item - item != 0)
+        what = "a number that JSON cannot say"
+    else:
+        reason = "type"
+        found = _locate(value, "", lambda item: not isinstance(item, (dict, list, tuple, str, int, float, type(None))))
+        what = "a value that is not JSON"
+    path, item = found if found else ("", None)
+    kind = f" ({type(item).__name__})" if found else ""
+    return JSONTextError(f"{path or 'the value'} is {what}{kind}", reason)
+
+
+def _encodes(text: str) -> bool:
+    return text == well_formed(text)
+
+
+def _locate(value: JSON, path: str, wrong: JSON) -> tuple[str, JSON] | None:
+    """The path and value of the first wrong leaf or key, depth first."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if wrong(key) or not isinstance(key, (str, int, float, type(None))):
+                return f"a key of {path or 'the value'}", key
+            found = _locate(item, f"{path}.{key}" if path else str(key), wrong)
+            if found:
+                return found
+        return None
+    if isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            found = _locate(item, f"{path}[{number}]", wrong)
+            if found:
+                return found
+        return None
+    return (path, value) if wrong(value) else None
