@@ -3,8 +3,7 @@
 Rules of this file:
 - It knows one request and one response; whether a connection is kept is the pool's decision, made from `clean`.
 - h11 builds and validates the request head, once per head and proxy; no other file imports it, and it is imported
-  when the first head is rendered. The response head has a parser of its own, at a third of the cost, held equal to
-  h11 by a differential test: what h11 refuses is refused here.
+  when the first head is rendered. Response heads go to `heads`, bodies to `body`; h11 is their oracle in the tests.
 - Received garbage never raises: body bytes before the fault are returned, then `error` is set and stays (R5, R6).
 - The outcome depends on the bytes alone, never on how they were cut (R9).
 - `Secret.reveal()` is called here and nowhere else, in a frame that cannot raise with the value in its locals.
@@ -13,10 +12,11 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from .body import BodyReader, ChunkedReader, CloseReader, LengthReader
 from .errors import LLMBadRequestError, LLMProtocolError, LLMStreamError, LocalProtocolError
+from .heads import HeadFault, ParsedHead, ResponseHead, parse_response_head
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .secret import Secret
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 #: Header fields to send: names as written, values in clear or secret.
 RequestHeaders: TypeAlias = "tuple[tuple[str, str | Secret], ...]"
-#: Header fields received: lower-case names, values decoded as latin-1, in order.
-ResponseHeaders: TypeAlias = tuple[tuple[str, str], ...]
 Framing: TypeAlias = Literal["length", "chunked", "close", "none"]
 
 
@@ -53,7 +51,7 @@ class RequestHead:
         self.method = method
         self.origin = origin
         self.target = target
-        self.headers = headers
+        self.headers = tuple(headers)
         self._rendered: dict[Proxy | None, memoryview] = {}
 
     def render(self, body: bytes = b"", proxy: Proxy | None = None) -> memoryview:
@@ -62,14 +60,14 @@ class RequestHead:
         if stem is None:
             stem = self._rendered[proxy] = self._stem(proxy)
         if not body and self.method in _BODYLESS:
-            return memoryview(b"%b\r\n" % stem)
-        return memoryview(b"%bContent-Length: %d\r\n\r\n%b" % (stem, len(body), body))
+            return memoryview(b"".join((stem, b"\r\n")))
+        return memoryview(b"".join((stem, b"Content-Length: %d\r\n\r\n" % len(body), body)))
 
     def _stem(self, proxy: Proxy | None) -> memoryview:
         """The head up to Content-Length, through h11."""
         if proxy is not None and self.origin.scheme != "http":
             raise LocalProtocolError("https goes through a proxy in a tunnel, it is never forwarded")
-        stem = _render_through_h11(self, proxy)
+        stem = _render_head(self, proxy)
         if stem is None:
             raise LLMBadRequestError("the request head is not valid HTTP/1.1; its fields are not shown here")
         return stem
@@ -81,7 +79,12 @@ class RequestHead:
         return hash(self._key())
 
     def __repr__(self) -> str:
-        return f"RequestHead({self.method} {self.origin}{self.target}, headers={self.headers!r})"
+        return f"RequestHead({self._shown()})"
+
+    def _shown(self) -> str:
+        # Some servers take the key in the query.
+        path, mark, _ = self.target.partition("?")
+        return f"{self.method} {self.origin}{path}{'?***' if mark else ''}, headers={self.headers!r}"
 
     def _key(self) -> tuple[str, Origin, str, RequestHeaders]:
         return (self.method, self.origin, self.target, self.headers)
@@ -124,10 +127,7 @@ class HTTPRequest:
         return hash((self.head, self.body))
 
     def __repr__(self) -> str:
-        return (
-            f"HTTPRequest({self.method} {self.origin}{self.target}, headers={self.headers!r}, "
-            f"body=<{len(self.body)} bytes>)"
-        )
+        return f"HTTPRequest({self.head._shown()}, body=<{len(self.body)} bytes>)"
 
 
 def merge_headers(
@@ -142,26 +142,22 @@ def merge_headers(
     merged: dict[str, tuple[str, str | Secret]] = {name.lower(): (name, value) for name, value in base}
     for name, value in pairs:
         _check_header(name, value)
-        if isinstance(value, str) and value and _CREDENTIAL.search(name):
-            value = Secret(value, name)
-        merged[name.lower()] = (name, value)
+        is_plain_credential = isinstance(value, str) and value != "" and _CREDENTIAL.search(name)
+        merged[name.lower()] = (name, Secret(str(value), name) if is_plain_credential else value)
     return tuple(merged.values())
 
 
-class ResponseHead(NamedTuple):
-    """Status line and header fields of a final response. `http_version` is "1.1" or "1.0"."""
-
-    status: int
-    headers: ResponseHeaders
-    http_version: str = "1.1"
-    reason: str = ""
-
-    def first(self, name: str) -> str | None:
-        """The first value of the field with this lower-case name, or None."""
-        for known, value in self.headers:
-            if known == name:
-                return value
-        return None
+def render_connect(origin: Origin, proxy: Proxy) -> memoryview:
+    """The request that asks `proxy` for a tunnel to `origin` (RFC 9110 section 9.3.6)."""
+    authority = f"{origin.bracketed_host}:{origin.port}"
+    fields = [("Host", authority)]
+    if proxy.authorization is not None:
+        fields.append(("Proxy-Authorization", proxy.authorization.reveal()))
+    wire = _through_h11("CONNECT", authority, fields, b"")
+    del fields
+    if wire is None:
+        raise LLMBadRequestError("the request for a tunnel is not valid HTTP/1.1; its fields are not shown here")
+    return wire
 
 
 class HTTPExchange:
@@ -219,7 +215,7 @@ class HTTPExchange:
             and self.keep_alive
             and not self.surplus
             and self.error is None
-            and (self.framing == "length" or self.framing == "chunked")
+            and self.framing in ("length", "chunked")
         )
 
     def receive_data(self, data: bytes) -> bytes:
@@ -244,7 +240,7 @@ class HTTPExchange:
         if self.ended or self.error is not None:
             return b""
         if self._reader is None:
-            self.error = LLMProtocolError(
+            self.error = LLMStreamError(
                 "the server closed the connection inside its response head"
                 if self.started
                 else "the server closed the connection without an answer",
@@ -264,35 +260,27 @@ class HTTPExchange:
         if self.error is not None or not data:
             return b""
         self.started = True
-        if self._buffer:
-            if isinstance(self._buffer, bytes):
-                self._buffer = bytearray(self._buffer)
-            self._buffer += data
+        buffer = self._buffer
+        if buffer:
+            buffer = self._buffer = buffer if isinstance(buffer, bytearray) else bytearray(buffer)
+            buffer += data
         else:
-            self._buffer = data
-        while self.head is None:
-            end = self._end_of_head()
-            if end is None:
+            buffer = self._buffer = data
+        while (end := self._end_of_head()) is not None:
+            parsed = parse_response_head(bytes(buffer[:end]), self._limits.max_headers)
+            if isinstance(parsed, HeadFault):
+                self._fail(parsed.message, parsed.code)
                 return b""
-            block = bytes(self._buffer[:end])
-            self._buffer = self._buffer[end + 4 :]
             self._searched = 0
-            fault = self._read_head(block)
-            if fault is not None:
-                self._fail(*fault)
+            buffer = self._buffer = buffer[end + 4 :]
+            if parsed.head.status >= 200:
+                self._buffer = b""
+                return self._begin_body(parsed, bytes(buffer))
+            self.informational += 1
+            if self.informational > self._limits.max_informational:
+                self._fail("too many informational responses came before it", "too_many_informational")
                 return b""
-            if self.head is None and not self._buffer:
-                return b""
-        rest = bytes(self._buffer)
-        self._buffer = b""
-        if self.error is not None:
-            return b""
-        reader = self._reader
-        assert reader is not None
-        body = reader.receive_data(rest) if rest else b""
-        if reader.stopped:
-            self._body_stopped(reader)
-        return body
+        return b""
 
     def _end_of_head(self) -> int | None:
         """Where the blank line of a whole head begins; None if it is incomplete (kept) or refused."""
@@ -303,8 +291,8 @@ class HTTPExchange:
         limit = self._limits.max_head
         searched = self._searched
         end = buffer.find(b"\r\n\r\n", max(searched - 3, 0), limit)
-        # A bare LF would let a server that means it as a line end keep us waiting for a CR LF.
         stop = end if end >= 0 else min(len(buffer), limit)
+        # A server that means a bare LF as the line end would keep us waiting for a CR LF.
         if buffer.count(b"\n", searched, stop) != buffer.count(b"\r\n", max(searched - 1, 0), stop):
             self._fail("a line ends in a bare LF", "bad_head")
             return None
@@ -312,80 +300,47 @@ class HTTPExchange:
             return end
         if len(buffer) > limit:
             self._fail(f"it is larger than {limit} bytes", "head_too_large")
+            return None
         self._searched = stop
         return None
 
-    def _read_head(self, block: bytes) -> tuple[str, str] | None:
-        """Take a head without its blank line; returns (message, code) of what is wrong with it."""
-        status_line, _, fields = block.partition(b"\r\n")
-        match = _STATUS_LINE.fullmatch(status_line)
-        if match is None:
-            return "its status line is malformed", "bad_head"
-        version, status = match[1].decode(), int(match[2])
-        if version not in ("1.1", "1.0"):
-            return f"HTTP version {version} is neither 1.1 nor 1.0", "bad_version"
-        if not 100 <= status <= 599 or status == 101:
-            return f"status {status} is not the answer to this request", "bad_status"
-        headers = _parse_fields(fields)
-        if headers is None:
-            return "a header field is malformed", "bad_head"
-        if len(headers) > self._limits.max_headers:
-            return f"it has more than {self._limits.max_headers} header fields", "too_many_headers"
-        lengths: set[str] = set()
-        codings: list[str] = []
-        connection = ""
-        content_coding = ""
-        keep_alive = ""
-        for name, value in headers:
-            if name not in _HOP_FIELDS:
-                continue
-            if name == "content-length":
-                lengths.update(part.strip(" \t") for part in value.split(","))
-            elif name == "transfer-encoding":
-                codings.append(value)
-            elif name == "connection":
-                connection = f"{connection},{value}"
-            elif name == "content-encoding":
-                content_coding = f"{content_coding},{value}"
-            else:
-                keep_alive = f"{keep_alive},{value}"
-        if len(lengths) > 1 or not all(_LENGTH.fullmatch(length) for length in lengths):
-            return "its Content-Length is malformed or contradicts itself", "bad_framing"
-        if len(codings) > 1 or (codings and codings[0].lower() != "chunked"):
-            return "its Transfer-Encoding is not plain chunked", "bad_framing"
-        if status < 200:
-            self.informational += 1
-            if self.informational > self._limits.max_informational:
-                return f"there were more than {self._limits.max_informational} before it", "too_many_informational"
-            return None
-        self.head = ResponseHead(status, headers, version, match[3].decode("latin-1") if match[3] else "")
+    def _begin_body(self, parsed: ParsedHead, rest: bytes) -> bytes:
+        """Choose the framing (RFC 9112 section 6.3) and read the body bytes that came with the head."""
+        self.head = parsed.head
+        status = parsed.head.status
+        reader: BodyReader
         if status in (204, 304) or self._method == "HEAD" or (self._method == "CONNECT" and status < 300):
-            self._reader = LengthReader(0)
-        elif codings:
+            reader = LengthReader(0)
+        elif parsed.chunked:
             self.framing = "chunked"
-            self._reader = ChunkedReader(self._limits)
-        elif lengths:
+            reader = ChunkedReader(self._limits)
+        elif parsed.length is not None:
             self.framing = "length"
-            self._reader = LengthReader(int(lengths.pop()))
+            reader = LengthReader(parsed.length)
         else:
             self.framing = "close"
-            self._reader = CloseReader()
-        # Both lengths at once is how requests are smuggled (RFC 9112 section 6.3): read it, never reuse the connection.
-        self.keep_alive = version == "1.1" and "close" not in _tokens(connection) and not (codings and len(lengths) > 0)
-        if keep_alive and (promised := _KEEP_ALIVE_TIMEOUT.search(keep_alive)):
-            self.keep_alive_timeout = float(promised[1])
-        if self.framing != "none" and _tokens(content_coding) - {"identity"}:
+            reader = CloseReader()
+        self._reader = reader
+        # Both lengths at once is how messages are smuggled: read it as chunked, never reuse the connection.
+        self.keep_alive = parsed.keep_alive and not (parsed.chunked and parsed.length is not None)
+        self.keep_alive_timeout = parsed.keep_alive_timeout
+        if parsed.coding and self.framing != "none":
             self.error = LLMProtocolError(
-                "the server sent a compressed reply though identity was asked for", code="coded_reply"
+                "the server sent a compressed reply although identity was asked for",
+                code="coded_reply",
+                status_code=status,
             )
-        return None
+            return b""
+        body = reader.receive_data(rest) if rest else b""
+        if reader.stopped:
+            self._body_stopped(reader)
+        return body
 
     def _fail(self, message: str, code: str) -> None:
         self._buffer = b""
         self.error = LLMProtocolError(f"the response head is refused: {message}", code=code)
 
 
-_TCHAR: Final = "-!#$%&'*+.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/?%]*")
 #: Methods whose empty body needs no Content-Length (RFC 9110 section 8.6).
@@ -400,15 +355,9 @@ _RESERVED: Final = frozenset(
 _CREDENTIAL = re.compile(r"auth|key|token|secret|password|credential|cookie|signature", re.IGNORECASE)
 
 _OPENING: Final = b"HTTP/"
-_STATUS_LINE = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: ([^\x00\n\r\x0b\x0c]*))?")
-_HOP_FIELDS: Final = frozenset(("connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"))
-#: As many digits as h11 takes.
-_LENGTH = re.compile(r"[0-9]{1,20}")
-_KEEP_ALIVE_TIMEOUT = re.compile(r"(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})(?![0-9])", re.IGNORECASE)
-_FOLD = re.compile(rb"\r\n[ \t]+")
 
 
-def _check_header(name: str, value: str | Secret) -> None:
+def _check_header(name: object, value: object) -> None:
     # A name that is no token may be a value in the wrong place, so it is not shown either.
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
         raise LLMBadRequestError("a header name is not a token (RFC 9110 section 5.6.2); it is not shown here")
@@ -424,50 +373,26 @@ def _check_header(name: str, value: str | Secret) -> None:
         )
 
 
-def _render_through_h11(head: RequestHead, proxy: Proxy | None) -> memoryview | None:
-    """The head up to Content-Length, or None if h11 refuses it: its error would carry the values in its frames."""
-    import h11
-
+def _render_head(head: RequestHead, proxy: Proxy | None) -> memoryview | None:
+    """The head up to Content-Length, or None if h11 refuses it."""
     target = head.target if proxy is None else f"http://{head.origin.authority}{head.target}"
     fields: list[tuple[str, str]] = [("Host", head.origin.authority)]
     fields += [(name, value if isinstance(value, str) else value.reveal()) for name, value in head.headers]
     if proxy is not None and proxy.authorization is not None:
         fields.append(("Proxy-Authorization", proxy.authorization.reveal()))
     fields += [("Accept-Encoding", "identity"), ("Content-Length", "0")]
+    return _through_h11(head.method, target, fields, b"Content-Length: 0\r\n\r\n")
+
+
+def _through_h11(method: str, target: str, fields: list[tuple[str, str]], cut: bytes) -> memoryview | None:
+    """The head as h11 writes it, without `cut` at its end; None if h11 refuses it.
+
+    h11's own error is dropped with its frames, which hold the values.
+    """
+    import h11
+
     try:
-        request = h11.Request(method=head.method, target=target, headers=fields)
-        wire = h11.Connection(h11.CLIENT).send(request)
+        wire = h11.Connection(h11.CLIENT).send(h11.Request(method=method, target=target, headers=fields))
     except h11.LocalProtocolError:
         return None
-    return memoryview(wire.removesuffix(b"Content-Length: 0\r\n\r\n"))
-
-
-def _parse_fields(block: bytes) -> ResponseHeaders | None:
-    """Header fields (RFC 9112 section 5) without the blank line; None if any is malformed."""
-    if not block:
-        return ()
-    if b"\r\n " in block or b"\r\n\t" in block:
-        # obs-fold, which a user agent must replace by a space (RFC 9112 section 5.2).
-        block = _FOLD.sub(b" ", block)
-    lines = block.decode("latin-1").split("\r\n")
-    if (
-        block.count(b"\r") != len(lines) - 1
-        or block.count(b"\n") != len(lines) - 1
-        or b"\0" in block
-        or b"\v" in block
-        or b"\f" in block
-    ):
-        return None
-    fields = []
-    for line in lines:
-        name, colon, value = line.partition(":")
-        # Stripping every token character leaves nothing of a token; a fold before the first field fails here.
-        if not colon or not name or name.strip(_TCHAR):
-            return None
-        fields.append((name.lower(), value.strip(" \t")))
-    return tuple(fields)
-
-
-def _tokens(value: str) -> set[str]:
-    """The members of a comma-separated list, lower-case."""
-    return {part for piece in value.lower().split(",") if (part := piece.strip(" \t"))} if value else set()
+    return memoryview(wire.removesuffix(cut))
