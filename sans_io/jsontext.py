@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
 from .policy.limits import DEFAULT_LIMITS, Limits
@@ -19,6 +20,7 @@ from .policy.limits import DEFAULT_LIMITS, Limits
 #: A JSON value. The one explicit `Any` of the core: a recursive alias would force a cast at every look into a reply.
 JSON: TypeAlias = Any
 JSONObject: TypeAlias = dict[str, Any]
+Scan: TypeAlias = Callable[[str, int], tuple[JSON, int]]
 Reason: TypeAlias = Literal[
     "syntax", "depth", "containers", "digits", "number", "utf8", "duplicate_key", "type", "too_large"
 ]
@@ -101,7 +103,7 @@ def decode_utf8(data: bytes) -> str:
     except UnicodeDecodeError as fault:
         error = JSONTextError(f"not UTF-8 at byte {fault.start}", "utf8")
     else:
-        return text[1:] if text.startswith("\ufeff") else text
+        return text.removeprefix("\ufeff")
     raise error
 
 
@@ -151,7 +153,7 @@ def well_formed_tree(value: JSON) -> JSON:
 
 def _finite(text: str) -> float:
     value = float(text)
-    if value == _INFINITY or value == -_INFINITY:
+    if value in (_INFINITY, -_INFINITY):
         raise JSONTextError("a number is too large for a double", "number")
     return value
 
@@ -167,16 +169,20 @@ def _unique(pairs: list[tuple[str, JSON]]) -> JSONObject:
     return value
 
 
+def _scan_of(decoder: json.JSONDecoder) -> Scan:
+    scan: Scan = vars(decoder)["scan_once"]  # the C scanner, which `raw_decode` wraps; no stub names it
+    return scan
+
+
 _INFINITY: Final = float("inf")
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_SCANNER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
 #: `SCAN(text, start) -> (value, end)`: the C scanner, for callers that keep the guards of `decode` themselves.
-SCAN: Final = _SCANNER.scan_once
-_UNIQUE_SCAN: Final = json.JSONDecoder(
-    parse_float=_finite, parse_constant=_refuse_constant, object_pairs_hook=_unique
-).scan_once
+SCAN: Final = _scan_of(json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant))
+_UNIQUE_SCAN: Final = _scan_of(
+    json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+)
 
 
 def _skip_space(text: str, at: int) -> int:
@@ -184,7 +190,7 @@ def _skip_space(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _counting_scan(digits: int, unique_keys: bool) -> JSON:
+def _counting_scan(digits: int, unique_keys: bool) -> Scan:
     """A scanner for text with a long run of digits somewhere: in a string it is welcome, as an integer it is not."""
 
     def bounded(text: str) -> int:
@@ -192,12 +198,11 @@ def _counting_scan(digits: int, unique_keys: bool) -> JSON:
             raise JSONTextError(f"an integer has more than {digits} digits", "digits")
         return int(text)
 
-    return json.JSONDecoder(
-        parse_int=bounded,
-        parse_float=_finite,
-        parse_constant=_refuse_constant,
-        object_pairs_hook=_unique if unique_keys else None,
-    ).scan_once
+    hook = _unique if unique_keys else None
+    decoder = json.JSONDecoder(
+        parse_int=bounded, parse_float=_finite, parse_constant=_refuse_constant, object_pairs_hook=hook
+    )
+    return _scan_of(decoder)
 
 
 def _check_depth(value: JSON, limit: int) -> None:
@@ -232,7 +237,7 @@ def _explain(value: JSON, fault: Exception) -> JSONTextError:
         reason = "type"
         found = _locate(value, "", lambda item: not isinstance(item, (dict, list, tuple, str, int, float, type(None))))
         what = "a value that is not JSON"
-    path, item = found if found else ("", None)
+    path, item = found or ("", None)
     kind = f" ({type(item).__name__})" if found else ""
     return JSONTextError(f"{path or 'the value'} is {what}{kind}", reason)
 

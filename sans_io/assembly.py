@@ -1,0 +1,191 @@
+"""Pieces of a reply in, the whole `ChatResponse` out: what the three codecs share.
+
+Rules of this file:
+- It knows no provider's words; a codec writes what it understood into the slots and asks for the response.
+- `response()` may be asked at any time and as often as wanted; nothing it hands out is shared with the next one.
+- A tool call is runnable only after `finish()`, which only a reply that ended in order reaches.
+"""
+
+from __future__ import annotations
+
+from . import jsontext
+from .errors import LLMProtocolError
+from .events import Event, Finished
+from .jsontext import JSON, JSONObject
+from .policy.limits import DEFAULT_LIMITS, Limits
+from .response import ChatResponse, Choice, ToolCall, Usage
+from .tool_calls import ToolCallAssembler
+
+_NO_USAGE = Usage()
+
+
+class ChoiceAssembler:
+    """One answer in the making. A codec appends to `text`, `reasoning`, `refusal` (lists of pieces), feeds `tools`,
+    and sets `finish_reason` (normalised), `raw_finish_reason` and `extras` (message keys to keep and send back).
+    """
+
+    __slots__ = (
+        "_compact",
+        "_limits",
+        "_tools",
+        "extras",
+        "finish_reason",
+        "index",
+        "raw_finish_reason",
+        "reasoning",
+        "refusal",
+        "text",
+    )
+
+    def __init__(self, index: int = 0, limits: Limits = DEFAULT_LIMITS, *, compact_arguments: bool = False) -> None:
+        self.index = index
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.finish_reason: str | None = None
+        self.raw_finish_reason: str | None = None
+        self.extras: JSONObject = {}
+        self._limits = limits
+        self._compact = compact_arguments
+        self._tools: ToolCallAssembler | None = None
+
+    @property
+    def tools(self) -> ToolCallAssembler:
+        """The assembler of this answer's tool calls, made when first asked for: most answers have none."""
+        if self._tools is None:
+            self._tools = ToolCallAssembler(self.index, self._limits, compact=self._compact)
+        return self._tools
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether any tool call was begun."""
+        return self._tools is not None and bool(self._tools)
+
+    @property
+    def error(self) -> LLMProtocolError | None:
+        """The cap that this answer's tool calls exceeded, or None."""
+        return None if self._tools is None else self._tools.error
+
+    def finish(self) -> list[Event]:
+        """The answer ended in order: its calls completed, then `Finished`."""
+        events = self._tools.finish() if self._tools is not None else []
+        runnable = self._tools.tool_calls()[0] if self._tools is not None else ()
+        events.append(Finished(_finish_reason(self.finish_reason, runnable), self.raw_finish_reason, self.index))
+        return events
+
+    def whole(self) -> Choice:
+        """The answer so far, in fresh lists and dicts."""
+        content = _joined(self.text)
+        runnable: list[ToolCall] = []
+        invalid: list[ToolCall] = []
+        message: JSONObject = {"role": "assistant", "content": content}
+        if self._tools is not None:
+            runnable, invalid = self._tools.tool_calls()
+            if runnable:
+                message["content"] = content or None
+                message["tool_calls"] = [_tool_call_message(call) for call in runnable]
+        if self.extras:
+            message.update(_copied(self.extras))
+        return Choice(
+            self.index,
+            content,
+            _finish_reason(self.finish_reason, runnable),
+            self.raw_finish_reason,
+            runnable,
+            invalid,
+            _joined(self.reasoning) or None,
+            _joined(self.refusal) or None,
+            message,
+        )
+
+
+class ReplyAssembler:
+    """All answers of one reply. A codec sets `model` and `usage` and fills the answers it gets from `choice(i)`."""
+
+    __slots__ = ("_compact", "_finished", "_limits", "choices", "model", "usage")
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, *, compact_arguments: bool = False) -> None:
+        self.model = ""
+        self.usage = _NO_USAGE
+        self.choices: dict[int, ChoiceAssembler] = {}
+        self._limits = limits
+        self._compact = compact_arguments
+        self._finished = False
+
+    @property
+    def error(self) -> LLMProtocolError | None:
+        """The first cap that an answer exceeded, or None. Only tool calls can set it."""
+        for choice in self.choices.values():
+            if choice.error is not None:
+                return choice.error
+        return None
+
+    def choice(self, index: JSON = 0) -> ChoiceAssembler | None:
+        """The answer with this index, made if new. None for what is no index (negative, above the cap, no integer)."""
+        if type(index) is not int or not 0 <= index <= self._limits.max_tool_index:
+            return None
+        found = self.choices.get(index)
+        if found is None:
+            found = self.choices[index] = ChoiceAssembler(index, self._limits, compact_arguments=self._compact)
+        return found
+
+    def finish(self) -> list[Event]:
+        """The reply ended in order: choice by choice `ToolCallCompleted` of every call, then `Finished`.
+
+        Calling it again returns `[]`. Read `response()` next.
+        """
+        if self._finished:
+            return []
+        self._finished = True
+        return [event for index in sorted(self.choices) for event in self.choices[index].finish()]
+
+    def response(self, raw: JSONObject) -> ChatResponse:
+        """What has arrived so far: final after `finish()`, partial before (every tool call is then invalid).
+
+        The top-level fields are those of choice 0, or of the lowest one there is. `raw` is handed out as it is given.
+        """
+        choices = self.choices
+        wholes = tuple([choices[index].whole() for index in (sorted(choices) if len(choices) > 1 else choices)])
+        first = wholes[0] if wholes else Choice()
+        usage = self.usage
+        return ChatResponse(
+            first.content,
+            self.model,
+            usage.input_tokens or 0,
+            usage.output_tokens or 0,
+            first.finish_reason,
+            first.tool_calls,
+            raw,
+            first.raw_finish_reason,
+            first.invalid_tool_calls,
+            first.reasoning,
+            first.refusal,
+            usage,
+            first.message,
+            wholes,
+        )
+
+
+def _finish_reason(reason: str | None, runnable: list[ToolCall] | tuple[()]) -> str:
+    # Gemini and older Ollama behind the OpenAI wire, and Ollama's own wire, end a tool turn with "stop".
+    return "tool_calls" if runnable and reason == "stop" else reason or "other"
+
+
+def _joined(pieces: list[str]) -> str:
+    return jsontext.well_formed("".join(pieces)) if pieces else ""
+
+
+def _tool_call_message(call: ToolCall) -> JSONObject:
+    arguments = call.raw_arguments
+    if not arguments.startswith("{"):
+        arguments = jsontext.dumps(call.arguments).decode()
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _copied(value: JSON) -> JSON:
+    """A copy that shares no dict or list; depth is that of a decoded document."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value
