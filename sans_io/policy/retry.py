@@ -185,9 +185,7 @@ class RetryBudget:
             self.tokens -= cost
             return True
         floor = self._floor
-        if len(floor) == floor.maxlen and now - floor[0] < 60.0:
-            return False
-        if not floor.maxlen:
+        if len(floor) == floor.maxlen and not (floor and now - floor[0] >= 60.0):
             return False
         floor.append(now)
         return True
