@@ -36,27 +36,44 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal
 
 from ..errors import LocalProtocolError
 from .dice import Dice
+from .slots import (
+    REASONS,
+    Close,
+    Command,
+    ConnT,
+    Grant,
+    PoolStats,
+    Reason,
+    Route,
+    RouteRecord,
+    Slot,
+    SlotState,
+    Ticket,
+    TicketState,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Mapping
 
-    from ..proxies import Proxy
-    from ..urls import Origin
-
-ConnT = TypeVar("ConnT")
-
-SlotState: TypeAlias = Literal["free", "connecting", "leased", "idle"]
-TicketState: TypeAlias = Literal["new", "waiting", "granted", "done"]
-#: Why a connection was destroyed; the keys of `PoolStats.destroyed`.
-Reason: TypeAlias = Literal["expired", "max_age", "stale", "not_reusable", "cancelled", "closed", "evicted"]
-REASONS: Final[tuple[Reason, ...]] = (
-    "expired", "max_age", "stale", "not_reusable", "cancelled", "closed", "evicted",
-)  # fmt: skip
+__all__ = [
+    "AGE_JITTER",
+    "REASONS",
+    "SWEEP",
+    "TICKET_TRANSITIONS",
+    "TRANSITIONS",
+    "Close",
+    "Command",
+    "Grant",
+    "Pool",
+    "PoolStats",
+    "Reason",
+    "Route",
+    "Ticket",
+]
 
 #: (state of a slot, what happens) -> its next state. "free" is no slot at all.
 TRANSITIONS: Final[Mapping[tuple[SlotState, str], SlotState]] = {
@@ -89,83 +106,6 @@ SWEEP: Final = 4
 AGE_JITTER: Final = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """The pool's key: connections are interchangeable within a route and never cross to another.
-
-    `tls_profile` is any hashable (the transport looks the context up by it). `credential_print` is None unless the
-    client asked for connections of its own (`isolate_credentials`); the credential itself never comes here.
-    """
-
-    origin: Origin
-    proxy: Proxy | None = None
-    tls_profile: Hashable = None
-    credential_print: str | None = None
-
-
-class Ticket(Generic[ConnT]):
-    """One caller's place in a pool, and the mailbox into which its grant is put.
-
-    `state` is "waiting", "granted" or "done". When granted: `conn` is the connection, or None if the ticket's owner
-    must dial and tell `on_connected`; `reused` says whether the connection has served before. `waker` belongs to
-    the transport (an event to set when a `Grant` for this ticket is obeyed); the pool never looks at it.
-    """
-
-    __slots__ = ("conn", "reused", "route", "slot", "state", "waker")
-
-    def __init__(self, route: Route) -> None:
-        self.route = route
-        self.state: TicketState = "new"
-        self.conn: ConnT | None = None
-        self.reused = False
-        self.slot: _Slot[ConnT] | None = None
-        self.waker: object = None
-
-    @property
-    def granted(self) -> bool:
-        return self.state == "granted"
-
-    def __repr__(self) -> str:
-        return f"<Ticket {self.state}{' reused' if self.reused else ''}>"
-
-
-@dataclass(slots=True)
-class Grant(Generic[ConnT]):
-    """The ticket owns a slot now: wake its owner. With `conn` None (then `reused` is False) the owner dials."""
-
-    ticket: Ticket[ConnT]
-    conn: ConnT | None
-    reused: bool
-
-
-@dataclass(slots=True)
-class Close(Generic[ConnT]):
-    """Close this connection, synchronously. The pool has forgotten it already."""
-
-    conn: ConnT
-    reason: Reason
-
-
-Command: TypeAlias = Grant[ConnT] | Close[ConnT]
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """A snapshot. `open` = `idle` + `leased`; `dialled` = `open` + everything in `destroyed`, at any moment.
-
-    `dialled` and `reused` count since the pool was made; a reused connection that turned out stale is not counted.
-    """
-
-    open: int
-    idle: int
-    leased: int
-    connecting: int
-    waiting: int
-    dialled: int
-    reused: int
-    destroyed: dict[str, int]
-
-
 class Pool(Generic[ConnT]):
     """Slots and tickets of all routes of one transport (and, for an async one, of one event loop).
 
@@ -192,9 +132,9 @@ class Pool(Generic[ConnT]):
         self.idle_timeout = idle_timeout
         self._dice = Dice(seed)
         self._generation = 0
-        self._routes: dict[Route, _RouteRecord[ConnT]] = {}
+        self._routes: dict[Route, RouteRecord[ConnT]] = {}
         #: All idle slots in the order in which they became idle.
-        self._idle: OrderedDict[_Slot[ConnT], None] = OrderedDict()
+        self._idle: OrderedDict[Slot[ConnT], None] = OrderedDict()
         self._count: dict[SlotState, int] = {"free": 0, "connecting": 0, "leased": 0, "idle": 0}
         self._waiting = 0
         self._dialled = 0
@@ -212,7 +152,7 @@ class Pool(Generic[ConnT]):
         commands: list[Command[ConnT]] = []
         record = self._routes.get(route)
         if record is None:
-            record = _RouteRecord(route)
+            record = RouteRecord(route)
         ticket: Ticket[ConnT] = Ticket(route)
         if not self._serve(ticket, record, now, fresh, commands):
             _step(ticket, "queue")
@@ -340,7 +280,7 @@ class Pool(Generic[ConnT]):
     def _serve(
         self,
         ticket: Ticket[ConnT],
-        record: _RouteRecord[ConnT],
+        record: RouteRecord[ConnT],
         now: float,
         fresh: bool,
         commands: list[Command[ConnT]],
@@ -352,7 +292,7 @@ class Pool(Generic[ConnT]):
                     return False
                 # Only a fresh connection was wanted and the route is full: the idle one it avoids makes room.
                 self._discard(next(iter(record.idle)), "evict", commands)
-            slot = _Slot(record, self._generation)
+            slot = Slot(record, self._generation)
             record.slots += 1
             self._move(slot, "dial")
         self._grant(ticket, slot, commands)
@@ -390,13 +330,13 @@ class Pool(Generic[ConnT]):
             ticket.slot.owner = None
             ticket.slot = ticket.conn = None
 
-    def _next_waiter(self, record: _RouteRecord[ConnT]) -> Ticket[ConnT] | None:
+    def _next_waiter(self, record: RouteRecord[ConnT]) -> Ticket[ConnT] | None:
         if not record.waiters:
             return None
         self._waiting -= 1
         return record.waiters.popitem(last=False)[0]
 
-    def _grant(self, ticket: Ticket[ConnT], slot: _Slot[ConnT], commands: list[Command[ConnT]]) -> None:
+    def _grant(self, ticket: Ticket[ConnT], slot: Slot[ConnT], commands: list[Command[ConnT]]) -> None:
         _step(ticket, "grant")
         slot.owner = ticket
         ticket.slot = slot
@@ -405,7 +345,7 @@ class Pool(Generic[ConnT]):
         self._reused += ticket.reused
         commands.append(Grant(ticket, ticket.conn, ticket.reused))
 
-    def _pop_idle(self, record: _RouteRecord[ConnT], now: float, commands: list[Command[ConnT]]) -> _Slot[ConnT] | None:
+    def _pop_idle(self, record: RouteRecord[ConnT], now: float, commands: list[Command[ConnT]]) -> Slot[ConnT] | None:
         """The idle connection used last, leased again; None if there is none worth having."""
         for _ in range(SWEEP):
             if not record.idle:
@@ -427,19 +367,19 @@ class Pool(Generic[ConnT]):
                 return
             self._discard(slot, "expire", commands)
 
-    def _park(self, slot: _Slot[ConnT], keep_until: float, commands: list[Command[ConnT]]) -> None:
+    def _park(self, slot: Slot[ConnT], keep_until: float, commands: list[Command[ConnT]]) -> None:
         self._move(slot, "park")
         slot.keep_until = min(keep_until, slot.retire_at)
         slot.record.idle[slot] = self._idle[slot] = None
         if len(self._idle) > self.max_idle:
             self._discard(next(iter(self._idle)), "evict", commands)
 
-    def _unpark(self, slot: _Slot[ConnT]) -> None:
+    def _unpark(self, slot: Slot[ConnT]) -> None:
         del slot.record.idle[slot]
         del self._idle[slot]
 
     def _discard(
-        self, slot: _Slot[ConnT], event: Literal["expire", "evict", "close"], commands: list[Command[ConnT]]
+        self, slot: Slot[ConnT], event: Literal["expire", "evict", "close"], commands: list[Command[ConnT]]
     ) -> None:
         """An idle slot and its connection go away."""
         self._unpark(slot)
@@ -456,46 +396,18 @@ class Pool(Generic[ConnT]):
         self._destroyed[reason] += 1
         return Close(conn, reason)
 
-    def _forget(self, slot: _Slot[ConnT]) -> None:
+    def _forget(self, slot: Slot[ConnT]) -> None:
         record = slot.record
         record.slots -= 1
         if not record.slots and not record.waiters and record.listed:
             del self._routes[record.route]
             record.listed = False
 
-    def _move(self, slot: _Slot[ConnT], event: str) -> None:
+    def _move(self, slot: Slot[ConnT], event: str) -> None:
         count = self._count
         count[slot.state] -= 1
         slot.state = TRANSITIONS[slot.state, event]
         count[slot.state] += 1
-
-
-class _Slot(Generic[ConnT]):
-    """The right to have one connection. Times are absolute; `generation` is the pool's when the dial was granted."""
-
-    __slots__ = ("conn", "generation", "keep_until", "owner", "record", "retire_at", "state")
-
-    def __init__(self, record: _RouteRecord[ConnT], generation: int) -> None:
-        self.record = record
-        self.generation = generation
-        self.state: SlotState = "free"
-        self.owner: Ticket[ConnT] | None = None
-        self.conn: ConnT | None = None
-        self.retire_at = 0.0
-        self.keep_until = 0.0
-
-
-class _RouteRecord(Generic[ConnT]):
-    """What one route has: how many slots, which of them idle (used last at the end), and who waits (first in front)."""
-
-    __slots__ = ("idle", "listed", "route", "slots", "waiters")
-
-    def __init__(self, route: Route) -> None:
-        self.route = route
-        self.listed = False
-        self.slots = 0
-        self.idle: OrderedDict[_Slot[ConnT], None] = OrderedDict()
-        self.waiters: OrderedDict[Ticket[ConnT], None] = OrderedDict()
 
 
 def _step(ticket: Ticket[ConnT], event: str) -> None:
