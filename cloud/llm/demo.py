@@ -1,0 +1,272 @@
+"""The main job, shown: a chat, a stream, a JSON answer and a tool call, on blocking sockets, asyncio and trio.
+
+Talks to the embedded model; with a base URL or OPENAI_API_KEY to that server; and where the embedded model does not
+run, to a scripted server, which it says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from cloud import close_all_cloud_clients, close_all_cloud_clients_sync
+
+from . import AsyncOpenAICompatClient, LLMError, OpenAICompatClient
+from .embedded import EmbeddedServer, EmbeddedServerError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sans_io.response import ChatResponse
+
+CHAT: Final = "Hello! Who are you?"
+STREAM: Final = "Write one sentence about the sea."
+JSON: Final = "Ana is 30 years old. Give me her name and age as JSON."
+TOOL: Final = "Weather in Paris?"
+
+SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+WEATHER: Final[dict[str, Any]] = {
+    "name": "get_weather",
+    "description": "Get the weather in a city",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def weather_so_far() -> list[dict[str, Any]]:
+    """Four earlier rounds. A model of 135 million parameters needs to see how it is done; a large one does not mind."""
+    history: list[dict[str, Any]] = []
+    for number, city in enumerate(("London", "Rome", "Oslo", "Berlin")):
+        function = {"name": "get_weather", "arguments": f'{{"city": "{city}"}}'}
+        call = {"id": f"call_{number}", "type": "function", "function": function}
+        history += [
+            user(f"Weather in {city}?"),
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": f"call_{number}", "content": '{"temp_c": 20}'},
+            {"role": "assistant", "content": f"It is 20 C in {city}."},
+        ]
+    return history
+
+
+@dataclass(slots=True)
+class Target:
+    """Where the demo talks to: keyword arguments of a client, and of each call."""
+
+    client: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Report:
+    """What one mode did, scene by scene: printed as it happens, kept for the table at the end."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._begun = time.perf_counter()
+        self.title = title
+        self.answers: list[object] = []
+        self.seconds: dict[str, float] = {}
+        self.first_text = 0.0
+        console.rule(f"[bold]{title}", align="left", characters="─")
+
+    def begin(self, scene: str, prompt: str) -> None:
+        self._console.print(f"[bold cyan]{scene:<7}[/] [dim]{prompt}[/]")
+        self._begun = time.perf_counter()
+        self.first_text = 0.0
+
+    def piece(self, text: str) -> None:
+        if not self.first_text:
+            self.first_text = time.perf_counter() - self._begun
+            self._console.print(" " * 8, end="")
+        self._console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+
+    def end(self, scene: str, response: ChatResponse, shown: str | None, answer: object) -> None:
+        took = self.seconds[scene] = time.perf_counter() - self._begun
+        self.answers.append(answer)
+        if shown is None:
+            self._console.print()
+        else:
+            self._console.print(f"        {shown}", markup=False, highlight=False)
+        facts = [f"{took:.2f} s", f"finish_reason {response.finish_reason}"]
+        if self.first_text:
+            facts.insert(0, f"first text after {self.first_text:.2f} s")
+        if response.total_tokens:
+            facts.append(f"{response.input_tokens} + {response.output_tokens} tokens")
+        if response.attempts:
+            facts.append(f"{response.attempts[-1].connection} connection")
+        self._console.print(f"        [dim]{' · '.join(facts)}[/]")
+
+
+def tool_answer(response: ChatResponse) -> tuple[str, object]:
+    """How a tool call is shown, and what of it must be equal on every mode."""
+    calls = [(call.name, call.arguments) for call in response.tool_calls]
+    shown = "; ".join(
+        f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})" for name, arguments in calls
+    )
+    return shown or f"(no tool call: {response.content!r})", calls
+
+
+def run_blocking(report: Report, target: Target) -> None:
+    """The four scenes on the calling thread."""
+    with OpenAICompatClient(**target.client) as client:
+        report.begin("chat", CHAT)
+        response = client.chat([user(CHAT)], max_tokens=60, **target.options)
+        report.end("chat", response, response.content, response.content)
+
+        report.begin("stream", STREAM)
+        stream = client.chat_stream([user(STREAM)], max_tokens=60, **target.options)
+        for piece in stream:
+            report.piece(piece)
+        report.end("stream", stream.response, None, stream.response.content)
+
+        report.begin("json", JSON)
+        response = client.chat([user(JSON)], max_tokens=60, response_format=SCHEMA, **target.options)
+        report.end("json", response, str(response.json()), response.json())
+
+        report.begin("tool", TOOL)
+        history = [*weather_so_far(), user(TOOL)]
+        response = client.chat(history, tools=[WEATHER], max_tokens=60, **target.options)
+        report.end("tool", response, *tool_answer(response))
+    close_all_cloud_clients_sync()
+
+
+async def run_async(report: Report, target: Target) -> None:
+    """The four scenes in a task: the same text on asyncio and on trio."""
+    async with AsyncOpenAICompatClient(**target.client) as client:
+        report.begin("chat", CHAT)
+        response = await client.chat([user(CHAT)], max_tokens=60, **target.options)
+        report.end("chat", response, response.content, response.content)
+
+        report.begin("stream", STREAM)
+        stream = client.chat_stream([user(STREAM)], max_tokens=60, **target.options)
+        async for piece in stream:
+            report.piece(piece)
+        report.end("stream", stream.response, None, stream.response.content)
+
+        report.begin("json", JSON)
+        response = await client.chat([user(JSON)], max_tokens=60, response_format=SCHEMA, **target.options)
+        report.end("json", response, str(response.json()), response.json())
+
+        report.begin("tool", TOOL)
+        history = [*weather_so_far(), user(TOOL)]
+        response = await client.chat(history, tools=[WEATHER], max_tokens=60, **target.options)
+        report.end("tool", response, *tool_answer(response))
+    await close_all_cloud_clients()
+
+
+def run_asyncio(report: Report, target: Target) -> None:
+    asyncio.run(run_async(report, target))
+
+
+def run_trio(report: Report, target: Target) -> None:
+    import trio
+
+    trio.run(run_async, report, target)
+
+
+MODES: Final[dict[str, Callable[[Report, Target], None]]] = {
+    "blocking": run_blocking,
+    "asyncio": run_asyncio,
+    "trio": run_trio,
+}
+
+
+@contextmanager
+def chosen_target(console: Console, base_url: str | None, model: str | None) -> Iterator[Target]:
+    """The server that was asked for, else the embedded model, else the scripted server; says which one it is."""
+    base_url = base_url or os.environ.get("OPENAI_BASE_URL")
+    if base_url or os.environ.get("OPENAI_API_KEY"):
+        client = {name: value for name, value in (("base_url", base_url), ("model", model)) if value}
+        console.print(f"Server: {base_url or 'OpenAI, with OPENAI_API_KEY'}", highlight=False)
+        yield Target(client)
+        return
+    server: AbstractContextManager[Any] = EmbeddedServer(progress=sys.stdout)
+    try:
+        running = server.__enter__()
+        note = "Server: llama.cpp on this machine. A very small model: fluent, not truthful."
+    except EmbeddedServerError as error:
+        from .scripted_server import ScriptedServer
+
+        server = ScriptedServer()
+        running = server.__enter__()
+        note = f"No model here ({error}).\nServer: SCRIPTED. Its answers are fixed texts; the connections are real."
+    try:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        # Temperature 0 repeats itself, so the modes can be compared; servers of a user's own choice may refuse it.
+        yield Target({"base_url": running.base_url, "model": running.model}, {"temperature": 0})
+    finally:
+        server.__exit__(None, None, None)
+
+
+def print_table(console: Console, reports: Sequence[Report]) -> None:
+    from rich.table import Table
+
+    table = Table("seconds", *(report.title for report in reports), box=None, pad_edge=False, header_style="bold")
+    for scene in reports[0].seconds:
+        table.add_row(scene, *(f"{report.seconds[scene]:.2f}" for report in reports))
+    console.rule("[bold]Together", align="left", characters="─")
+    console.print(table)
+
+
+def run_demo(console: Console, base_url: str | None = None, model: str | None = None) -> int:
+    """Run every scene on every mode and print what happened. Returns the exit code."""
+    begun = time.perf_counter()
+    with chosen_target(console, base_url, model) as target:
+        reports = []
+        for title, run in MODES.items():
+            try:
+                report = Report(console, title)
+                run(report, target)
+            except ImportError as error:
+                console.print(f"        left out: {error.name} is not installed", highlight=False)
+                continue
+            reports.append(report)
+        print_table(console, reports)
+        same = all(report.answers == reports[0].answers for report in reports)
+        if target.options:
+            console.print(f"Equal answers on all of them: {'yes' if same else 'NO'}", highlight=False)
+        console.print(f"Done in {time.perf_counter() - begun:.1f} s.", highlight=False)
+        return 0 if same or not target.options else 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m cloud.llm demo`. Exit codes: 0 shown, 1 an error (one line on stderr), 130 interrupted."""
+    parser = argparse.ArgumentParser(prog="cloud-llm demo", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--base-url", help="talk to this server instead of the embedded model")
+    parser.add_argument("-m", "--model", help="the model to ask for there")
+    arguments = parser.parse_args(argv)
+    try:
+        from rich.console import Console
+    except ImportError:
+        print("the demo needs the extra 'cli': pip install 'cloud-llm[cli,trio]'", file=sys.stderr)
+        return 1
+    try:
+        # A launcher may have switched Ctrl-C off while Python started; asyncio and trio expect Python's own handler.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return run_demo(Console(), arguments.base_url, arguments.model)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("\nStopped.", file=sys.stderr)
+        return 130
+    except LLMError as error:
+        print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
