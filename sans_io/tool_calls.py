@@ -83,6 +83,14 @@ class ToolCallAssembler:
             return [ToolCallDelta(call.number, piece, self._choice)] if piece else []
         return self._start(call) if call.name else []
 
+    def cut_last(self) -> None:
+        """The reply reached its token limit inside the last call, which stays invalid even if what came is JSON.
+
+        For wires whose whole replies hold parsed arguments: a cut call looks like one with fewer arguments there.
+        """
+        if self._calls:
+            self._calls[-1].cut = True
+
     def finish(self) -> list[Event]:
         """The stream ended in order: one `ToolCallCompleted` for each call, in order of appearance.
 
@@ -143,7 +151,7 @@ class ToolCallAssembler:
     def _whole(self, call: _OpenCall) -> ToolCall:
         text = call.text()
         label = call.id or call.shown_id
-        if not self._finished:
+        if not self._finished or call.cut:
             return ToolCall(label, call.name, {}, text, INCOMPLETE)
         arguments, problem = parse_arguments(text, self._limits)
         if problem is None and not call.name:
@@ -213,7 +221,7 @@ def tool_call_from_ollama(obj: JSON) -> ToolCall:
 class _OpenCall:
     """A call in the making. `id` is the server's, `shown_id` what `ToolCallStarted` said ("" before it)."""
 
-    __slots__ = ("_given", "_joiner", "_pieces", "id", "index", "name", "number", "shown_id", "size")
+    __slots__ = ("_given", "_joiner", "_pieces", "cut", "id", "index", "name", "number", "shown_id", "size")
 
     def __init__(self, number: int, index: int | None) -> None:
         self.number = number
@@ -222,6 +230,7 @@ class _OpenCall:
         self.shown_id = ""
         self.name = ""
         self.size = 0
+        self.cut = False
         self._pieces: list[str] = []
         self._joiner = SurrogateJoiner()
         self._given: str | None = None
