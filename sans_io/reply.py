@@ -20,7 +20,7 @@ from .errors import LLMError, LLMProtocolError
 from .events import Event
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .providers.base import Headers, Operation, ReplyReader
-from .providers.text import printable
+from .printable import printable
 from .response import ChatResponse
 
 _STREAM_TYPES: Final = frozenset(
