@@ -1,0 +1,78 @@
+"""What the codecs share in translating requests: refusals that name a path, data URLs, `extra_body`.
+
+Rules of this file:
+- No wire is known here.
+- The caller's objects are never changed.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from ..errors import LLMBadRequestError
+from ..jsontext import JSON, JSONObject
+
+
+class DataURL(NamedTuple):
+    """A data URL taken apart: `media_type` lower-case without parameters, `data` in base64."""
+
+    media_type: str
+    data: str
+
+
+def cannot_say(path: str, wire: str, hint: str = "") -> LLMBadRequestError:
+    """The error for an argument or a part of a message that a wire has no words for; raise it before sending."""
+    return LLMBadRequestError(f"{path} cannot be expressed on the {wire} wire{hint and f': {hint}'}", code="not_expressible")
+
+
+def parse_data_url(url: str, path: str) -> DataURL | None:
+    """A data URL's type and data (RFC 2397), or None for any other URL.
+
+    Data that is percent-encoded is turned into base64. Raises `LLMBadRequestError` naming `path` for base64 that
+    holds anything else.
+    """
+    if url[:5].lower() != "data:":
+        return None
+    head, comma, data = url[5:].partition(",")
+    media_type, *parameters = (part.strip().lower() for part in head.split(";"))
+    if not comma or not data:
+        raise LLMBadRequestError(f"{path} is a data URL without data", code="invalid_argument")
+    if "base64" not in parameters:
+        return DataURL(media_type or "text/plain", b64encode(unquote_to_bytes(data)).decode())
+    if "%" in data:
+        data = unquote_to_bytes(data).decode("latin-1")
+    if not _BASE64.fullmatch(data):
+        raise LLMBadRequestError(f"{path} is a data URL whose data is not base64", code="invalid_argument")
+    return DataURL(media_type or "text/plain", data)
+
+
+def is_web_url(url: str) -> bool:
+    """Whether `url` is an http or https URL."""
+    return url[:8].lower().startswith(("http://", "https://"))
+
+
+def merged(body: JSONObject, extra: JSONObject) -> JSONObject:
+    """`body` with `extra` over it. Objects on both sides are merged, anything else of `extra` replaces."""
+    if not extra:
+        return body
+    result = dict(body)
+    for key, value in extra.items():
+        known = result.get(key)
+        result[key] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return result
+
+
+def text_of(content: JSON) -> str:
+    """The text of a message's content (a string, parts, or None), pieces joined without anything between them."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    return "".join(part["text"] for part in content if part.get("type") == "text" and isinstance(part.get("text"), str))
+
+
+#: The alphabets of RFC 4648 sections 4 and 5, white space between, padding at the end.
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-\s]*+={0,2}+\s*+")
