@@ -80,10 +80,10 @@ class ChoiceAssembler:
         invalid: list[ToolCall] = []
         message: JSONObject = {"role": "assistant", "content": content}
         if self._tools is not None:
-            runnable, invalid = self._tools.tool_calls()
+            runnable, invalid, kept = self._tools.tool_calls_and_extras()
             if runnable:
                 message["content"] = content or None
-                message["tool_calls"] = [_tool_call_message(call) for call in runnable]
+                message["tool_calls"] = list(map(_tool_call_message, runnable, kept))
         if self.extras:
             message.update(_copied(self.extras))
         return Choice(
@@ -175,11 +175,17 @@ def _joined(pieces: list[str]) -> str:
     return jsontext.well_formed("".join(pieces)) if pieces else ""
 
 
-def _tool_call_message(call: ToolCall) -> JSONObject:
+def _tool_call_message(call: ToolCall, kept: JSONObject | None) -> JSONObject:
     arguments = call.raw_arguments
     if not arguments.startswith("{"):
         arguments = jsontext.dumps(call.arguments).decode()
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+    entry: JSONObject = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+    if kept:
+        kept = _copied(kept)
+        if kept.get("type", "function") != "function":
+            return {"id": call.id, **kept}
+        entry = {**kept, **entry, "function": {**kept.get("function", {}), **entry["function"]}}
+    return entry
 
 
 def _copied(value: JSON) -> JSON:

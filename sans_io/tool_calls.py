@@ -51,11 +51,13 @@ class ToolCallAssembler:
         id: JSON = None,  # noqa: A002 - the wire's own word
         name: JSON = None,
         arguments: JSON = None,
+        extras: JSONObject | None = None,
     ) -> list[Event]:
         """One piece of a call, each field as the server sent it (any JSON type; None where it was missing).
 
-        `arguments` is a piece of JSON text, or a whole object from servers that send one. Returns `ToolCallStarted`
-        once the call's name is known, and `ToolCallDelta` for argument text. Check `error` afterwards.
+        `arguments` is a piece of JSON text, or a whole object from servers that send one; `extras` are keys of the
+        call that the provider wants back. Returns `ToolCallStarted` once the call's name is known, and
+        `ToolCallDelta` for argument text. Check `error` afterwards.
         """
         if self.error is not None or self._finished:
             return []
@@ -75,6 +77,8 @@ class ToolCallAssembler:
             call.id = label
             self._by_id[label] = call
         call.name = call.name or title
+        if extras:
+            call.extras = {**(call.extras or {}), **extras}
         piece = call.add(arguments)
         if call.size > self._limits.max_tool_arguments:
             limit = self._limits.max_tool_arguments
@@ -111,12 +115,21 @@ class ToolCallAssembler:
 
     def tool_calls(self) -> tuple[list[ToolCall], list[ToolCall]]:
         """`(runnable, invalid)`, fresh lists of fresh objects. Before `finish()` every call is invalid."""
+        return self.tool_calls_and_extras()[:2]
+
+    def tool_calls_and_extras(self) -> tuple[list[ToolCall], list[ToolCall], list[JSONObject | None]]:
+        """`(runnable, invalid, extras)`: `tool_calls()`, and what `fragment()` was given for each runnable call."""
         runnable: list[ToolCall] = []
         invalid: list[ToolCall] = []
+        extras: list[JSONObject | None] = []
         for call in self._calls:
             tool_call = self._whole(call)
-            (runnable if tool_call.arguments_error is None else invalid).append(tool_call)
-        return runnable, invalid
+            if tool_call.arguments_error is None:
+                runnable.append(tool_call)
+                extras.append(call.extras)
+            else:
+                invalid.append(tool_call)
+        return runnable, invalid, extras
 
     def _find(self, index: int | None, label: str, name: str, arguments: JSON) -> _OpenCall | None:
         """The call that this fragment continues, or None if it opens one."""
@@ -221,10 +234,11 @@ def tool_call_from_ollama(obj: JSON) -> ToolCall:
 class _OpenCall:
     """A call in the making. `id` is the server's, `shown_id` what `ToolCallStarted` said ("" before it)."""
 
-    __slots__ = ("_given", "_joiner", "_pieces", "cut", "id", "index", "name", "number", "shown_id", "size")
+    __slots__ = ("_given", "_joiner", "_pieces", "cut", "extras", "id", "index", "name", "number", "shown_id", "size")
 
     def __init__(self, number: int, index: int | None) -> None:
         self.number = number
+        self.extras: JSONObject | None = None
         self.index = index
         self.id = ""
         self.shown_id = ""
