@@ -81,6 +81,20 @@ class Finished:
     choice: int = 0
 
 
+@dataclass(slots=True)
+class PullProgress:
+    """A step of a model download (Ollama). Never part of a chat.
+
+    `status` is the server's word ("pulling manifest", "verifying sha256 digest", "success" ...). While a layer is
+    fetched `digest` names it, and `completed` of `total` bytes are there; None where the server did not say.
+    """
+
+    status: str
+    digest: str | None = None
+    total: int | None = None
+    completed: int | None = None
+
+
 Event: TypeAlias = (
     TextDelta
     | ReasoningDelta
@@ -90,4 +104,5 @@ Event: TypeAlias = (
     | ToolCallCompleted
     | UsageReported
     | Finished
+    | PullProgress
 )
