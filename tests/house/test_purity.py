@@ -89,12 +89,13 @@ print("\\n".join(sorted(set(sys.modules) - before)))
 
 def test_importing_the_core_in_a_bare_interpreter_loads_nothing_that_waits() -> None:
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in CORE]
-    probe = PROBE.format(path=[str(ROOT), str(Path(h11.__file__).parents[1])], modules=modules)
+    # h11 comes with the first request only; what it loads counts all the same.
+    probe = PROBE.format(path=[str(ROOT), str(Path(h11.__file__).parents[1])], modules=[*modules, "h11"])
     # -I -S: no site, no environment, no user packages.
     done = subprocess.run([sys.executable, "-I", "-S", "-c", probe], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
-    assert "sans_io.errors" in loaded and "h11" in loaded
+    assert loaded >= {*modules, "h11"}
     # The interpreter itself always has os and time: the syntax tree test covers those two.
     assert not loaded & (FORBIDDEN - {"os", "time"})
 
