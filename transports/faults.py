@@ -1,0 +1,57 @@
+"""`Fault`, and the table that turns what the operating system says into one.
+
+Rules of this file:
+- Every OSError has a place here; what is not in the table is "reset" on a standing connection and "local" in a dial.
+- `detail` is for people: it says what happened in the system's own words, without addresses of memory or keys.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from sans_io.faults import FaultKind
+
+
+class Fault(Exception):  # noqa: N818  it is an answer, the error is what the Call makes of it
+    """Why an action could not be done: `kind` (see `sans_io.faults`), `detail` for people, `cause` or None."""
+
+    def __init__(self, kind: FaultKind, detail: str = "", cause: BaseException | None = None) -> None:
+        super().__init__(kind, detail)
+        self.kind = kind
+        self.detail = detail
+        self.cause = cause
+
+
+def _codes(*names: str) -> frozenset[int]:
+    """The numbers that this platform has; Windows repeats most of them with a WSA in front."""
+    known = (getattr(errno, prefix + name, None) for name in names for prefix in ("", "WSA"))
+    return frozenset(number for number in known if number is not None)
+
+
+_DIAL: Final[tuple[tuple[frozenset[int], FaultKind], ...]] = (
+    (_codes("ECONNREFUSED"), "refused"),
+    (_codes("ECONNRESET", "ECONNABORTED", "EPIPE", "ENOTCONN"), "reset"),
+    (_codes("EMFILE", "ENFILE"), "too_many_files"),
+    (
+        _codes(
+            "ENETUNREACH", "EHOSTUNREACH", "ENETDOWN", "EHOSTDOWN", "EADDRNOTAVAIL", "EAFNOSUPPORT", "ETIMEDOUT",
+            "EACCES", "EPERM", "EINVAL", "ENETRESET", "EPROTONOSUPPORT",
+        ),
+        "unreachable",
+    ),
+)  # fmt: skip
+
+
+def dial_fault(error: OSError, where: str) -> Fault:
+    """What a failed connect means. `where` names the address that was tried."""
+    text = f"{where}: {error.strerror or error}"
+    for numbers, kind in _DIAL:
+        if error.errno in numbers:
+            return Fault(kind, text, error)
+    return Fault("local", text, error)
+
+
+def wire_fault(error: OSError) -> Fault:
+    """What a failed read or write on a standing connection means: whatever the number, it is of no more use."""
+    return Fault("reset", error.strerror or str(error), error)

@@ -1,0 +1,85 @@
+"""What the transports know of sockets, whichever library waits for them.
+
+Rules of this file:
+- A socket is made here and owned by its wire from its first moment, before anything is awaited.
+- Finalisers may run in any thread and after any loop: `QuietSocket` closes its descriptor and does nothing else.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import Final
+
+from .faults import dial_fault
+from .resolver import Address
+
+#: One read: what a burst of events fits into, and what stays below malloc's threshold for a mapping of its own.
+READ_SIZE: Final = 64 * 1024
+
+
+def _options() -> tuple[tuple[int, int, int], ...]:
+    """Nagle off; probes after 30 s, every 10 s, 3 of them; unacknowledged data for 60 s ends a connection."""
+    tcp = socket.IPPROTO_TCP
+    wanted = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (tcp, socket.TCP_NODELAY, 1)]
+    for name, number in (
+        ("TCP_KEEPIDLE", 30),
+        ("TCP_KEEPALIVE", 30),  # what macOS calls it
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 60_000),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            wanted.append((tcp, option, number))
+    return tuple(wanted)
+
+
+OPTIONS: Final = _options()
+
+
+class QuietSocket(socket.socket):
+    """A socket whose owner may be collected after its event loop: it closes itself, and does not warn of it."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def new_socket(address: Address) -> QuietSocket:
+    """A non-blocking TCP socket for this address with our options. Raises `Fault`."""
+    try:
+        made = QuietSocket(address[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    except OSError as error:
+        raise dial_fault(error, show(address)) from None
+    try:
+        made.setblocking(False)
+        for option in OPTIONS:
+            made.setsockopt(*option)
+    except OSError as error:
+        made.close()
+        raise dial_fault(error, show(address)) from None
+    return made
+
+
+def readable(sock: socket.socket) -> bool:
+    """Whether a non-blocking socket has bytes, its end or an error to give."""
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except (BlockingIOError, InterruptedError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def shut(sock: socket.socket) -> None:
+    """Wake whoever waits on it. On a socket that is closed or not connected there is nobody to wake."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def show(address: Address) -> str:
+    host, port = address[1][:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

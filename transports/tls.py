@@ -1,0 +1,364 @@
+"""TLS: one context per profile and process, and one layer over memory buffers for every loop. No sockets in here.
+
+Rules of this file:
+- Certificates and names are always verified, TLS 1.2 is the least, and there is no switch to turn either off.
+- `ssl` is imported at the first https dial, and a context (it reads the certificates: 27 ms) is made in a thread.
+- `unread()` counts ciphertext too: OpenSSL takes in the beginning of a record without saying so, so the borders of
+  the records are followed here (RFC 8446 section 5.1).
+- A failed handshake says what to do about it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from .faults import Fault
+from .interface import AsyncWire
+from .resolver import OTHERS, Job, Ringable
+from .sockets import READ_SIZE
+
+if TYPE_CHECKING:
+    import ssl
+
+#: Contexts kept, oldest first out: each holds some 800 KiB of certificates.
+MAX_CONTEXTS: Final = 64
+
+#: Where distributions keep their bundle, in the order of how many machines have it.
+_BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # Alpine, BSDs
+    "/usr/local/share/certs/ca-root-nss.crt",  # FreeBSD
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TLSProfile:
+    """Whom a connection trusts; part of the pool's key. The default is the system's certificates.
+
+    `ca_file`: only the certificates in this PEM file. `context_id`: the number of a caller's own context, see `of`.
+    """
+
+    ca_file: str | None = None
+    context_id: int | None = None
+
+    @classmethod
+    def of(cls, context: ssl.SSLContext) -> TLSProfile:
+        """The profile of a caller's own context, which the caller keeps alive. The same context, the same profile."""
+        with _LOCK:
+            number = _NUMBERS.get(context)
+            if number is None:
+                number = _NUMBERS[context] = next(_COUNTER)
+                _GIVEN[number] = context
+        return cls(context_id=number)
+
+
+_LOCK = threading.Lock()
+_COUNTER: Final = count(1)
+_NUMBERS: Final[WeakKeyDictionary[ssl.SSLContext, int]] = WeakKeyDictionary()
+_GIVEN: Final[WeakValueDictionary[int, ssl.SSLContext]] = WeakValueDictionary()
+_MADE: Final[dict[TLSProfile, ssl.SSLContext]] = {}
+
+
+def tls_context(profile: object) -> ssl.SSLContext:
+    """The one context of a profile (None: the default). Reads files the first time. Raises `Fault`."""
+    profile = _profile(profile)
+    if profile.context_id is not None:
+        given = _GIVEN.get(profile.context_id)
+        if given is None:
+            raise Fault("tls_failed", "the ssl_context= of this client does not exist any more")
+        return given
+    context = _MADE.get(profile)
+    if context is None:
+        context = _new_context(profile)
+        with _LOCK:
+            context = _MADE.setdefault(profile, context)
+            while len(_MADE) > MAX_CONTEXTS:
+                del _MADE[next(iter(_MADE))]
+    return context
+
+
+def tls_ready(profile: object, bell: Ringable) -> Job[bool]:
+    """A job after which `tls_context(profile)` costs nothing."""
+    profile = _profile(profile)
+    if profile.context_id is not None or profile in _MADE:
+        return Job.of(True)
+    return OTHERS.join(Job(("tls", profile), "reading the CA certificates", partial(_prepare, profile)), bell)
+
+
+def tls_fault(error: BaseException, name: str) -> Fault:
+    """What a failed handshake means, and what to do about it."""
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Fault(
+            "tls_verify", _VERIFY.get(error.verify_code, _VERIFY_OTHER).format(name, error.verify_message), error
+        )
+    reason = getattr(error, "reason", None) or ""
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"):
+        return Fault(
+            "tls_failed", f"{name} does not speak TLS on this port; if it is a plain server, use http://", error
+        )
+    if reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW"):
+        return Fault("tls_failed", f"{name} offers no TLS of version 1.2 or later; the server must be updated", error)
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        return Fault("tls_failed", f"{name} closed the connection during the TLS handshake", error)
+    if isinstance(error, ssl.SSLError):
+        return Fault("tls_failed", f"TLS with {name} failed: {reason or error}", error)
+    return Fault("reset", f"the connection to {name} broke during the TLS handshake: {error}", error)
+
+
+_TRUST = "if you trust it, give its CA certificate with ca_file="
+#: By OpenSSL's X509_V_ERR_* numbers; {0} is the name asked for, {1} OpenSSL's words.
+_VERIFY: Final = {
+    9: "the certificate of {0} is not valid yet; is this computer's clock right?",
+    10: "the certificate of {0} has expired; the server must renew it (or this computer's clock is wrong)",
+    18: f"the certificate of {{0}} is self-signed; {_TRUST}",
+    19: f"the certificates of {{0}} lead to a CA that is not trusted here; {_TRUST}",
+    20: f"the certificate of {{0}} was issued by an unknown CA; {_TRUST}",
+    21: f"the certificate of {{0}} was issued by an unknown CA, or the server leaves out a part of its chain; {_TRUST}",
+    62: "the certificate is for another host: {1}; check the host in base_url",
+    64: "the certificate is for another address: {1}; use the server's name in base_url",
+}
+_VERIFY_OTHER: Final = "the certificate of {0} was refused: {1}"
+
+
+class TLSLayer:
+    """One TLS client over memory: ciphertext in and out, plaintext in and out. Any loop, no I/O.
+
+    `handshake()` until it gives True, sending `outgoing()` after each call and feeding what arrives; then `write` and
+    `read`. What OpenSSL raises (`ssl.SSLError`) comes out; see `tls_fault`.
+    """
+
+    __slots__ = ("_border", "_eof", "_fed", "_header", "_incoming", "_object", "_outgoing", "_want")
+
+    def __init__(self, context: ssl.SSLContext, name: str) -> None:
+        import ssl
+
+        self._want = ssl.SSLWantReadError
+        self._eof = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self._border = 0
+        self._header = b""
+        self._fed = False
+
+    def handshake(self) -> bool:
+        """Whether it is done; otherwise more ciphertext is needed."""
+        try:
+            self._object.do_handshake()
+        except self._want:
+            return False
+        self._fed = True
+        return True
+
+    def receive_data(self, ciphertext: bytes) -> None:
+        self._incoming.write(ciphertext)
+        self._fed = True
+        self._follow(ciphertext)
+
+    def receive_eof(self) -> None:
+        self._incoming.write_eof()
+        self._fed = True
+
+    def read(self) -> bytes | None:
+        """All plaintext there is; b"" at the end, None if more ciphertext is needed first."""
+        if not self._fed:
+            return None
+        parts: list[bytes] = []
+        try:
+            while part := self._object.read(READ_SIZE):
+                parts.append(part)
+        except self._want:
+            self._fed = False
+        except self._eof:
+            # With or without a goodbye: whether the reply was whole is for its framing to say.
+            if not parts:
+                return b""
+        else:
+            if not parts:
+                return b""
+        return b"".join(parts) if parts else None
+
+    def write(self, plaintext: memoryview) -> None:
+        self._object.write(plaintext)
+
+    def outgoing(self) -> bytes:
+        """Ciphertext to send now, possibly none."""
+        return self._outgoing.read() if self._outgoing.pending else b""
+
+    def unread(self) -> bool:
+        """Whether anything arrived that `read` has not given out: plaintext, ciphertext, or a part of a record."""
+        return bool(self._border or self._header or self._incoming.pending or self._object.pending())
+
+    def version(self) -> str | None:
+        return self._object.version()
+
+    def _follow(self, data: bytes) -> None:
+        """`_border`: bytes still to come of the record begun; `_header`: a record header that is not whole."""
+        position, size = self._border, len(data)
+        if self._header:
+            data = self._header + data
+            size = len(data)
+            self._header = b""
+        while position < size:
+            if size - position < _RECORD_HEADER:
+                self._header = data[position:]
+                position = size
+                break
+            position += _RECORD_HEADER + (data[position + 3] << 8 | data[position + 4])
+        self._border = position - size
+
+
+_RECORD_HEADER: Final = 5
+
+
+class TLSWire:
+    """A wire through a `TLSLayer`, over a wire of any event loop."""
+
+    __slots__ = ("_layer", "_wire")
+
+    def __init__(self, wire: AsyncWire, layer: TLSLayer) -> None:
+        self._wire = wire
+        self._layer = layer
+
+    async def receive(self, max_bytes: int, deadline: float) -> bytes:
+        layer, wire = self._layer, self._wire
+        while True:
+            try:
+                data = layer.read()
+            except OSError as error:
+                raise Fault("reset", f"TLS: {getattr(error, 'reason', None) or error}", error) from None
+            if data is not None:
+                return data
+            answer = layer.outgoing()
+            if answer:  # a key update asks for one
+                await wire.send(memoryview(answer), deadline)
+            ciphertext = await wire.receive(max_bytes, deadline)
+            if ciphertext:
+                layer.receive_data(ciphertext)
+            else:
+                layer.receive_eof()
+
+    async def send(self, data: memoryview, deadline: float) -> None:
+        try:
+            self._layer.write(data)
+        except OSError as error:
+            raise Fault("reset", f"TLS: {getattr(error, 'reason', None) or error}", error) from None
+        await self._wire.send(memoryview(self._layer.outgoing()), deadline)
+
+    def unread(self) -> bool:
+        return self._layer.unread() or self._wire.unread()
+
+    def abort(self) -> None:
+        self._wire.abort()
+
+    def shutdown(self) -> None:
+        self._wire.shutdown()
+
+    def forget(self) -> None:
+        self._wire.forget()
+
+
+async def start_tls(wire: AsyncWire, profile: object, name: str, deadline: float) -> TLSWire:
+    """The handshake over a connected wire. Raises `Fault`; then the caller closes the wire."""
+    try:
+        layer = TLSLayer(tls_context(profile), name)
+        while not layer.handshake():
+            await _flush(layer, wire, deadline)
+            ciphertext = await wire.receive(READ_SIZE, deadline)
+            if ciphertext:
+                layer.receive_data(ciphertext)
+            else:
+                layer.receive_eof()
+        await _flush(layer, wire, deadline)
+    except (OSError, ValueError) as error:
+        raise tls_fault(error, name) from None
+    return TLSWire(wire, layer)
+
+
+async def _flush(layer: TLSLayer, wire: AsyncWire, deadline: float) -> None:
+    ciphertext = layer.outgoing()
+    if ciphertext:
+        await wire.send(memoryview(ciphertext), deadline)
+
+
+def _profile(profile: object) -> TLSProfile:
+    return profile if isinstance(profile, TLSProfile) else _DEFAULT
+
+
+_DEFAULT: Final = TLSProfile()
+
+
+def _prepare(profile: TLSProfile) -> bool:
+    tls_context(profile)
+    return True
+
+
+def _new_context(profile: TLSProfile) -> ssl.SSLContext:
+    import ssl
+
+    if profile.ca_file is None and sys.platform in ("darwin", "win32"):
+        import truststore
+
+        context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificates and names by itself
+        _load_trust(context, profile.ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _load_trust(context: ssl.SSLContext, ca_file: str | None) -> None:
+    """The first source that has certificates in it."""
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as error:
+            raise Fault("tls_verify", f"ca_file {ca_file!r} gives no certificates: {error}", error) from None
+        return
+    tried: list[str] = []
+    for path in _trust_paths():
+        tried.append(str(path))
+        try:
+            if path.is_dir():
+                # OpenSSL looks into a directory of hashed names when it verifies.
+                if not any(path.glob("*.[0-9]")):
+                    continue
+                context.load_verify_locations(capath=path)
+                return
+            context.load_verify_locations(cafile=path)
+        except OSError:
+            continue
+        if context.cert_store_stats()["x509_ca"]:
+            return
+    raise Fault("tls_verify", f"no CA certificates found; looked at {', '.join(tried)}; give a PEM file with ca_file=")
+
+
+def _trust_paths() -> Iterator[Path]:
+    import ssl
+
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        if os.environ.get(variable):
+            yield Path(os.environ[variable])
+    known = ssl.get_default_verify_paths()
+    yield Path(known.openssl_cafile)
+    for bundle in _BUNDLES:
+        yield Path(bundle)
+    yield Path(known.openssl_capath)
+    import certifi  # comes with httpcore
+
+    yield Path(certifi.where())
