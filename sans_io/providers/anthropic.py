@@ -22,8 +22,10 @@ from ..policy.retry import FATAL, TRANSIENT, retry_table
 from ..response import ChatResponse
 from ..secret import Secret
 from ..urls import BaseURL
-from .anthropic_messages import API_VERSION, DEFAULT_MAX_TOKENS, SAMPLING_VERSION, api_version, build_body
-from .anthropic_reply import FINISH_REASONS, MessageStreamReader, WholeMessageReader
+from .anthropic_assembly import FINISH_REASONS
+from .anthropic_body import DEFAULT_MAX_TOKENS, api_version, build_body
+from .anthropic_messages import API_VERSION, SAMPLING_VERSION
+from .anthropic_reply import MessageStreamReader, WholeMessageReader
 from .base import Headers, Operation, ReplyForm, ReplyReader
 from .failures import QUOTA_CODES, FailureRules, decode_failure, rate_limit, request_id
 from .whole import WholeReader

@@ -1,4 +1,4 @@
-"""From OpenAI-shaped messages to the body of Anthropic's `POST /v1/messages`.
+"""From OpenAI-shaped messages to Anthropic's system blocks and turns.
 
 Rules of this file:
 - Nothing is dropped silently: what the wire cannot say is an `LLMBadRequestError` naming the path, before sending.
@@ -11,81 +11,31 @@ Rules of this file:
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from typing import Final
 
 from ..errors import LLMBadRequestError
 from ..jsontext import JSON, JSONObject, loads
 from ..messages import ChatRequest
-from .translate import cannot_say, is_web_url, merged, parse_data_url, text_of
+from .translate import cannot_say, is_web_url, parse_data_url, text_of
 
 #: The current version of the API; it has no sampling parameters, and knows system messages inside the conversation.
 API_VERSION: Final = "2026-10-21"
 #: The version before, which has temperature, top_p and top_k.
 SAMPLING_VERSION: Final = "2023-06-01"
-#: `max_tokens` is required by the wire.
-DEFAULT_MAX_TOKENS: Final = 8192
-
 #: Keys of an assistant message in which its native form is kept.
 BLOCKS_KEY: Final = "anthropic_blocks"
 VERSION_KEY: Final = "anthropic_version"
 
-_WIRE: Final = "Anthropic"
-_EFFORTS: Final = frozenset({"low", "medium", "high", "xhigh", "max"})
+WIRE: Final = "Anthropic"
 _THINKING: Final = frozenset({"thinking", "redacted_thinking"})
 _IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-_SAMPLING: Final = ("temperature", "top_p", "top_k")
 _TOOL_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def api_version(chat: ChatRequest, chosen: str | None) -> str:
-    """The value of the `anthropic-version` field for this request.
-
-    `chosen` is the caller's, which wins. Else the version under which the history's thinking was made; else the
-    sampling version if the request samples, and the current one otherwise. Raises `LLMBadRequestError` naming the
-    sampling parameter that the version does not have.
-    """
-    sampling = next((name for name in _SAMPLING if _is_set(chat, name)), None)
-    held = None if chosen else _version_of_thinking(chat.messages)
-    version = chosen or held or (SAMPLING_VERSION if sampling else API_VERSION)
-    if sampling and version == API_VERSION:
-        why = "the conversation holds thinking made under it; leave the parameter out" if held else "choose 2023-06-01"
-        raise cannot_say(sampling, _WIRE, f"API version {API_VERSION} has no sampling parameters ({why})")
-    return version
-
-
-def build_body(chat: ChatRequest, version: str) -> JSONObject:
-    """The body for `chat` under API `version`. Raises `LLMBadRequestError` naming what the wire cannot express."""
-    if chat.n is not None and chat.n != 1:
-        raise cannot_say("n", _WIRE, "it gives one answer for each request")
-    if chat.seed is not None:
-        raise cannot_say("seed", _WIRE)
-    system, messages = _Conversation(chat, version).turns()
-    max_tokens = DEFAULT_MAX_TOKENS if chat.max_tokens is None else chat.max_tokens
-    body: JSONObject = {"model": chat.model, "max_tokens": max_tokens, "messages": messages}
-    if system:
-        body["system"] = _text_or_blocks(system)
-    if chat.tools:
-        body["tools"] = [_tool(tool, f"tools[{i}]") for i, tool in enumerate(chat.tools)]
-    choice = _tool_choice(chat)
-    if choice is not None:
-        body["tool_choice"] = choice
-    if chat.temperature is not None:
-        body["temperature"] = chat.temperature
-    if chat.top_p is not None:
-        body["top_p"] = chat.top_p
-    if chat.stop:
-        body["stop_sequences"] = list(chat.stop)
-    output = _output_config(chat)
-    if output:
-        body["output_config"] = output
-    if chat.reasoning_effort == "none":
-        body["thinking"] = {"type": "disabled"}
-    if chat.stream:
-        body["stream"] = True
-    body = merged(body, chat.extra_body)
-    if not body["model"]:
-        raise LLMBadRequestError("model is missing", code="invalid_argument")
-    return body
+def translated(chat: ChatRequest, version: str) -> tuple[list[JSONObject], list[JSONObject]]:
+    """(system blocks, turns) of `chat` under API `version`. Raises `LLMBadRequestError` naming the path."""
+    return _Conversation(chat, version).turns()
 
 
 def native_keys(blocks: list[JSONObject], version: str | None) -> JSONObject:
@@ -109,7 +59,7 @@ def _is_plain(blocks: list[JSONObject]) -> bool:
     return True
 
 
-def _version_of_thinking(messages: tuple[JSONObject, ...]) -> str | None:
+def version_of_thinking(messages: tuple[JSONObject, ...]) -> str | None:
     """The version noted at the first thinking of the conversation; None if there is none, or none with a note."""
     for message in messages:
         version = message.get(VERSION_KEY)
@@ -118,10 +68,6 @@ def _version_of_thinking(messages: tuple[JSONObject, ...]) -> str | None:
             if isinstance(blocks, list) and any(_kind(block) in _THINKING for block in blocks):
                 return version
     return None
-
-
-def _is_set(chat: ChatRequest, name: str) -> bool:
-    return getattr(chat, name, None) is not None or chat.extra_body.get(name) is not None
 
 
 def _kind(block: JSON) -> JSON:
@@ -158,7 +104,7 @@ class _Conversation:
         if self._hoists or not self._turns:
             self._system += blocks
         elif blocks:
-            self._turns.append({"role": "system", "content": _text_or_blocks(blocks)})
+            self._turns.append({"role": "system", "content": text_or_blocks(blocks)})
 
     def user(self, message: JSONObject, path: str) -> None:
         content = message.get("content")
@@ -179,7 +125,7 @@ class _Conversation:
             blocks = _with_cache_control(blocks, message)
         # The wire refuses an empty turn; the user turns around it are joined by the server.
         if blocks:
-            self._turns.append({"role": "assistant", "content": _text_or_blocks(blocks)})
+            self._turns.append({"role": "assistant", "content": text_or_blocks(blocks)})
 
     def tool(self, message: JSONObject, path: str) -> None:
         content = message.get("content")
@@ -224,7 +170,7 @@ class _Conversation:
         for i, call in enumerate(message.get("tool_calls") or ()):
             function = call.get("function")
             if not isinstance(function, dict):
-                raise cannot_say(f"{path}.tool_calls[{i}]", _WIRE, "only function calls have a place there")
+                raise cannot_say(f"{path}.tool_calls[{i}]", WIRE, "only function calls have a place there")
             if call["id"] not in present:
                 arguments = loads(function["arguments"])
                 block = {"type": "tool_use", "id": self._wire_id(call["id"]), "name": function["name"]}
@@ -238,7 +184,8 @@ class _Conversation:
         known = self._ids.get(call_id)
         if known is None:
             if not self._ids:
-                self._taken = {call["id"] for message in self._chat.messages for call in message.get("tool_calls") or ()}
+                calls = (call for message in self._chat.messages for call in message.get("tool_calls") or ())
+                self._taken = {call["id"] for call in calls}
             stem = known = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in call_id)
             number = 0
             while known in self._taken:
@@ -290,13 +237,13 @@ def _block(part: JSONObject, path: str) -> JSONObject:
     if kind == "refusal":
         return {"type": "text", "text": part["refusal"]}
     if kind == "input_audio":
-        raise cannot_say(path, _WIRE, "it has no audio")
+        raise cannot_say(path, WIRE, "it has no audio")
     return part
 
 
 def _assistant_block(part: JSONObject, path: str) -> JSONObject:
     if part["type"] in ("image_url", "file", "input_audio"):
-        raise cannot_say(path, _WIRE, "an assistant message holds text, thinking and tool calls")
+        raise cannot_say(path, WIRE, "an assistant message holds text, thinking and tool calls")
     return _block(part, path)
 
 
@@ -312,7 +259,7 @@ def _image_source(url: str, path: str) -> JSONObject:
         return {"type": "url", "url": url}
     media_type = "image/jpeg" if data_url.media_type == "image/jpg" else data_url.media_type
     if media_type not in _IMAGE_TYPES:
-        raise cannot_say(path, _WIRE, f"images are JPEG, PNG, GIF or WebP, not {media_type:.60}")
+        raise cannot_say(path, WIRE, f"images are JPEG, PNG, GIF or WebP, not {media_type:.60}")
     return {"type": "base64", "media_type": media_type, "data": data_url.data}
 
 
@@ -336,21 +283,22 @@ def _document_source(data: str, path: str) -> JSONObject:
     # Bare base64 is what several vendors take for a PDF, whose first bytes ("%PDF-") say what it is.
     data_url = parse_data_url(f"data:application/pdf;base64,{data}" if data.startswith("JVBERi0") else data, path)
     if data_url is None:
-        raise LLMBadRequestError(f"{path}.file_data must be a data URL, an http(s) URL or a PDF in base64", code="invalid_argument")
+        what = f"{path}.file_data must be a data URL, an http(s) URL or a PDF in base64"
+        raise LLMBadRequestError(what, code="invalid_argument")
     if data_url.media_type == "application/pdf" or data_url.media_type in _IMAGE_TYPES:
         return {"type": "base64", "media_type": data_url.media_type, "data": data_url.data}
     if data_url.media_type.startswith("text/"):
         return {"type": "text", "media_type": "text/plain", "data": _decoded(data_url.data, path)}
-    raise cannot_say(path, _WIRE, f"documents are PDF or text, not {data_url.media_type:.60}")
+    raise cannot_say(path, WIRE, f"documents are PDF or text, not {data_url.media_type:.60}")
 
 
 def _decoded(data: str, path: str) -> str:
-    from base64 import b64decode
-
     try:
         return b64decode(data).decode()
     except ValueError:
-        raise LLMBadRequestError(f"{path} is a text file that is not UTF-8 in base64", code="invalid_argument") from None
+        raise LLMBadRequestError(
+            f"{path} is a text file that is not base64 of UTF-8", code="invalid_argument"
+        ) from None
 
 
 def _system_blocks(content: JSON, path: str) -> list[JSONObject]:
@@ -358,7 +306,7 @@ def _system_blocks(content: JSON, path: str) -> list[JSONObject]:
         return _text_blocks(content)
     for i, part in enumerate(content):
         if part["type"] != "text":
-            raise cannot_say(f"{path}[{i}]", _WIRE, "a system message holds text only")
+            raise cannot_say(f"{path}[{i}]", WIRE, "a system message holds text only")
     return [part for part in content if part["text"]]
 
 
@@ -366,7 +314,7 @@ def _text_blocks(text: str) -> list[JSONObject]:
     return [{"type": "text", "text": text}] if text else []
 
 
-def _text_or_blocks(blocks: list[JSONObject]) -> str | list[JSONObject]:
+def text_or_blocks(blocks: list[JSONObject]) -> str | list[JSONObject]:
     """The short form where it says the same: some servers of this wire take nothing else."""
     if all(block.keys() == {"type", "text"} and block["type"] == "text" for block in blocks) and len(blocks) == 1:
         text: str = blocks[0]["text"]
@@ -379,62 +327,3 @@ def _with_cache_control(blocks: list[JSONObject], message: JSONObject) -> list[J
     if message.get("cache_control") is None or not blocks or "cache_control" in blocks[-1]:
         return blocks
     return [*blocks[:-1], {**blocks[-1], "cache_control": message["cache_control"]}]
-
-
-# -- tools and parameters -------------------------------------------------------------------------------------------
-
-
-def _tool(tool: JSONObject, path: str) -> JSONObject:
-    if tool["type"] != "function":
-        if isinstance(tool.get(tool["type"]), dict):
-            raise cannot_say(path, _WIRE, f"it has no tools of type {tool['type']!r:.60}")
-        return tool
-    function = dict(tool["function"])
-    schema = function.pop("parameters", None) or {"properties": {}}
-    entry: JSONObject = {"name": function.pop("name")}
-    description = function.pop("description", None)
-    if description is not None:
-        entry["description"] = description
-    entry["input_schema"] = schema if "type" in schema else {"type": "object", **schema}
-    entry.update(function)
-    entry.update((key, value) for key, value in tool.items() if key not in ("type", "function"))
-    return entry
-
-
-def _tool_choice(chat: ChatRequest) -> JSONObject | None:
-    choice = chat.tool_choice
-    if choice is None:
-        translated: JSONObject | None = None
-    elif choice == "required":
-        translated = {"type": "any"}
-    elif isinstance(choice, str):
-        translated = {"type": choice}
-    elif choice["type"] == "function":
-        translated = {"type": "tool", "name": choice["function"]["name"]}
-    elif choice["type"] in ("auto", "any", "none", "tool"):
-        translated = choice
-    else:
-        raise cannot_say("tool_choice", _WIRE, f"it has no choice of type {choice['type']!r:.60}")
-    if chat.parallel_tool_calls is False and (chat.tools or translated is not None):
-        translated = {"type": "auto"} if translated is None else translated
-        if translated["type"] != "none":
-            translated = {**translated, "disable_parallel_tool_use": True}
-    return translated
-
-
-def _output_config(chat: ChatRequest) -> JSONObject:
-    config: JSONObject = {}
-    effort = chat.reasoning_effort
-    if effort in _EFFORTS:
-        config["effort"] = effort
-    elif effort is not None and effort != "none":
-        raise cannot_say("reasoning_effort", _WIRE, f"it knows none, low, medium, high, xhigh and max, not {effort!r:.60}")
-    wanted = chat.response_format
-    if wanted is None or wanted["type"] == "text":
-        return config
-    # The wire has schemas only; "some JSON object" is the schema that says no more than that.
-    schema = {"type": "object"}
-    if wanted["type"] == "json_schema":
-        schema = wanted["json_schema"].get("schema") or schema
-    config["format"] = {"type": "json_schema", "schema": schema}
-    return config

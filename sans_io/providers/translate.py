@@ -25,7 +25,8 @@ class DataURL(NamedTuple):
 
 def cannot_say(path: str, wire: str, hint: str = "") -> LLMBadRequestError:
     """The error for an argument or a part of a message that a wire has no words for; raise it before sending."""
-    return LLMBadRequestError(f"{path} cannot be expressed on the {wire} wire{hint and f': {hint}'}", code="not_expressible")
+    why = f": {hint}" if hint else ""
+    return LLMBadRequestError(f"{path} cannot be expressed on the {wire} wire{why}", code="not_expressible")
 
 
 def parse_data_url(url: str, path: str) -> DataURL | None:
