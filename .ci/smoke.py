@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cloud.llm
 from cloud.llm import LLMConnectionError, OpenAICompatClient
-from cloud.llm.scripted_server import ScriptedServer
+from transports.testing import FakeLLMServer, LoopbackServer
 
 here = Path(sys.prefix).resolve()
 for name in ("sans_io", "transports", "cloud", "ai.ai_agents.providers"):
@@ -19,7 +19,8 @@ for name in ("sans_io", "transports", "cloud", "ai.ai_agents.providers"):
 assert (Path(str(cloud.llm.__file__)).parent / "embedded_template.jinja").is_file()
 
 hello = [{"role": "user", "content": "hi"}]
-with ScriptedServer() as server, OpenAICompatClient(base_url=server.base_url, model=server.model) as client:
+server = LoopbackServer(FakeLLMServer("openai"))
+with server, OpenAICompatClient(base_url=server.base_url("openai"), model="any") as client:
     print("chat:", client.chat(hello).content)
     print("stream:", "|".join(client.chat_stream(hello)))
 cloud.close_all_cloud_clients_sync()

@@ -28,7 +28,7 @@ def main(question: str) -> None:
         messages.append(response.message)
         for call in response.tool_calls:  # only whole and valid ones are listed here
             print(f"-> {call.name}({call.arguments})")
-            messages.append(call.result(get_weather(**call.arguments)))
+            messages.append(call.result(get_weather(str(call.arguments.get("city")))))
         for call in response.invalid_tool_calls:
             messages.append(call.result(f"not run: {call.arguments_error}", is_error=True))
         if not response.has_tool_calls and not response.invalid_tool_calls:

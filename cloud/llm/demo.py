@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,7 @@ CHAT: Final = "Hello! Who are you?"
 STREAM: Final = "Write one sentence about the sea."
 JSON: Final = "Ana is 30 years old. Give me her name and age as JSON."
 TOOL: Final = "Weather in Paris?"
+SCRIPTED: Final = "No model is behind this answer: it was written down beforehand and is sent word by word."
 
 SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
@@ -195,22 +197,33 @@ def chosen_target(console: Console, base_url: str | None, model: str | None) -> 
         console.print(f"Server: {base_url or 'OpenAI, with OPENAI_API_KEY'}", highlight=False)
         yield Target(client)
         return
-    server: AbstractContextManager[Any] = EmbeddedServer(progress=sys.stdout)
-    try:
-        running = server.__enter__()
-        note = "Server: llama.cpp on this machine. A very small model: fluent, not truthful."
-    except EmbeddedServerError as error:
-        from .scripted_server import ScriptedServer
-
-        server = ScriptedServer()
-        running = server.__enter__()
-        note = f"No model here ({error}).\nServer: SCRIPTED. Its answers are fixed texts; the connections are real."
-    try:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(EmbeddedServer(progress=sys.stdout))
+            client = {"base_url": server.base_url, "model": server.model}
+            note = "Server: llama.cpp on this machine. A very small model: fluent, not truthful."
+        except EmbeddedServerError as error:
+            client = {"base_url": stack.enter_context(scripted_server()), "model": "scripted"}
+            note = f"No model here: {error}.\nServer: SCRIPTED. Its answers are fixed texts; the connections are real."
         console.print(note, markup=False, highlight=False, soft_wrap=True)
-        # Temperature 0 repeats itself, so the modes can be compared; servers of a user's own choice may refuse it.
-        yield Target({"base_url": running.base_url, "model": running.model}, {"temperature": 0})
-    finally:
-        server.__exit__(None, None, None)
+        # Temperature 0 repeats itself, so the modes can be compared; a server of the user's choice may refuse it.
+        yield Target(client, {"temperature": 0})
+
+
+@contextmanager
+def scripted_server() -> Iterator[str]:
+    """A server without a model, for machines on which the embedded one does not run. Gives its base URL."""
+    from transports.testing import Ask, FakeLLMServer, LoopbackServer, ScriptedReply, ToolUse
+
+    def reply(ask: Ask) -> ScriptedReply:
+        if ask.tools:
+            return ScriptedReply(tool_calls=[ToolUse("get_weather", {"city": "Paris"})])
+        if ask.schema is not None:
+            return ScriptedReply(text='{"name": "Ana", "age": 30}')
+        return ScriptedReply(text=re.findall(r" ?\S+", SCRIPTED), delay=0.02)
+
+    with LoopbackServer(FakeLLMServer("openai", reply=reply)) as server:
+        yield server.base_url("openai")
 
 
 def print_table(console: Console, reports: Sequence[Report]) -> None:
