@@ -77,6 +77,11 @@ class SurrogateJoiner:
     def __init__(self) -> None:
         self._half = ""
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a first half waits for its second."""
+        return self._half != ""
+
     def join(self, text: str) -> str:
         """`text` as it may be handed out, which can be `""` while a first half waits for the second."""
         if text.isascii() and not self._half:
