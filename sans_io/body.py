@@ -99,11 +99,11 @@ _AT_SIZE_LINE: Final = 0
 _AT_CHUNK_END: Final = -1
 _AT_TRAILERS: Final = -2
 
-_HEX: Final = b"0123456789abcdefABCDEF"
-#: As many digits as h11 takes; no real chunk needs more than eight.
-_MAX_SIZE_DIGITS: Final = 20
+#: Size lines remembered by one reader, and the longest one worth it: a few tens of KiB at most.
+_MAX_KNOWN_SIZES: Final = 512
+_MAX_KNOWN_LINE: Final = 16
 #: chunk-size, then extensions (not interpreted, RFC 9112 section 7.1.1) or the trailing blanks that some servers pad
-#: the size with.
+#: the size with. As many digits as h11 takes; no real chunk needs more than eight.
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[\t\x20-\x7e\x80-\xff]*|[ \t]*)")
 _TRAILER_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+):[^\x00\n\r\x0b\x0c]*")
 _FOLDED_LINE = re.compile(rb"[ \t][^\x00\n\r\x0b\x0c]*")
@@ -115,12 +115,12 @@ class ChunkedReader:
     """A chunked body (RFC 9112 section 7.1); trailers are checked and dropped."""
 
     __slots__ = (
-        "_max_digits",
         "_max_line",
         "_max_trailer_bytes",
         "_max_trailers",
         "_pending",
         "_remaining",
+        "_sizes",
         "_trailer_bytes",
         "_trailers",
         "ended",
@@ -131,7 +131,6 @@ class ChunkedReader:
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._max_line = limits.max_chunk_line
-        self._max_digits = min(_MAX_SIZE_DIGITS, limits.max_chunk_line)
         self._max_trailer_bytes = limits.max_head
         self._max_trailers = limits.max_headers
         self._trailer_bytes = 0
@@ -139,6 +138,8 @@ class ChunkedReader:
         # Bytes of a size line, chunk end or trailer line that is not whole yet; never body, never beyond one line.
         self._pending = b""
         self._remaining = _AT_SIZE_LINE
+        # Whole size lines already judged: events of one stream are much of a size, and a look-up is the cheapest parse.
+        self._sizes: dict[bytes, int] = {}
         self.stopped = self.ended = False
         self.error: LLMProtocolError | LLMStreamError | None = None
         self.surplus = b""
@@ -151,6 +152,7 @@ class ChunkedReader:
         if self._pending:
             data = self._pending + data
             self._pending = b""
+        sizes = self._sizes
         size = self._remaining
         position = 0
         end = len(data)
@@ -158,19 +160,12 @@ class ChunkedReader:
         while True:
             if size == _AT_SIZE_LINE:
                 line_feed = data.find(b"\n", position)
-                text = data[position : line_feed - 1]
-                # The road of nearly every chunk: nothing but hexadecimal digits and CR LF.
-                if (
-                    line_feed > position + 1
-                    and data[line_feed - 1] == 13
-                    and len(text) <= self._max_digits
-                    and not text.strip(_HEX)
-                ):
-                    size = int(text, 16)
-                elif (parsed := self._unusual_size_line(data, position, line_feed)) is None:
-                    break
-                else:
-                    size = parsed
+                known = sizes.get(data[position : line_feed + 1])
+                if known is None:
+                    known = self._size_line(data, position, line_feed)
+                    if known is None:
+                        break
+                size = known
                 position = line_feed + 1
                 if size == 0:
                     size = _AT_TRAILERS
@@ -209,8 +204,8 @@ class ChunkedReader:
                 "the server closed the connection before the end of its chunked reply", code="truncated_body"
             )
 
-    def _unusual_size_line(self, data: bytes, position: int, line_feed: int) -> int | None:
-        """The chunk size of a line that is more than digits; None if it is not whole yet or not valid."""
+    def _size_line(self, data: bytes, position: int, line_feed: int) -> int | None:
+        """The chunk size of a line met for the first time; None if it is not whole yet or not valid."""
         self._remaining = _AT_SIZE_LINE
         line = self._whole_line(data, position, line_feed)
         if line is None:
@@ -219,7 +214,10 @@ class ChunkedReader:
         if match is None:
             self._fail("a chunk-size line is malformed", "bad_chunk")
             return None
-        return int(match[1], 16)
+        size = int(match[1], 16)
+        if len(line) <= _MAX_KNOWN_LINE and len(self._sizes) < _MAX_KNOWN_SIZES:
+            self._sizes[data[position : line_feed + 1]] = size
+        return size
 
     def _read_trailers(self, data: bytes, position: int) -> None:
         while True:

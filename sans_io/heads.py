@@ -9,6 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 #: Header fields received: lower-case names, values decoded as latin-1, in order.
@@ -32,13 +33,16 @@ class ResponseHead(NamedTuple):
 
 
 class ParsedHead(NamedTuple):
-    """A head and what it says of the message: `length` is None without Content-Length, `coding` the content codings
-    other than identity ("" for none), `keep_alive_timeout` what the server promised, in seconds."""
+    """A head and what it says of the message.
+
+    `length` is None without Content-Length; `coded`: a content coding other than identity; `keep_alive_timeout`: what
+    the server promised, in seconds.
+    """
 
     head: ResponseHead
     chunked: bool
     length: int | None
-    coding: str
+    coded: bool
     keep_alive: bool
     keep_alive_timeout: float | None
 
@@ -51,83 +55,106 @@ class HeadFault(NamedTuple):
 
 
 def parse_response_head(block: bytes, max_headers: int) -> ParsedHead | HeadFault:
-    """`block` is one head up to its blank line, without the CR LF CR LF, holding no bare LF."""
-    status_line, _, fields = block.partition(b"\r\n")
-    match = _STATUS_LINE.fullmatch(status_line)
+    """`block` is one head up to its blank line, without the CR LF CR LF."""
+    lines = block.decode("latin-1").split("\r\n")
+    if block.count(b"\n") != len(lines) - 1:
+        return BARE_LINE_FEED
+    match = _STATUS_LINE.fullmatch(lines[0])
     if match is None:
         return HeadFault("its status line is malformed", "bad_head")
-    version, status = match[1].decode(), int(match[2])
+    version, status = match[1], int(match[2])
     if version not in ("1.1", "1.0"):
         return HeadFault(f"HTTP version {version} is neither 1.1 nor 1.0", "bad_version")
     if not 100 <= status <= 599 or status == 101:
         return HeadFault(f"status {status} is no answer to this request", "bad_status")
-    headers = _parse_fields(fields)
+    # Of CR, LF, NUL, VT and FF a field value may hold none (h11; RFC 9110 section 5.5 names the first three).
+    if block.count(b"\r") != len(lines) - 1 or b"\0" in block or b"\v" in block or b"\f" in block:
+        return _MALFORMED
+    headers = _parse_fields(lines)
     if headers is None:
-        return HeadFault("a header field is malformed", "bad_head")
+        return _MALFORMED
     if len(headers) > max_headers:
         return HeadFault(f"it has more than {max_headers} header fields", "too_many_headers")
-    lengths: set[str] = set()
-    codings: list[str] = []
-    connection = content_coding = keep_alive = ""
+    found: dict[str, str] = {}
     for name, value in headers:
-        if name not in _CONNECTION_FIELDS:
-            continue
-        if name == "content-length":
-            lengths.update(part.strip(" \t") for part in value.split(","))
-        elif name == "transfer-encoding":
-            codings.append(value)
-        elif name == "connection":
-            connection = f"{connection},{value}"
-        elif name == "content-encoding":
-            content_coding = f"{content_coding},{value}"
-        else:
-            keep_alive = f"{keep_alive},{value}"
-    if len(lengths) > 1 or not all(_LENGTH.fullmatch(length) for length in lengths):
+        if name in _CONNECTION_FIELDS:
+            found[name] = f"{found[name]},{value}" if name in found else value
+    length = _content_length(found["content-length"]) if "content-length" in found else None
+    if length == _CONTRADICTION:
         return HeadFault("its Content-Length is malformed or contradicts itself", "bad_framing")
-    if len(codings) > 1 or (codings and codings[0].lower() != "chunked"):
+    chunked = "transfer-encoding" in found
+    if chunked and found["transfer-encoding"].lower() != "chunked":
         return HeadFault("its Transfer-Encoding is not plain chunked", "bad_framing")
-    promised = _KEEP_ALIVE_TIMEOUT.search(keep_alive) if keep_alive else None
+    coding = found.get("content-encoding", "")
+    promised = _KEEP_ALIVE_TIMEOUT.search(found["keep-alive"]) if "keep-alive" in found else None
     return ParsedHead(
-        ResponseHead(status, headers, version, match[3].decode("latin-1") if match[3] else ""),
-        bool(codings),
-        int(lengths.pop()) if lengths else None,
-        ", ".join(sorted(_members(content_coding) - {"identity"})),
-        version == "1.1" and "close" not in _members(connection),
+        ResponseHead(status, headers, version, match[3] or ""),
+        chunked,
+        length,
+        bool(coding) and not _members(coding) <= {"identity"},
+        version == "1.1" and "close" not in _members(found.get("connection", "")),
         float(promised[1]) if promised else None,
     )
 
 
-_STATUS_LINE = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: ([^\x00\n\r\x0b\x0c]*))?")
-_FOLD = re.compile(rb"\r\n[ \t]+")
+#: A bare LF as a line end is allowed to be accepted (RFC 9112 section 2.2) and refused here: whoever disagrees about
+#: the end of a line disagrees about the end of the head.
+BARE_LINE_FEED: Final = HeadFault("a line ends in a bare LF", "bad_head")
+_MALFORMED: Final = HeadFault("a header field is malformed", "bad_head")
+_STATUS_LINE = re.compile(r"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: ([^\x00\n\r\x0b\x0c]*))?")
 _TCHAR: Final = "-!#$%&'*+.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CONNECTION_FIELDS: Final = frozenset(
     ("connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding")
 )
+_CONTRADICTION: Final = -1
 #: As many digits as h11 takes.
 _LENGTH = re.compile(r"[0-9]{1,20}")
 _KEEP_ALIVE_TIMEOUT = re.compile(r"(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})(?![0-9])", re.IGNORECASE)
 
 
-def _parse_fields(block: bytes) -> ResponseHeaders | None:
-    """The header fields; None if any is malformed."""
-    if not block:
-        return ()
-    if b"\r\n " in block or b"\r\n\t" in block:
-        # obs-fold, which a user agent must replace by a space (RFC 9112 section 5.2).
-        block = _FOLD.sub(b" ", block)
-    lines = block.decode("latin-1").split("\r\n")
-    if block.count(b"\r") != len(lines) - 1 or b"\0" in block or b"\v" in block or b"\f" in block:
-        return None
-    fields = []
-    for line in lines:
-        name, colon, value = line.partition(":")
-        # Stripping every token character leaves nothing of a token; a fold before the first field fails here.
-        if not colon or not name or name.strip(_TCHAR):
+def _parse_fields(lines: list[str]) -> ResponseHeaders | None:
+    """The fields in `lines` after the first one; None if any is malformed."""
+    fields: list[tuple[str, str]] = []
+    for line in lines[1:]:
+        name, _, value = line.partition(":")
+        # Without a colon the name is the whole line; keep the two apart.
+        lower = _short_field_name(name) if len(name) <= _MAX_SHORT_NAME else _field_name(name)
+        if lower is None or len(name) == len(line):
+            if line[:1] in (" ", "\t") and fields:
+                return _parse_fields(_unfolded(lines))
             return None
-        fields.append((name.lower(), value.strip(" \t")))
+        fields.append((lower, value.strip(" \t")))
     return tuple(fields)
+
+
+def _unfolded(lines: list[str]) -> list[str]:
+    """obs-fold, which a user agent must replace by a space (RFC 9112 section 5.2)."""
+    whole: list[list[str]] = []
+    for line in lines:
+        if line[:1] in (" ", "\t"):
+            whole[-1].append(line.lstrip(" \t"))
+        else:
+            whole.append([line])
+    return [" ".join(parts) for parts in whole]
+
+
+def _field_name(name: str) -> str | None:
+    """`name` in lower case; None if it is no token (RFC 9110 section 5.6.2)."""
+    return None if not name or name.strip(_TCHAR) else name.lower()
+
+
+#: Names are a few dozen per server and cost more to check than all else in a head. Bounded: 512 names of 40 characters.
+_MAX_SHORT_NAME: Final = 40
+_short_field_name = lru_cache(maxsize=512)(_field_name)
+
+
+def _content_length(value: str) -> int:
+    """The length, given once or repeated alike (RFC 9110 section 8.6); else _CONTRADICTION."""
+    lengths = {part.strip(" \t") for part in value.split(",")} if "," in value else {value}
+    length = lengths.pop()
+    return _CONTRADICTION if lengths or not _LENGTH.fullmatch(length) else int(length)
 
 
 def _members(value: str) -> set[str]:
     """The members of a comma-separated list, lower-case."""
-    return {member for part in value.lower().split(",") if (member := part.strip(" \t"))} if value else set()
+    return {member for part in value.lower().split(",") if (member := part.strip(" \t"))}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from .body import BodyReader, ChunkedReader, CloseReader, LengthReader
 from .errors import LLMBadRequestError, LLMProtocolError, LLMStreamError, LocalProtocolError
-from .heads import HeadFault, ParsedHead, ResponseHead, parse_response_head
+from .heads import BARE_LINE_FEED, HeadFault, ParsedHead, ResponseHead, parse_response_head
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .secret import Secret
 
@@ -291,13 +291,13 @@ class HTTPExchange:
         limit = self._limits.max_head
         searched = self._searched
         end = buffer.find(b"\r\n\r\n", max(searched - 3, 0), limit)
-        stop = end if end >= 0 else min(len(buffer), limit)
-        # A server that means a bare LF as the line end would keep us waiting for a CR LF.
-        if buffer.count(b"\n", searched, stop) != buffer.count(b"\r\n", max(searched - 1, 0), stop):
-            self._fail("a line ends in a bare LF", "bad_head")
-            return None
         if end >= 0:
             return end
+        stop = min(len(buffer), limit)
+        # A server that means a bare LF as the line end would keep us waiting for a CR LF.
+        if buffer.count(b"\n", searched, stop) != buffer.count(b"\r\n", max(searched - 1, 0), stop):
+            self._fail(*BARE_LINE_FEED)
+            return None
         if len(buffer) > limit:
             self._fail(f"it is larger than {limit} bytes", "head_too_large")
             return None
@@ -324,7 +324,7 @@ class HTTPExchange:
         # Both lengths at once is how messages are smuggled: read it as chunked, never reuse the connection.
         self.keep_alive = parsed.keep_alive and not (parsed.chunked and parsed.length is not None)
         self.keep_alive_timeout = parsed.keep_alive_timeout
-        if parsed.coding and self.framing != "none":
+        if parsed.coded and self.framing != "none":
             self.error = LLMProtocolError(
                 "the server sent a compressed reply although identity was asked for",
                 code="coded_reply",

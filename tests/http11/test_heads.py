@@ -1,0 +1,238 @@
+"""The response head parser: equal to h11 but for its documented strictness, then each rule by name."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sans_io.http11 import HTTPExchange, ResponseHead
+from tests.http11.oracle import h11_verdict, outcome
+
+TOKENS = st.sampled_from(
+    ["content-type", "Server", "X-Request-ID", "x", "Date", "!#$%&'*+-.^_`|~09azAZ", "Connection", "Keep-Alive", "Via"]
+) | st.text("-!#$%&'*+.^_`|~09azAZ", min_size=1, max_size=60)
+VALUES = st.sampled_from(
+    [
+        "",
+        "a",
+        "text/event-stream; charset=utf-8",
+        "close",
+        "keep-alive",
+        "timeout=5, max=100",
+        "a  b",
+        "\x01\x7f",
+        "\xe9",
+    ]
+) | st.text(st.characters(codec="latin-1", exclude_characters="\r\n\x00\x0b\x0c"), max_size=30).map(
+    lambda value: value.strip(" \t")
+)
+FRAMING = st.sampled_from(
+    [
+        "Content-Length: 3",
+        "content-length: 0",
+        "CONTENT-LENGTH:\t3 ",
+        "Content-Length: 3, 3",
+        "Content-Length: 3,4",
+        "Content-Length: +3",
+        "Content-Length: -1",
+        "Content-Length: 0x3",
+        "Content-Length: 1_0",
+        "Content-Length: \xb2",
+        "Content-Length: ",
+        "Content-Length: " + "0" * 19 + "3",
+        "Content-Length: " + "0" * 20 + "3",
+        "Transfer-Encoding: chunked",
+        "transfer-encoding:CHUNKED",
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: ",
+        "Connection: close",
+        "Connection: Keep-Alive, Close",
+    ]
+)
+ODD_LINES = st.sampled_from(
+    ["no colon", ": empty name", "sp ace: b", "name : b", "\xe9: b", "a: b\x00", "a: \x0b", "a:\x0c", "a: b\rc", "a: b\nc: d",
+     " folded", "\tfolded: too", "a: b\r\n c", "a:\r\n \r\n\tb ", "", "a", "ſ: b", "K: b"]
+)  # fmt: skip
+STATUS_LINES = st.sampled_from(
+    ["HTTP/1.1 200 OK", "HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.0 200 OK", "HTTP/1.1 204 No Content", "HTTP/1.1 404 \xe9\t",
+     "HTTP/1.1 304 x", "HTTP/1.1 599 x", "HTTP/1.1 100 Continue", "HTTP/1.1 103 Early Hints"]
+)  # fmt: skip
+ODD_STATUS_LINES = st.sampled_from(
+    ["HTTP/1.1  200 OK", "HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1 200OK", "HTTP/2.0 200 OK", "HTTP/1.2 200 OK",
+     "HTTP/0.9 200 OK", "HTTP/11 200 OK", "http/1.1 200 OK", "ICY 200 OK", "HTTP/1.1 600 OK", "HTTP/1.1 999 OK",
+     "HTTP/1.1 099 OK", "HTTP/1.1 000 OK", "HTTP/1.1 101 Switching", "HTTP/1.1 200 \x00", "HTTP/1.1 200 O\rK", "", " ",
+     "HTTP/1.1 200 OK\n", "HTTP/1.1\t200 OK", "HTTP/1.1 \xb2\xb2\xb2 OK", "\x16\x03\x01", "<html>"]
+)  # fmt: skip
+
+
+@st.composite
+def heads(draw: st.DrawFn, *, odd: bool) -> str:
+    status = draw(STATUS_LINES | ODD_STATUS_LINES if odd else STATUS_LINES)
+    fields = st.builds(
+        "{}:{}{}{}".format, TOKENS, st.sampled_from(["", " ", "\t", "  "]), VALUES, st.sampled_from(["", " "])
+    )
+    lines = [status, *draw(st.lists(fields | FRAMING | ODD_LINES if odd else fields, max_size=8))]
+    end = draw(st.sampled_from(["\r\n"] * 8 + ["\n", "\r"])) if odd else "\r\n"
+    return end.join(lines) + end + end
+
+
+def is_documented_strictness(wire: bytes) -> bool:
+    """Whether `wire` holds, in one of its heads, something that h11 lets pass and we do not."""
+    rest = wire
+    while True:
+        block, _, rest = rest.partition(b"\r\n\r\n")
+        if b"\n" in block.replace(b"\r\n", b""):
+            return True
+        status_line = block.partition(b"\r\n")[0]
+        version, status = status_line[5:8], status_line[9:12]
+        if version not in (b"1.0", b"1.1") or status == b"101" or status > b"599" or status < b"100":
+            return True
+        if status >= b"200":
+            return False
+
+
+@given(heads(odd=True) | heads(odd=False), st.sampled_from([b"", b"abc", b"abcd", b"3\r\nabc\r\n0\r\n\r\n"]))
+def test_heads_are_read_as_h11_reads_them(head: str, body: bytes) -> None:
+    wire = head.encode("latin-1", "replace") + body
+    if wire.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")):
+        wire += b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    verdict = h11_verdict(wire)
+    ours = outcome([wire])
+    accepted = ours.ended and ours.error is None
+    if accepted:
+        assert verdict.ok
+        assert ours.head.status == verdict.status
+        assert ours.head.http_version.encode() == verdict.version
+        assert ours.head.reason.encode("latin-1") == verdict.reason
+        # h11 drops a Content-Length that repeats an earlier one, and lower-cases the transfer coding.
+        ours_fields = [pair for pair in ours.head.headers if pair[0] not in ("content-length", "transfer-encoding")]
+        assert ours_fields == [
+            (name.decode(), value.decode("latin-1"))
+            for name, value in verdict.headers
+            if name not in (b"content-length", b"transfer-encoding")
+        ]
+        assert (ours.body, ours.surplus, ours.informational) == (verdict.body, bool(verdict.surplus), verdict.heads)
+    elif verdict.ok:
+        assert is_documented_strictness(wire), ours
+
+
+def head_of(*lines: str, method: str = "POST") -> HTTPExchange:
+    exchange = HTTPExchange(method)
+    exchange.receive_data("\r\n".join([*lines, "", ""]).encode("latin-1"))
+    return exchange
+
+
+def test_a_head_is_kept_as_received_with_lower_case_names() -> None:
+    exchange = head_of(
+        "HTTP/1.1 200 Fine", "Content-Length: 2", "Set-Cookie:a=1", "set-cookie:\t b=2 ", "X-Caf: \xe9", "Empty:"
+    )
+    assert exchange.head == ResponseHead(
+        200,
+        (("content-length", "2"), ("set-cookie", "a=1"), ("set-cookie", "b=2"), ("x-caf", "\xe9"), ("empty", "")),
+        "1.1",
+        "Fine",
+    )
+    assert exchange.head is not None
+    assert exchange.head.first("set-cookie") == "a=1"
+    assert exchange.head.first("Set-Cookie") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        (["HTTP/2.0 200 OK"], "bad_version"),
+        (["HTTP/1.2 200 OK"], "bad_version"),
+        (["HTTP/0.9 200 OK"], "bad_version"),
+        (["HTTP/1.1 600 OK"], "bad_status"),
+        (["HTTP/1.1 999 OK"], "bad_status"),
+        (["HTTP/1.1 099 OK"], "bad_status"),
+        (["HTTP/1.1 101 Switching Protocols", "Upgrade: h2c"], "bad_status"),
+        (["HTTP/1.1 20 OK"], "bad_head"),
+        (["HTTP/1.1  200 OK"], "bad_head"),
+        (["http/1.1 200 OK"], "bad_head"),
+        (["ICY 200 OK"], "bad_head"),
+        (["\x15\x03\x01\x00\x02\x02\x46"], "bad_head"),
+        (["SSH-2.0-OpenSSH_9.9"], "bad_head"),
+        (["", "HTTP/1.1 200 OK"], "bad_head"),
+        (["HTTP/1.1 200 OK", "no colon"], "bad_head"),
+        (["HTTP/1.1 200 OK", "sp ace: a"], "bad_head"),
+        (["HTTP/1.1 200 OK", "name : a"], "bad_head"),
+        (["HTTP/1.1 200 OK", ": a"], "bad_head"),
+        (["HTTP/1.1 200 OK", " folded: first"], "bad_head"),
+        (["HTTP/1.1 200 OK", "a: b\x00"], "bad_head"),
+        (["HTTP/1.1 200 OK", "a: b\rc"], "bad_head"),
+        (["HTTP/1.1 200 OK", "a: b\nc: d"], "bad_head"),
+        (["HTTP/1.1 200 OK", "Content-Length: 1", "Content-Length: 2"], "bad_framing"),
+        (["HTTP/1.1 200 OK", "Content-Length: 1, 2"], "bad_framing"),
+        (["HTTP/1.1 200 OK", "Content-Length: 1, 01"], "bad_framing"),
+        (["HTTP/1.1 200 OK", "Content-Length: +1"], "bad_framing"),
+        (["HTTP/1.1 200 OK", "Content-Length: -1"], "bad_framing"),
+        (["HTTP/1.1 200 OK", "Content-Length:"], "bad_framing"),
+        (["HTTP/1.1 200 OK", "Content-Length: \xb2"], "bad_framing"),
+        (["HTTP/1.1 200 OK", "Content-Length: " + "1" * 21], "bad_framing"),
+        (["HTTP/1.1 200 OK", "Transfer-Encoding: gzip, chunked"], "bad_framing"),
+        (["HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"], "bad_framing"),
+        (["HTTP/1.1 200 OK", "Transfer-Encoding: identity"], "bad_framing"),
+        (["HTTP/1.1 204 OK", "Content-Length: x"], "bad_framing"),
+        (["HTTP/1.1 100 Continue", "Content-Length: x"], "bad_framing"),
+        (["HTTP/1.1 200 OK", "Content-Encoding: gzip"], "coded_reply"),
+        (["HTTP/1.1 200 OK", "Content-Encoding: identity", "content-encoding: br"], "coded_reply"),
+    ],
+)  # fmt: skip
+def test_refused_heads(lines: list[str], code: str) -> None:
+    exchange = head_of(*lines)
+    assert exchange.error is not None
+    assert exchange.error.code == code
+    assert exchange.started
+    assert (exchange.head is None) == (code != "coded_reply")
+    error = exchange.error
+    assert exchange.receive_data(b"HTTP/1.1 200 OK\r\n\r\n") == b""
+    assert exchange.receive_eof() == b""
+    assert exchange.error is error
+    assert not exchange.ended
+    assert not exchange.clean
+
+
+def test_a_coded_reply_keeps_its_status() -> None:
+    exchange = head_of("HTTP/1.1 503 Unavailable", "Content-Encoding: gzip", "Content-Length: 9")
+    assert exchange.error is not None
+    assert exchange.error.status_code == 503
+    assert exchange.head is not None
+    assert exchange.head.status == 503
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "", "identity, identity"])
+def test_identity_is_no_coding(coding: str) -> None:
+    exchange = head_of("HTTP/1.1 200 OK", f"Content-Encoding: {coding}", "Content-Length: 0")
+    assert exchange.error is None
+    assert exchange.ended
+
+
+@pytest.mark.parametrize("lines", [["a: b", " c"], ["a: b", "\t c "], ["a:", " b", "  c"], ["a: b ", "\tc"]])
+def test_folded_fields_are_joined(lines: list[str]) -> None:
+    exchange = head_of("HTTP/1.1 200 OK", *lines, "d: e")
+    assert exchange.head is not None
+    assert [name for name, _ in exchange.head.headers] == ["a", "d"]
+    value = exchange.head.first("a")
+    assert value is not None
+    assert value.split() == ["b", "c"]
+
+
+def test_a_fold_of_blanks_only_changes_nothing() -> None:
+    exchange = head_of("HTTP/1.1 200 OK", "a: b", " ", "\t", "c: d")
+    assert exchange.head is not None
+    assert exchange.head.headers == (("a", "b"), ("c", "d"))
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("timeout=5, max=100", 5.0), ("max=3, timeout=15", 15.0), ("TIMEOUT = 7", 7.0), ('timeout="9"', 9.0), ("max=100", None),
+        ("timeout=-1", None), ("timeout=x", None), ("timeout=1e9", 1.0), ("timeout=" + "9" * 30, None), ("xtimeout=5", None),
+        ("", None),
+    ],
+)  # fmt: skip
+def test_what_the_server_promises_of_its_patience(value: str, seconds: float | None) -> None:
+    assert head_of("HTTP/1.1 200 OK", f"Keep-Alive: {value}").keep_alive_timeout == seconds
