@@ -1,0 +1,151 @@
+"""Simulated connections: two ends, virtual time, and everything that a network does to bytes.
+
+Rules of this file:
+- The client's end is a `transports.interface.AsyncWire`, driven by the shipped pump; the server's end is a script.
+- Bytes of one direction never overtake each other; a reset discards what was not read, a FIN does not.
+- A connection knows the truth that the client has to guess: `tainted` is set once a reuse would be wrong.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from ...faults import Fault
+from .loop import Mailbox, VirtualLoop
+from .wires import Request, RequestReader
+
+if TYPE_CHECKING:
+    from sans_io.policy.pool import Route
+
+
+class Peer(Protocol):
+    """What a simulated server is told."""
+
+    def on_request(self, conn: SimWire, request: Request) -> None: ...
+    def on_first_bytes(self, conn: SimWire) -> None: ...
+    def on_partial(self, conn: SimWire) -> None: ...
+    def on_closed(self, conn: SimWire) -> None: ...
+
+
+class SimWire:
+    """One connection; the client's methods first, the server's below."""
+
+    __slots__ = (
+        "_buffer", "_eof", "_loop", "_mailbox", "_peer", "_reader", "_reset", "busy", "closed", "exchanges", "number",
+        "read_bytes", "route", "stalled", "tainted",
+    )  # fmt: skip
+
+    def __init__(self, loop: VirtualLoop, peer: Peer, route: Route, number: int) -> None:
+        self._loop = loop
+        self._peer = peer
+        self._buffer: deque[bytes] = deque()
+        self._eof = False
+        self._reset: str | None = None
+        self._mailbox: Mailbox | None = None
+        self._reader = RequestReader()
+        self.route = route
+        self.number = number
+        self.busy = False
+        self.closed = False
+        self.exchanges = 0
+        self.stalled = False
+        self.tainted: str | None = None
+        self.read_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"conn#{self.number}"
+
+    # -- the client's end --------------------------------------------------------------------------------------------
+
+    async def receive(self, max_bytes: int, deadline: float) -> bytes:
+        while True:
+            if self.closed:
+                raise Fault("reset", "closed by us")
+            if self._buffer:
+                data = self._take(max_bytes)
+                self.read_bytes += len(data)
+                return data
+            if self._reset is not None:
+                raise Fault("reset", self._reset)
+            if self._eof:
+                return b""
+            await self._event(deadline)
+
+    async def send(self, data: memoryview, deadline: float) -> None:
+        if self._reset is not None or self.closed:
+            raise Fault("reset", self._reset or "closed by us")
+        if not self._reader.pending:
+            self._peer.on_first_bytes(self)
+        while self.stalled:
+            await self._event(deadline)
+            if self._reset is not None or self.closed:
+                raise Fault("reset", self._reset or "closed by us")
+        for request in self._reader.receive_data(data):
+            self.busy = True
+            self.exchanges += 1
+            self._peer.on_request(self, request)
+        if self._reader.pending:
+            self._peer.on_partial(self)
+
+    def unread(self) -> bool:
+        return bool(self._buffer) or self._eof or self._reset is not None
+
+    def abort(self) -> None:
+        self.shutdown()
+
+    def shutdown(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._wake()
+            self._peer.on_closed(self)
+
+    def forget(self) -> None:
+        self.closed = True
+
+    # -- the server's end --------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Bytes arrive at the client now."""
+        if not self.closed and data and not self._eof and self._reset is None:
+            self._buffer.append(data)
+            self._wake()
+
+    def finish(self) -> None:
+        """FIN: what was written can still be read."""
+        self._eof = True
+        self._wake()
+
+    def reset(self, detail: str = "connection reset by peer") -> None:
+        """RST: what was not read is lost."""
+        self._reset = detail
+        self._buffer.clear()
+        self._wake()
+
+    def resume(self) -> None:
+        """Take bytes again after `stalled`."""
+        self.stalled = False
+        self._wake()
+
+    def _take(self, max_bytes: int) -> bytes:
+        """All that has arrived, as a socket gives it."""
+        buffer = self._buffer
+        data = buffer.popleft() if len(buffer) == 1 else b"".join(buffer)
+        buffer.clear()
+        if len(data) > max_bytes:
+            buffer.append(data[max_bytes:])
+            data = data[:max_bytes]
+        return data
+
+    async def _event(self, deadline: float) -> None:
+        if self._loop.now >= deadline:
+            raise Fault("timeout", "")
+        mailbox = self._mailbox = Mailbox(self._loop)
+        try:
+            await mailbox.take(deadline)
+        finally:
+            self._mailbox = None
+
+    def _wake(self) -> None:
+        if self._mailbox is not None:
+            self._mailbox.put()

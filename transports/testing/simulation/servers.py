@@ -1,0 +1,434 @@
+"""Simulated servers: from a whole request to timed bytes, with at most one fault in the way.
+
+Rules of this file:
+- A reply is planned when the request has come, from the world's dice, and played by timers.
+- What is true is written down as it happens: what the caller may have at most (`Exchange.text`), whether the
+  connection may serve again (`wire.tainted`), when a caller may come back (`not_before`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from .faults import BY_NAME, draw_idle, draw_server
+from .wires import Script, WireName, error_body, error_event, keepalive, script
+
+if TYPE_CHECKING:
+    from .network import SimWire
+    from .wires import Request
+    from .world import World
+
+_SAME_READ: Final = "surplus bytes came with its last reply"
+_DATES: Final = ("Mon, 02 Nov 2026 10:00:00 GMT", "Mon, 02 Nov 2026 10:00:03 GMT")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What one request was answered with: the truth that the invariants compare with."""
+
+    nonce: str
+    fault: str | None
+    text: str
+    tool: str
+    #: A patient client gets all of it.
+    whole: bool
+    #: The bytes were not changed on the way.
+    exact: bool = True
+    #: The end was sent, so that a client may take it for complete.
+    ended: bool = True
+
+
+class SimServer:
+    """All servers of one world; one wire (provider) per world's route."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.not_before: dict[str, tuple[float, int]] = {}
+        self.last: dict[str, Exchange] = {}
+
+    # -- what the network tells ----------------------------------------------------------------------------------------
+
+    def on_first_bytes(self, conn: SimWire) -> None:
+        """The first bytes of a request, perhaps before the whole of it."""
+        world = self.world
+        if conn.tainted is not None:
+            world.violated("I2", f"{conn} serves again although {conn.tainted}")
+        if conn.closed:
+            world.violated("I2", f"{conn} serves again although it was closed")
+        if conn.unread():
+            world.violated("I3", f"{conn} serves again with unread bytes on it")
+        roll = world.roll() if world.faulty() else 1.0
+        if roll < 0.02:
+            world.note_fault("write_reset")
+            conn.tainted = "it was reset"
+            conn.reset("connection reset while writing")
+        elif roll < 0.03:
+            world.note_fault("write_stall")
+            conn.stalled = True
+            if world.liveness or world.roll() < 0.5:
+                world.loop.call_later(world.roll() * 40, conn.resume)
+
+    def on_partial(self, conn: SimWire) -> None:
+        """A piece of a large request has come, not all of it."""
+        if not self.world.faulty() or conn.tainted is not None or self.world.roll() > 0.4:
+            return
+        self.world.note_fault("early_reply")
+        conn.tainted = "it answered before the request was sent"
+        body = error_body("openai", "invalid_request_error", "too large")
+        conn.write(b"HTTP/1.1 413 Too Large\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        if self.world.roll() < 0.5:
+            conn.finish()
+
+    def on_closed(self, conn: SimWire) -> None:
+        """The client closed its end."""
+
+    def on_request(self, conn: SimWire, request: Request) -> None:
+        world = self.world
+        call = world.calls.get(request.nonce)
+        if call is None:
+            world.violated("I1", f"a request with the unknown nonce {request.nonce!r}")
+            return
+        if request.key != call.key:
+            world.violated("I5", f"the request of {request.nonce} carries the key of {request.key}")
+        earliest, status = self.not_before.get(request.nonce, (0.0, 0))
+        # Only a hint that was read binds: its attempt has the status in the ledger.
+        attempts = call.call.attempts if call.call is not None else ()
+        if attempts and attempts[-1].status == status and world.loop.now < earliest - 1e-6:
+            world.violated("I8", f"{request.nonce} came back before its Retry-After")
+        if call.committed:
+            world.violated("I9", f"{request.nonce} was sent again after its first event")
+        call.requests += 1
+        fault = None
+        if world.faulty() and world.roll() < 0.62:
+            fault = draw_server(world.roll())
+            if fault in ("write_reset", "write_stall"):
+                fault = "no_reply_reset"
+        if fault is not None:
+            world.note_fault(fault)
+            call.faults += 1
+            if BY_NAME[fault].spoils:
+                conn.tainted = f"its reply met {fault}"
+        world.trace("request", conn.number, request.nonce, fault)
+        Reply(self, conn, request, call.wire, fault).play()
+
+
+class Reply:
+    """One reply being played."""
+
+    __slots__ = ("conn", "fault", "pieces", "request", "server", "text", "wire", "world")
+
+    def __init__(self, server: SimServer, conn: SimWire, request: Request, wire: WireName, fault: str | None) -> None:
+        self.server = server
+        self.world = server.world
+        self.conn = conn
+        self.request = request
+        self.wire = wire
+        self.fault = fault
+
+    def play(self) -> None:
+        world, fault, nonce = self.world, self.fault, self.request.nonce
+        events = 8 + int(world.roll() * 5) if self.request.stream else 3
+        said = script(self.wire, nonce, stream=self.request.stream, events=events, tool=world.roll() < 0.2)
+        self.server.last[nonce] = Exchange(nonce, fault, said.text, said.tool, whole=fault is None)
+        if fault is None:
+            self._whole(said)
+            return
+        self.server.last[nonce].whole = self.server.last[nonce].ended = False
+        phase = BY_NAME[fault].phase
+        if phase == "status":
+            self._refuse(fault)
+        elif fault in _SIMPLE:
+            _SIMPLE[fault](self)
+        else:
+            self._spoilt(fault, said)
+
+    # -- right replies -------------------------------------------------------------------------------------------------
+
+    def _whole(self, said: Script, *, idle: bool = True) -> None:
+        world = self.world
+        segments = [self._head(200, said.content_type, chunked=self.request.stream, length=_length(said))]
+        segments += _chunked(said.pieces) if self.request.stream else list(said.pieces)
+        surplus = None
+        if idle and world.faulty() and world.roll() < 0.12:
+            surplus = draw_idle(world.roll())
+            world.note_fault(surplus)
+        if surplus == "surplus_same_read":
+            self.conn.tainted = _SAME_READ
+            segments[-1] += b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+        self._send(segments, None if surplus in (None, "surplus_same_read") else surplus)
+
+    def _head(self, status: int, content_type: str, *, chunked: bool, length: int, extra: bytes = b"") -> bytes:
+        framing = b"Transfer-Encoding: chunked\r\n" if chunked else b"Content-Length: %d\r\n" % length
+        return b"HTTP/1.1 %d OK\r\nContent-Type: %b\r\n%b%b\r\n" % (status, content_type.encode(), framing, extra)
+
+    def _send(self, segments: list[bytes], afterwards: str | None = None, end: str | None = None) -> float:
+        """Write the segments as the dice cut them; then the end ("fin", "reset"), or an idle fault. Seconds taken."""
+        world, conn = self.world, self.conn
+        how = 1.0 if len(segments) == 1 or self.conn.tainted == _SAME_READ else world.roll()
+        if how < 0.35:
+            segments = [b"".join(segments)]
+        elif how < 0.5:
+            segments = _recut(b"".join(segments), world)
+        loop = world.loop
+        at = loop.now + world.roll() * 0.2
+        pause = world.roll() * 0.05
+        last = len(segments) - 1
+        for index, segment in enumerate(segments):
+            loop.call_at(at, lambda data=segment, final=index == last: self._arrive(data, final, afterwards, end))
+            at += pause
+        return at - loop.now
+
+    def _arrive(self, data: bytes, final: bool, afterwards: str | None, end: str | None) -> None:
+        conn, world = self.conn, self.world
+        conn.write(data)
+        if not final:
+            return
+        conn.busy = False
+        if end == "fin":
+            conn.finish()
+        elif end == "reset":
+            conn.reset()
+        elif afterwards is not None and not conn.closed:
+            exchanges = conn.exchanges
+            world.loop.call_later(world.roll() * 20.0, lambda: self._idle_fault(afterwards, exchanges))
+
+    def _idle_fault(self, fault: str, exchanges: int) -> None:
+        """Only while nobody uses the connection: bytes that overtake a request are beyond any client's knowledge."""
+        conn = self.conn
+        if conn.closed or conn.busy or conn.exchanges != exchanges:
+            return
+        conn.tainted = f"{fault} happened while it was idle"
+        if fault == "surplus_later":
+            conn.write(b"\r\n0\r\n")
+        elif fault == "unsolicited_reply":
+            body = error_body(self.wire, "unsolicited", "not for you")
+            conn.write(self._head(200, "application/json", chunked=False, length=len(body)) + body)
+        elif fault == "idle_fin":
+            conn.finish()
+        else:
+            conn.reset()
+
+    # -- errors of the provider ----------------------------------------------------------------------------------------
+
+    def _refuse(self, fault: str) -> None:
+        world, nonce = self.world, self.request.nonce
+        status, code, extra, hint = _REFUSALS[fault]
+        if fault == "gateway_html":
+            body, kind = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>", "text/html"
+        else:
+            body, kind = error_body(self.wire, code, f"{fault} {nonce}"), "application/json"
+        head = self._head(status, kind, chunked=False, length=len(body), extra=extra)
+        self._send([head, body])
+        self.server.not_before[nonce] = (world.loop.now + hint if hint else 0.0, status)
+
+    # -- broken replies ------------------------------------------------------------------------------------------------
+
+    def _no_reply(self, end: str | None) -> None:
+        if end is None:
+            return
+        self.world.loop.call_later(self.world.roll() * 0.3, self.conn.finish if end == "fin" else self.conn.reset)
+
+    def _raw(self, data: bytes, end: str | None = "fin") -> None:
+        self._send([data], end=end)
+
+    def _spoilt(self, fault: str, said: Script) -> None:
+        """A reply that begins right. `pieces` are cut, changed or followed by something."""
+        world, stream = self.world, self.request.stream
+        exchange = self.server.last[self.request.nonce]
+        pieces = list(said.pieces)
+        extra, chunked, end, kind = b"", stream, None, said.content_type
+        length = _length(said)
+        head_first = b""
+        tail = b""
+        n = len(pieces)
+        before, after = min(said.first_content, n), min(said.first_content + 1 + int(world.roll() * 5), n)
+        match fault:
+            case "informational":
+                head_first = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * (1 + int(world.roll() * 4))
+                exchange.whole = True
+            case "connection_close":
+                extra, end, exchange.whole = b"Connection: close\r\n", "fin", True
+            case "wrong_type":
+                kind = "text/html"
+            case "coded_reply":
+                extra = b"Content-Encoding: gzip\r\n"
+            case "silent_after_head":
+                pieces = []
+            case "error_first":
+                pieces = [error_event(self.wire, _stream_code(self.wire, world.roll()), "failed early")]
+            case "json_error_200":
+                pieces, kind, chunked = [error_body(self.wire, "api_error", "failed with 200")], "application/json", False
+                length = len(pieces[0])
+            case "empty_body":
+                pieces, length = [], 0
+            case "cut_before_content":
+                pieces, end = pieces[:before], world.pick("fin", "reset")
+                length += 0 if stream else 5
+            case "length_too_long":
+                chunked, length, end = False, length + 7, "fin"
+            case "length_too_short":
+                chunked, length = False, max(1, length - 9)
+            case "both_framings":
+                extra, chunked = b"Content-Length: %d\r\n" % length, True
+                exchange.whole = True
+            case "keepalives_only" | "keepalives_after_content":
+                self._keepalives(said, 0 if fault == "keepalives_only" else after)
+                return
+            case "cut_after_content" | "reset_after_content":
+                pieces, end = pieces[:after], "fin" if fault == "cut_after_content" else "reset"
+                length += 0 if stream else 5
+            case "silence_after_content":
+                pieces, length = pieces[:after], length + 5
+            case "error_after_content":
+                pieces = [*pieces[:after], error_event(self.wire, _stream_code(self.wire, world.roll()), "failed late")]
+                length = sum(map(len, pieces))
+            case "no_terminal":
+                pieces = pieces[: said.finish]
+                length = sum(map(len, pieces))
+                exchange.ended = False
+            case "finish_then_eof" | "finish_then_silence":
+                pieces = pieces[: said.finish + 1]
+                end = "fin" if fault == "finish_then_eof" else None
+                length = sum(map(len, pieces)) + 5
+                exchange.whole = self.wire == "openai" or said.finish == said.terminal
+                if not stream:
+                    exchange.whole = False
+            case "no_last_chunk":
+                exchange.whole = True
+                length += 0 if stream else 3
+            case "bit_flip":
+                pieces = [_flipped(piece, world) if i == n // 2 else piece for i, piece in enumerate(pieces)]
+                exchange.exact = False
+            case "broken_chunk":
+                tail = b"zz\r\nnot a chunk\r\n"
+                pieces = pieces[:after]
+                if not stream:
+                    chunked = True
+            case "cut_utf8":
+                pieces = [*pieces[:before], b"\xf0\x9f\x98"]
+                length = sum(map(len, pieces))
+                end = "fin"
+            case "close_framed":
+                chunked, length, end, exchange.whole = False, -1, "fin", True
+            case "drip":
+                exchange.whole = True
+        head = self._head(200, kind, chunked=chunked, length=length, extra=extra)
+        if length < 0:
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n\r\n" % kind.encode()
+        segments = [head_first + head]
+        finished = fault not in (
+            "silent_after_head", "cut_before_content", "cut_after_content", "reset_after_content", "finish_then_eof",
+            "silence_after_content", "finish_then_silence", "no_last_chunk", "broken_chunk", "cut_utf8",
+        )  # fmt: skip
+        segments += _chunked(pieces, finished=finished) if chunked else pieces
+        exchange.ended = exchange.whole or fault in _MAY_END or (fault == "length_too_long" and stream)
+        if tail:
+            segments.append(tail)
+        if fault == "length_too_short":
+            # In one piece: surplus bytes that come after the next request are beyond any client's knowledge.
+            segments = [b"".join(segments)]
+        if fault == "drip":
+            segments = _recut(b"".join(segments), world)
+        self._send(segments, end=end)
+
+    def _keepalives(self, said: Script, after: int) -> None:
+        """The server is alive and says nothing, for longer than anybody waits."""
+        world, stream = self.world, self.request.stream
+        head = self._head(200, said.content_type, chunked=stream, length=_length(said) + 10_000)
+        first = said.pieces[:after]
+        self._send([head, *(_chunked(first, finished=False) if stream else first)])
+        beat = keepalive(self.wire) if stream else b" "
+        data = b"".join(_chunked([beat], finished=False)) if stream else beat
+        until = world.loop.now + 200.0
+
+        def again() -> None:
+            if not self.conn.closed and world.loop.now < until:
+                self.conn.write(data)
+                world.loop.call_later(1.0 + world.roll() * 4, again)
+
+        world.loop.call_later(1.0, again)
+
+
+_MAY_END: Final = frozenset({"finish_then_eof", "finish_then_silence", "length_too_short", "bit_flip"})
+
+
+def _garbled(reply: Reply) -> None:
+    choice = reply.world.roll()
+    reply._raw(b"HTTP/9.9 banana\r\n\r\n" if choice < 0.3 else b"\x00\x01\x02nonsense\r\n\r\n" if choice < 0.6 else b"220 ftp\r\n")
+
+
+def _keepalive_race(reply: Reply) -> None:
+    """The server closed an idle connection at the moment when the request was on its way."""
+    reply._no_reply("fin" if reply.world.roll() < 0.5 else "reset")
+
+
+def _early(reply: Reply) -> None:
+    body = error_body(reply.wire, "invalid_request_error", "too large")
+    reply._raw(reply._head(413, "application/json", chunked=False, length=len(body), extra=b"Connection: close\r\n") + body)
+
+
+_SIMPLE = {
+    "keepalive_race": _keepalive_race,
+    "no_reply_fin": lambda reply: reply._no_reply("fin"),
+    "no_reply_reset": lambda reply: reply._no_reply("reset"),
+    "no_reply_silence": lambda reply: reply._no_reply(None),
+    "early_reply": _early,
+    "endless_informational": lambda reply: reply._raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 12, end=None),
+    "garbled_head": _garbled,
+    "oversize_head": lambda reply: reply._raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 200, end=None),
+    "head_cut": lambda reply: reply._raw(b"HTTP/1.1 200 OK\r\nContent-Ty"),
+    "head_reset": lambda reply: reply._raw(b"HTTP/1.1 200 O", end="reset"),
+    "http_1_0": lambda reply: reply._raw(b"HTTP/1.0 503 Busy\r\nContent-Length: 0\r\n\r\n"),
+    "redirect": lambda reply: reply._raw(
+        b"HTTP/1.1 307 Elsewhere\r\nLocation: https://elsewhere.test/v1\r\nContent-Length: 0\r\n\r\n", end=None
+    ),
+}
+
+#: fault -> status, provider's code, extra header fields, seconds the client must wait at least (0: no hint).
+_REFUSALS: Final[dict[str, tuple[int, str, bytes, float]]] = {
+    "throttled_seconds": (429, "rate_limit_error", b"Retry-After: 3\r\n", 3.0),
+    "throttled_ms": (429, "rate_limit_error", b"retry-after-ms: 1500\r\nRetry-After: 2\r\n", 1.5),
+    "throttled_date": (
+        429, "rate_limit_error", f"Date: {_DATES[0]}\r\nRetry-After: {_DATES[1]}\r\n".encode(), 3.0,
+    ),
+    "throttled_long": (429, "rate_limit_error", b"Retry-After: 86400\r\n", 86400.0),
+    "throttled_bare": (429, "rate_limit_error", b"", 0.0),
+    "throttled_nonsense": (429, "rate_limit_error", b"Retry-After: -5\r\nretry-after-ms: soon\r\n", 0.0),
+    "quota": (429, "insufficient_quota", b"Retry-After: 1\r\n", 1.0),
+    "server_error": (500, "api_error", b"", 0.0),
+    "overloaded": (529, "overloaded_error", b"Retry-After: 1\r\n", 1.0),
+    "gateway_html": (502, "", b"", 0.0),
+    "bad_request": (400, "invalid_request_error", b"", 0.0),
+    "unauthorized": (401, "authentication_error", b"", 0.0),
+    "lying_limits": (503, "api_error", b"x-ratelimit-remaining-requests: -3\r\nx-ratelimit-reset-requests: 9e99y\r\n", 0.0),
+    "should_retry": (400, "invalid_request_error", b"x-should-retry: true\r\n", 0.0),
+}  # fmt: skip
+
+
+def _stream_code(wire: WireName, roll: float) -> str:
+    return "overloaded_error" if roll < 0.5 else "api_error" if wire != "openai" else "server_error"
+
+
+def _length(said: Script) -> int:
+    return sum(map(len, said.pieces))
+
+
+def _chunked(pieces: list[bytes], *, finished: bool = True) -> list[bytes]:
+    chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]
+    return [*chunks, b"0\r\n\r\n"] if finished else chunks
+
+
+def _recut(data: bytes, world: World) -> list[bytes]:
+    """Up to 8 pieces, cut anywhere."""
+    cuts = sorted({int(world.roll() * len(data)) for _ in range(1 + int(world.roll() * 7))})
+    edges = [0, *cuts, len(data)]
+    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+
+
+def _flipped(piece: bytes, world: World) -> bytes:
+    at = int(world.roll() * len(piece) * 8)
+    changed = bytearray(piece)
+    if changed:
+        changed[at // 8] ^= 1 << (at % 8)
+    return bytes(changed)
