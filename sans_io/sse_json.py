@@ -100,24 +100,25 @@ class SSEJSONDecoder:
         if cut > 1:
             block = data[:cut]
             if cut > self._plain_size:
-                self._decode(block, pairs)
+                going_on = self._decode(block, pairs)
             elif self._fast is not None:
-                self._cut_out(block, self._fast, pairs)
+                going_on = self._cut_out(block, self._fast, pairs)
             else:
-                self._scan(block, pairs)
+                going_on = self._scan(block, pairs)
+            if not going_on:
+                return
             data = data[cut:]
         if len(data) > self._tail_size or data.startswith(b":"):
             self._decode(data, pairs)
         else:
             self._tail = data
 
-    def _scan(self, block: bytes, pairs: list[tuple[str, JSON]]) -> None:
+    def _scan(self, block: bytes, pairs: list[tuple[str, JSON]]) -> bool:
         """Whole blocks by the standard library's scanner, in place: half the cost of cutting each value out first."""
         try:
             text = block.decode()
         except UnicodeDecodeError:
-            self._decode(block, pairs)
-            return
+            return self._decode(block, pairs)
         limits = self._limits
         crowded = text.count("{") + text.count("[") > min(limits.max_json_depth, limits.max_json_containers)
         digits = limits.max_json_digits
@@ -145,11 +146,14 @@ class SSEJSONDecoder:
                 at = stop + 2
                 continue
             stop = text.find("\n\n", at) + 2
+            if stop == 1:  # the last of three LFs
+                stop = len(text)
             if not self._decode(text[at:stop].encode(), pairs):
-                return
+                return False
             at = stop
+        return True
 
-    def _cut_out(self, block: bytes, fast: Callable[[bytes], JSON], pairs: list[tuple[str, JSON]]) -> None:
+    def _cut_out(self, block: bytes, fast: Callable[[bytes], JSON], pairs: list[tuple[str, JSON]]) -> bool:
         """Whole blocks by the accelerator, which takes bytes: nothing needs decoding beforehand."""
         at = 0
         while at < len(block):
@@ -169,9 +173,12 @@ class SSEJSONDecoder:
                     at = stop + 2
                     continue
             stop = block.find(b"\n\n", at) + 2
+            if stop == 1:  # the last of three LFs
+                stop = len(block)
             if not self._decode(block[at:stop], pairs):
-                return
+                return False
             at = stop
+        return True
 
     def _decode(self, data: bytes, pairs: list[tuple[str, JSON]]) -> bool:
         """By the law. Whether decoding may go on."""
