@@ -1,0 +1,251 @@
+"""The readers of OpenAI's wire: event streams, whole JSON replies, lists of models.
+
+    bytes ──SSEJSONDecoder──> (name, chunk) ──fast path or ChunkInterpreter──> events
+
+Rules of this file:
+- A stream is complete at `[DONE]`, or if its body ends with a finish reason on every choice seen; else it was cut.
+- The fast path takes the one chunk that nearly all are, a single choice with nothing but text, and must give exactly
+  what the interpreter gives (a differential test holds this).
+- What follows `[DONE]` is not read; errors are sticky; events before an error are returned (R5, R6).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..errors import LLMError, LLMStreamError
+from ..events import Event, TextDelta
+from ..jsontext import JSON, JSONObject
+from ..policy.limits import DEFAULT_LIMITS, Limits
+from ..response import ChatResponse
+from ..sse_json import DONE, SSEJSONDecoder
+from .deltas import copied
+from .failures import DEFAULT_RULES, FailureRules
+from .openai_chunks import ChunkInterpreter
+from .openai_errors import reported_error
+from .whole import WholeReader
+
+_WITH_LOGPROBS: Final = 4
+
+
+class OpenAIStreamReader:
+    """Reads one streamed reply (`ReplyReader`). `expected` is the number of choices asked for."""
+
+    __slots__ = ("_chunks", "_decoder", "_ended", "_expected", "_pieces", "_width", "content_events", "error")
+
+    def __init__(
+        self,
+        provider: str,
+        model: str | None = None,
+        rules: FailureRules = DEFAULT_RULES,
+        limits: Limits = DEFAULT_LIMITS,
+        expected: int = 1,
+    ) -> None:
+        self._chunks = ChunkInterpreter(provider, model, rules, limits)
+        self._decoder = SSEJSONDecoder(limits)
+        self._expected = expected
+        self._ended = False
+        #: Number of top-level keys of the last chunk the interpreter saw: one more or less may be news.
+        self._width = -1
+        #: Where the text of choice 0 goes; None while the fast path must not be taken.
+        self._pieces: list[str] | None = None
+        self.content_events = 0
+        self.error: LLMError | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    @property
+    def complete(self) -> bool:
+        return self._ended or (self.error is None and self._chunks.all_finished)
+
+    @property
+    def finishing(self) -> bool:
+        return self._chunks.all_finished and len(self._chunks.finished) >= self._expected
+
+    @property
+    def keepalives(self) -> int:
+        return self._decoder.keepalives
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Body bytes, cut anywhere. Check `error` and `ended` afterwards."""
+        events: list[Event] = []
+        if self._ended or self.error is not None:
+            return events
+        for name, chunk in self._decoder.receive_data(data):
+            self.content_events += 1
+            pieces = self._pieces
+            if (
+                pieces is not None
+                and type(chunk) is dict
+                and len(chunk) == self._width
+                and chunk.get("usage") is None
+                and "error" not in chunk
+            ):
+                choices = chunk.get("choices")
+                if type(choices) is list and len(choices) == 1:
+                    choice = choices[0]
+                    if type(choice) is dict and choice.get("finish_reason", "") is None and "index" in choice:
+                        width = len(choice)
+                        delta = choice.get("delta")
+                        if (
+                            type(delta) is dict
+                            and (len(delta) == 1 or (len(delta) == 2 and "role" in delta))
+                            and (width == 3 or (width == _WITH_LOGPROBS and choice.get("logprobs", "") is None))
+                            and choice["index"] == 0
+                        ):
+                            text = delta.get("content")
+                            if type(text) is str:
+                                if not text.isascii():
+                                    self._text(text, events)
+                                elif text:
+                                    pieces.append(text)
+                                    events.append(TextDelta(text))
+                                continue
+            if chunk is DONE:
+                self._end(events)
+                return events
+            if not self._interpret(name, chunk, events):
+                return events
+        if self._decoder.error is not None:
+            self._fail(self._decoder.error)
+        return events
+
+    def receive_eof(self) -> list[Event]:
+        """The body ended in order: complete, or `error` says that it was cut."""
+        events: list[Event] = []
+        if self._ended or self.error is not None:
+            return events
+        self._decoder.receive_eof()
+        unfinished = self._decoder.unfinished
+        if unfinished is not None:
+            name, chunk = unfinished
+            if chunk is DONE:
+                self._end(events)
+                return events
+            # Without its blank line an event may end a stream, never add to the answer.
+            if not _adds_to_the_answer(chunk) and not self._interpret(name, chunk, events):
+                return events
+        if self._chunks.all_finished:
+            self._end(events)
+        else:
+            self._fail(self._truncated())
+        return events
+
+    def response(self) -> ChatResponse:
+        """What has arrived so far; the whole reply once `ended`."""
+        return self._chunks.response()
+
+    def _interpret(self, name: str, chunk: JSON, events: list[Event]) -> bool:
+        """One chunk; whether the reading may go on."""
+        chunks = self._chunks
+        events += chunks.chunk(name, chunk)
+        if chunks.error is not None:
+            self._fail(chunks.error)
+            return False
+        answer = chunks.answers.get(0)
+        if answer is not None and isinstance(chunk, dict):
+            self._width = len(chunk)
+            self._pieces = None if answer.text_joiner.waiting else answer.choice.text
+        return True
+
+    def _text(self, text: str, events: list[Event]) -> None:
+        """Text of choice 0 that may end in half a character; then the interpreter waits for the other half."""
+        answer = self._chunks.answers[0]
+        self._chunks.text(answer, 0, text, events)
+        if answer.text_joiner.waiting:
+            self._pieces = None
+
+    def _end(self, events: list[Event]) -> None:
+        events += self._chunks.finish()
+        self._ended = True
+
+    def _truncated(self) -> LLMStreamError:
+        where = "before its end (no [DONE], and a choice without finish_reason)" if self.content_events else "empty"
+        return LLMStreamError(f"{self._chunks.provider} ended the stream {where}", code="truncated")
+
+    def _fail(self, error: LLMError) -> None:
+        error.provider = error.provider or self._chunks.provider
+        error.model = error.model or self._chunks.model
+        self.error = error
+        if error.partial is None:
+            error.partial = self.response()
+
+
+def _adds_to_the_answer(chunk: JSON) -> bool:
+    """Whether a chunk holds text or tool calls."""
+    choices = chunk.get("choices") if isinstance(chunk, dict) else None
+    if not isinstance(choices, list):
+        return not isinstance(chunk, dict) and reported_error(chunk) is None
+    for choice in choices:
+        delta = choice.get("delta") if isinstance(choice, dict) else choice
+        if isinstance(delta, dict):
+            delta = [value for key, value in delta.items() if key != "role" and value]
+        if delta:
+            return True
+    return False
+
+
+class OpenAIBodyReader(WholeReader):
+    """Reads one whole reply (`ReplyReader`)."""
+
+    def __init__(
+        self,
+        provider: str,
+        model: str | None = None,
+        rules: FailureRules = DEFAULT_RULES,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        super().__init__(provider, model, limits)
+        self._chunks = ChunkInterpreter(provider, model, rules, limits)
+        self._raw: JSONObject = {}
+        self._handed_out = False
+
+    def read(self, value: JSONObject) -> None:
+        self._raw = value
+        self._chunks.body(value)
+        error = self._chunks.error
+        if error is None:
+            self._chunks.finish()
+        else:
+            if self._chunks.answers:
+                error.partial = self.response()
+            self.fail(error)
+
+    def response(self) -> ChatResponse:
+        raw = copied(self._raw) if self._handed_out else self._raw
+        self._handed_out = True
+        return self._chunks.response(raw)
+
+
+class ModelsReader(WholeReader):
+    """Reads a list of models; `models` holds their ids afterwards."""
+
+    def __init__(self, provider: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(provider, None, limits)
+        self.models: list[str] = []
+
+    def read(self, value: JSONObject) -> None:
+        error = reported_error(value)
+        entries = value.get("data", value.get("models"))
+        if error is not None and not isinstance(entries, list):
+            self.reported(error)
+        elif not isinstance(entries, list):
+            self.unexpected(value)
+        else:
+            self._take(entries)
+
+    def unexpected(self, value: JSON) -> None:
+        if isinstance(value, list):  # Together sends the bare list.
+            self._take(value)
+        else:
+            super().unexpected(value)
+
+    def _take(self, entries: list[JSON]) -> None:
+        for entry in entries:
+            name = entry
+            if isinstance(entry, dict):
+                name = next((entry[key] for key in ("id", "name", "model") if isinstance(entry.get(key), str)), None)
+            if isinstance(name, str) and name:
+                self.models.append(name)
