@@ -133,6 +133,14 @@ class Call:
         return self.state == "DONE"
 
     @property
+    def whole(self) -> bool:
+        """Whether the reply has arrived in full, its last events included: what is left is to settle the connection."""
+        if self.response is not None:
+            return True
+        exchange = self._exchange
+        return self.error is None and exchange is not None and exchange.done and exchange.error is None
+
+    @property
     def partial(self) -> ChatResponse | None:
         """What has arrived so far; None before the first byte of a 2xx body."""
         if self.response is not None:

@@ -1,0 +1,179 @@
+"""LLM clients: one interface for OpenAI-compatible, Anthropic and Ollama servers.
+
+    from cloud.llm import OpenAICompatClient
+
+    client = OpenAICompatClient(api_key="sk-...", model="gpt-5.4-mini")
+    print(client.chat([{"role": "user", "content": "Hello!"}]).content)
+
+Everything named here is imported on first use, so that `import cloud.llm` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sans_io.errors import (
+        LLMAuthError,
+        LLMBadRequestError,
+        LLMConnectionError,
+        LLMContentFilterError,
+        LLMContextLengthError,
+        LLMError,
+        LLMNotFoundError,
+        LLMProtocolError,
+        LLMQuotaError,
+        LLMRateLimitError,
+        LLMServerError,
+        LLMStreamError,
+        LLMTimeoutError,
+    )
+    from sans_io.events import (
+        Event,
+        Finished,
+        ReasoningDelta,
+        RefusalDelta,
+        TextDelta,
+        ToolCallCompleted,
+        ToolCallDelta,
+        ToolCallStarted,
+        UsageReported,
+    )
+    from sans_io.http11 import HTTPRequest
+    from sans_io.messages import (
+        AssistantMessage,
+        ContentPart,
+        InputSchemaTool,
+        Message,
+        NestedTool,
+        SystemMessage,
+        Tool,
+        ToolMessage,
+        UserMessage,
+    )
+    from sans_io.policy.limits import Limits
+    from sans_io.policy.retry import RetryPolicy
+    from sans_io.response import Attempt, ChatResponse, Choice, ToolCall, Usage
+
+    from .anthropic import AnthropicClient, AsyncAnthropicClient
+    from .config import InsecureTransportWarning, Timeouts
+    from .ollama import AsyncOllamaClient, OllamaClient, PullProgress
+    from .openai import AsyncOpenAICompatClient, OpenAICompatClient
+    from .providers import get_provider, register_provider
+    from .registry import close_all_cloud_clients, close_all_cloud_clients_sync
+    from .streams import AsyncChatStream, ChatStream
+
+#: Where each public name lives.
+_HOMES = {
+    "OpenAICompatClient": "cloud.llm.openai",
+    "AsyncOpenAICompatClient": "cloud.llm.openai",
+    "AnthropicClient": "cloud.llm.anthropic",
+    "AsyncAnthropicClient": "cloud.llm.anthropic",
+    "OllamaClient": "cloud.llm.ollama",
+    "AsyncOllamaClient": "cloud.llm.ollama",
+    "PullProgress": "cloud.llm.ollama",
+    "ChatStream": "cloud.llm.streams",
+    "AsyncChatStream": "cloud.llm.streams",
+    "Timeouts": "cloud.llm.config",
+    "InsecureTransportWarning": "cloud.llm.config",
+    "get_provider": "cloud.llm.providers",
+    "register_provider": "cloud.llm.providers",
+    "close_all_cloud_clients": "cloud.llm.registry",
+    "close_all_cloud_clients_sync": "cloud.llm.registry",
+    "RetryPolicy": "sans_io.policy.retry",
+    "Limits": "sans_io.policy.limits",
+    "HTTPRequest": "sans_io.http11",
+    **dict.fromkeys(("Attempt", "ChatResponse", "Choice", "ToolCall", "Usage"), "sans_io.response"),
+    **dict.fromkeys(
+        (
+            "LLMAuthError", "LLMBadRequestError", "LLMConnectionError", "LLMContentFilterError",
+            "LLMContextLengthError", "LLMError", "LLMNotFoundError", "LLMProtocolError", "LLMQuotaError",
+            "LLMRateLimitError", "LLMServerError", "LLMStreamError", "LLMTimeoutError",
+        ),
+        "sans_io.errors",
+    ),
+    **dict.fromkeys(
+        (
+            "Event", "Finished", "ReasoningDelta", "RefusalDelta", "TextDelta", "ToolCallCompleted", "ToolCallDelta",
+            "ToolCallStarted", "UsageReported",
+        ),
+        "sans_io.events",
+    ),
+    **dict.fromkeys(
+        (
+            "AssistantMessage", "ContentPart", "InputSchemaTool", "Message", "NestedTool", "SystemMessage", "Tool",
+            "ToolMessage", "UserMessage",
+        ),
+        "sans_io.messages",
+    ),
+}  # fmt: skip
+
+__all__ = [
+    "AnthropicClient",
+    "AssistantMessage",
+    "AsyncAnthropicClient",
+    "AsyncChatStream",
+    "AsyncOllamaClient",
+    "AsyncOpenAICompatClient",
+    "Attempt",
+    "ChatResponse",
+    "ChatStream",
+    "Choice",
+    "ContentPart",
+    "Event",
+    "Finished",
+    "HTTPRequest",
+    "InputSchemaTool",
+    "InsecureTransportWarning",
+    "LLMAuthError",
+    "LLMBadRequestError",
+    "LLMConnectionError",
+    "LLMContentFilterError",
+    "LLMContextLengthError",
+    "LLMError",
+    "LLMNotFoundError",
+    "LLMProtocolError",
+    "LLMQuotaError",
+    "LLMRateLimitError",
+    "LLMServerError",
+    "LLMStreamError",
+    "LLMTimeoutError",
+    "Limits",
+    "Message",
+    "NestedTool",
+    "OllamaClient",
+    "OpenAICompatClient",
+    "PullProgress",
+    "ReasoningDelta",
+    "RefusalDelta",
+    "RetryPolicy",
+    "SystemMessage",
+    "TextDelta",
+    "Timeouts",
+    "Tool",
+    "ToolCall",
+    "ToolCallCompleted",
+    "ToolCallDelta",
+    "ToolCallStarted",
+    "ToolMessage",
+    "Usage",
+    "UsageReported",
+    "UserMessage",
+    "close_all_cloud_clients",
+    "close_all_cloud_clients_sync",
+    "get_provider",
+    "register_provider",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

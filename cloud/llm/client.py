@@ -1,0 +1,325 @@
+"""What the six clients have in common: settings, credentials, one call after the other.
+
+    Client ──┬── ChatClient ── one file for each wire
+             └── SyncClient (blocks), AsyncClient (is awaited)      the shells
+
+Rules of this file:
+- Every decision that is not a wire's is here; the shells differ in `await` only.
+- Building a client does no I/O and imports no codec, transport or TLS: what a first call needs is made then, and kept.
+- A key is a `Secret` or a callable from the moment it comes in; no frame that an error passes through holds its text.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from time import time
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar, cast
+
+from sans_io.errors import LLMAuthError, LLMBadRequestError
+from sans_io.secret import Secret
+
+from . import config, registry
+from .logs import log_request, observer
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping
+
+    from sans_io.call import Call
+    from sans_io.policy.deadline import Timers
+    from sans_io.policy.limits import Limits
+    from sans_io.policy.pool import Route
+    from sans_io.policy.retry import RetryPolicy
+    from sans_io.providers.base import Operation
+    from sans_io.proxies import Proxy
+    from sans_io.response import Attempt
+    from sans_io.urls import BaseURL
+
+    from .config import Timeouts
+    from .credentials import Key
+
+
+class Codec(Protocol):
+    """What a client needs of its wire's codec."""
+
+    def models_operation(self) -> Operation: ...
+
+
+CodecT = TypeVar("CodecT", bound=Codec)
+
+
+@dataclass(slots=True)
+class Job(Generic[CodecT]):
+    """One thing to be asked of the server. `build` makes it with the codec that holds the current key."""
+
+    build: Callable[[CodecT], Operation]
+    operation: Operation
+    timers: Timers
+    retry: RetryPolicy
+    stream: bool
+
+
+class Client(ABC, Generic[CodecT]):
+    """Base of all clients: constructor arguments in, calls out."""
+
+    #: The name of the wire, as it stands in errors.
+    provider: ClassVar[str]
+    model: str | None
+
+    def _configure(
+        self,
+        *,
+        base_url: BaseURL,
+        key: Key,
+        key_variable: str | None,
+        model: str | None,
+        default_model: str | None,
+        timeout: float | Timeouts | None,
+        max_retries: int,
+        headers: Mapping[str, str] | None,
+        transport: Any,
+        ssl_context: ssl.SSLContext | None,
+        ca_file: str | os.PathLike[str] | None,
+        proxy: str | Proxy | None,
+        trust_env: bool,
+        retry: RetryPolicy | None,
+        isolate_credentials: bool,
+        on_attempt: Callable[[Attempt], object] | None,
+        limits: Limits | None,
+    ) -> None:
+        """Check and keep what every client has; called by the constructors. Raises `LLMBadRequestError`."""
+        self.model = default_model if model is None else model
+        self._model_given = model
+        self._base_url = base_url
+        self._key = key
+        #: The variable the key was read from, None if it was given.
+        self._key_variable = key_variable
+        self._timeout = config.check_timeout(timeout)
+        self._retry = config.retry_policy(max_retries, retry)
+        self._headers: tuple[tuple[str, str | Secret], ...] = _checked_headers(headers) if headers else ()
+        self._transport = transport
+        self._ssl_context = ssl_context
+        self._ca_file = None if ca_file is None else os.fspath(ca_file)
+        self._trust_env = trust_env
+        self._proxy_given = proxy is not None
+        self._proxy = config.resolve_proxy(base_url.origin, proxy, trust_env)
+        self._isolate = isolate_credentials
+        self._on_attempt = on_attempt
+        self._limits = limits
+        self._made: _Made[CodecT] | None = None
+        if on_attempt is not None and not callable(on_attempt):
+            raise LLMBadRequestError(f"on_attempt must be callable, not {type(on_attempt).__name__}")
+        if ssl_context is not None and ca_file is not None:
+            raise LLMBadRequestError("give ssl_context or ca_file, not both: a context brings its own certificates")
+        if base_url.origin.scheme == "http" and (key is not None or self._has_secret_header()):
+            config.warn_if_insecure(base_url.origin, stacklevel=3)
+
+    # -- what a wire decides ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _new_codec(self, key: Secret | None, limits: Limits) -> CodecT:
+        """The codec of this client's settings with this key; imports it on first use."""
+
+    @abstractmethod
+    def _arguments(self) -> dict[str, Any]:
+        """Constructor arguments of the wire's own that make this client again."""
+
+    # -- public, the same on both shells ------------------------------------------------------------------------------
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go."""
+        return str(self._base_url)
+
+    @property
+    def timeout(self) -> float | Timeouts | None:
+        """As given; None is unlimited."""
+        return self._timeout
+
+    @property
+    def max_retries(self) -> int:
+        """How often a call is tried again."""
+        return self._retry.max_retries
+
+    def with_options(self, **changes: Any) -> Self:
+        """A client of the same class with these constructor arguments changed; it shares pool and retry budget.
+
+        A key that was read from the environment is read again if `base_url` or what decides it changes, so that it
+        never follows to another vendor.
+        """
+        arguments = {
+            "api_key": self._key,
+            "model": self._model_given,
+            "base_url": str(self._base_url),
+            "timeout": self._timeout,
+            "retry": self._retry,
+            "headers": dict(self._headers) or None,
+            "transport": self._transport,
+            "ssl_context": self._ssl_context,
+            "ca_file": self._ca_file,
+            "proxy": self._proxy if self._proxy_given else None,
+            "trust_env": self._trust_env,
+            "isolate_credentials": self._isolate,
+            "on_attempt": self._on_attempt,
+            "limits": self._limits,
+            **self._arguments(),
+        }
+        if self._key_variable is not None and not _PLACE.isdisjoint(changes):
+            del arguments["api_key"]
+        if "max_retries" in changes and "retry" not in changes:
+            changes["retry"] = config.with_max_retries(self._retry, changes.pop("max_retries"))
+        return type(self)(**{**arguments, **changes})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(model={self.model!r}, base_url={str(self._base_url)!r})"
+
+    def __copy__(self) -> Self:
+        return self.with_options()
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self.with_options()
+
+    def __getstate__(self) -> dict[str, object]:
+        state = dict(self.__dict__)
+        state["_made"] = None
+        if self._has_secret_header() or (self._proxy is not None and self._proxy.authorization is not None):
+            raise TypeError("a client with credentials in headers or proxy cannot be pickled")
+        if self._key is not None:
+            state["_key"] = _lost_in_pickling
+        return state
+
+    # -- from arguments to a call -------------------------------------------------------------------------------------
+
+    def _job(
+        self,
+        build: Callable[[CodecT], Operation],
+        *,
+        stream: bool = False,
+        timeout: float | Timeouts | None = None,
+        max_retries: int | None = None,
+        timers: Timers | None = None,
+    ) -> Job[CodecT]:
+        """Check everything that can be checked before the first byte. Raises `LLMBadRequestError`."""
+        made = self._made or self._make()
+        return Job(
+            build,
+            build(made.codec),
+            timers or config.timers_for(self._limit(timeout), stream),
+            config.with_max_retries(self._retry, max_retries),
+            stream,
+        )
+
+    def _limit(self, timeout: float | Timeouts | None) -> float | Timeouts | None:
+        return self._timeout if timeout is None else config.check_timeout(timeout)
+
+    def _call(self, job: Job[CodecT], now: float) -> Call:
+        made = self._made or self._make()
+        log_request(job.operation.request)
+        return made.new_call(
+            job.operation if made.fixed_key else None,
+            made.route,
+            job.timers,
+            now=now,
+            retry=job.retry,
+            budget=made.budget,
+            seed=int.from_bytes(os.urandom(8)),
+            stream=job.stream,
+            limits=made.limits,
+            epoch_offset=time() - now,
+        )
+
+    def _observer(self, job: Job[CodecT]) -> Callable[[Attempt], None] | None:
+        request = job.operation.request
+        return observer(self._on_attempt, request.method, request.target)
+
+    def _make(self) -> _Made[CodecT]:
+        """What the first call needs and all others share."""
+        from sans_io.call import Call
+        from sans_io.policy.limits import DEFAULT_LIMITS
+        from sans_io.policy.pool import Route
+
+        key, origin = self._key, self._base_url.origin
+        fixed = key is None or isinstance(key, Secret)
+        limits = self._limits or DEFAULT_LIMITS
+        credential_print = self._fingerprint()
+        made: _Made[CodecT] = _Made(
+            self._new_codec(key if isinstance(key, Secret) else None, limits),
+            fixed,
+            Route(origin, self._proxy, self._tls_profile(), credential_print if self._isolate else None),
+            registry.retry_budget(self._transport, origin, credential_print),
+            limits,
+            Call,
+        )
+        self._made = made
+        return made
+
+    def _fingerprint(self) -> str | None:
+        """Tells credentials apart within this process. Python keys its hashes, so nothing can be read back."""
+        secrets = tuple(value for _, value in self._headers if isinstance(value, Secret))
+        if self._key is None and not secrets:
+            return None
+        return f"{hash((self._key, secrets)) & 0xFFFFFFFFFFFFFFFF:016x}"
+
+    def _tls_profile(self) -> object:
+        if self._ssl_context is None and self._ca_file is None:
+            return None
+        from transports.tls import TLSProfile
+
+        return TLSProfile(self._ca_file) if self._ssl_context is None else TLSProfile.of(self._ssl_context)
+
+    def _codec_with(self, value: object) -> CodecT:
+        """The codec with a key from a callable; the last one is kept, since such a key seldom changes."""
+        made = self._made or self._make()
+        key = value if isinstance(value, Secret) else Secret(cast("str", value), "what the api_key callable returned")
+        if made.keyed is None or made.keyed[0] != key:
+            made.keyed = (key, self._new_codec(key, made.limits))
+        return made.keyed[1]
+
+    def _ask_for_key(self) -> object:
+        key = self._key
+        if key is None or isinstance(key, Secret):
+            raise LLMAuthError("this client has no api_key callable")
+        return key()
+
+    def _has_secret_header(self) -> bool:
+        return any(isinstance(value, Secret) for _, value in self._headers)
+
+
+#: Constructor arguments that decide which vendor a client talks to.
+_PLACE: Final = frozenset({"base_url", "host", "dialect", "api_version"})
+
+
+@dataclass(slots=True)
+class _Made(Generic[CodecT]):
+    """What a client makes at its first call. `keyed`: the last key of a callable, and the codec that has it."""
+
+    codec: CodecT
+    fixed_key: bool
+    route: Route
+    budget: registry.SharedBudget
+    limits: Limits
+    new_call: type[Call]
+    keyed: tuple[Secret, CodecT] | None = None
+
+
+def _checked_headers(headers: Mapping[str, str | Secret]) -> tuple[tuple[str, str | Secret], ...]:
+    from sans_io.http11 import merge_headers
+
+    if not hasattr(headers, "items"):
+        raise LLMBadRequestError(f"headers must be a dict of strings, not {type(headers).__name__}")
+    return merge_headers((), headers)
+
+
+def _lost_in_pickling() -> str:
+    raise LLMAuthError(
+        "this client was pickled, and keys are not pickled: use with_options(api_key=...)", code="missing_api_key"
+    )
+
+
+def close_awaitable(awaitable: object) -> None:
+    """A coroutine that nobody will await says so on stderr unless it is closed."""
+    close = getattr(awaitable, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,47 @@
+"""Where a client's key comes from.
+
+Rules of this file:
+- A key is a `Secret` or a callable from the moment it comes in.
+- The environment is read here, at construction, and only where no key was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, cast
+
+from sans_io.errors import LLMAuthError
+from sans_io.secret import Secret
+
+from . import config
+
+#: What `api_key` may be: the key, or something that is called for it before each request.
+SyncKey: TypeAlias = str | Secret | Callable[[], str] | None
+AsyncKey: TypeAlias = str | Secret | Callable[[], str | Awaitable[str]] | None
+#: As it is kept.
+Key: TypeAlias = Secret | Callable[[], str | Awaitable[str]] | None
+
+
+def checked_key(api_key: object, variables: tuple[str, ...]) -> tuple[Key, str | None]:
+    """The key as it is kept, and the variable it was read from (None if it was given, or if there is none).
+
+    An empty string counts as not given. Raises `LLMBadRequestError` for what cannot be a key, without echoing it.
+    """
+    if isinstance(api_key, Secret) or callable(api_key):
+        return cast("Key", api_key), None
+    if api_key is not None and api_key != "":
+        return Secret(cast("str", api_key)), None
+    for name in variables:
+        value = config.from_environment(name)
+        if value is not None:
+            return Secret(value, name), name
+    return None, None
+
+
+def missing_key(vendor: str, variables: tuple[str, ...], arguments: str = "api_key=") -> LLMAuthError:
+    """What a constructor raises where no request could succeed without a key."""
+    return LLMAuthError(
+        f"no API key for {vendor}: give {arguments} or set {' or '.join(variables)}",
+        code="missing_api_key",
+        provider=vendor,
+    )

@@ -1,0 +1,40 @@
+"""Which event loop runs in this thread, found out without importing one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal, TypeAlias
+
+Loop: TypeAlias = Literal["asyncio", "trio"]
+
+
+def running_loop() -> Loop | None:
+    """The loop whose task runs now. trio first: as a guest it runs inside another loop."""
+    trio = sys.modules.get("trio")
+    if trio is not None:
+        try:
+            trio.lowlevel.current_task()
+        except RuntimeError:
+            pass
+        else:
+            return "trio"
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            return "asyncio"
+    return None
+
+
+def running_task() -> object:
+    """The task that runs now, None outside one."""
+    match running_loop():
+        case "trio":
+            return sys.modules["trio"].lowlevel.current_task()
+        case "asyncio":
+            return sys.modules["asyncio"].current_task()
+        case _:
+            return None

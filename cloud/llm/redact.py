@@ -1,0 +1,52 @@
+"""The one redactor: every line that this library logs or prints goes through `redact()`.
+
+Rules of this file:
+- Credentials are known by their shape, since nothing here may know a key: what looks like one is cut out.
+- Control characters are escaped, so that no server writes to a terminal through us.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MASK: Final = "***"
+
+_PATTERNS: Final = (
+    # The value of an authorization header, in whatever it is written down.
+    (re.compile(r"(?i)\b(bearer|basic)(\s+|%20)[^\s\"',;<>\\]+"), rf"\1\2{MASK}"),
+    # name=value, "name": "value", name: value, where the name says what the value is.
+    (
+        re.compile(
+            r"(?i)([\w.-]*(?:api[_-]?key|apikey|access[_-]?token|auth[_-]?token|id[_-]?token|refresh[_-]?token|secret"
+            r"|password|passwd|authorization|cookie|signature|credential|x-goog-api-key)[\w.-]*"
+            r"[\"']?\s*[=:]\s*[\"']?)(?!\*\*\*)(?!(?i:bearer|basic)\s)[^\s\"',;&<>\\}]+"
+        ),
+        rf"\1{MASK}",
+    ),
+    # The keys of the known vendors, wherever they stand: sk-..., sk-ant-..., gsk_..., xai-..., hf_..., AIza..., JWTs.
+    (re.compile(r"\b(sk|pk|rk|gsk|xai|hf|pplx|nvapi|csk|tgp|fw|r8|key|whsec)[-_][A-Za-z0-9_\-]{8,}"), rf"\1-{MASK}"),
+    (re.compile(r"\bAIza[A-Za-z0-9_\-]{16,}"), f"AIza{MASK}"),
+    (re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)?"), f"eyJ{MASK}"),
+    # User information in a URL.
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@\"']+@"), rf"\1{MASK}@"),
+)
+
+
+def redact(text: str, longest: int = 10_000) -> str:
+    """The text without what looks like a credential, control characters escaped, at most `longest` characters."""
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    text = printable(text)
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with every control, format and surrogate character escaped, except those in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,199 @@
+"""What all clients of a process share: one transport of each kind, and the retry budgets.
+
+Rules of this file:
+- A transport is imported and made at the first call that needs it: building a client costs no import.
+- Nothing of a tenant is kept: a budget is known by its origin and a fingerprint of the credential.
+- The one lock is held around arithmetic only, and is renewed in a forked child.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import allocate_lock
+from collections import OrderedDict
+from itertools import count
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from sans_io.policy.retry import RetryBudget
+
+from .loops import running_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sans_io.call import Call
+    from sans_io.policy.pool import PoolStats
+    from sans_io.providers.base import Operation
+    from sans_io.response import Attempt
+    from sans_io.urls import Origin
+
+    from .streams import AsyncPump, SyncPump
+
+
+class Transport(Protocol):
+    """What a client needs of every transport besides `start`."""
+
+    def now(self) -> float: ...
+    def pool_stats(self) -> PoolStats: ...
+    def close_idle(self) -> None: ...
+
+
+class SyncTransport(Transport, Protocol):
+    """A transport for blocking clients."""
+
+    def start(
+        self,
+        call: Call,
+        *,
+        authorize: Callable[[bool], Operation] | None = None,
+        on_attempt: Callable[[Attempt], None] | None = None,
+    ) -> SyncPump: ...
+
+
+class AsyncTransport(Transport, Protocol):
+    """A transport for asynchronous clients."""
+
+    def start(
+        self,
+        call: Call,
+        *,
+        authorize: Callable[[bool], Awaitable[Operation]] | None = None,
+        on_attempt: Callable[[Attempt], None] | None = None,
+    ) -> AsyncPump: ...
+
+
+_lock = allocate_lock()
+_sync: SyncTransport | None = None
+_asyncio: AsyncTransport | None = None
+_trio: AsyncTransport | None = None
+#: Transports that users made and gave to a client, numbered: closing all means theirs too, and each has budgets of
+#: its own, since its clock may be a fake one and its server a script.
+_given: WeakKeyDictionary[Transport, int] = WeakKeyDictionary()
+_numbers = count(1)
+
+
+def sync_transport() -> SyncTransport:
+    """The process's blocking transport, safe for any number of threads."""
+    global _sync
+    transport = _sync
+    if transport is None:
+        from transports.httpcore_sync import SyncTransport as Made
+
+        made = Made()
+        with _lock:
+            transport = _sync = _sync or made
+    return transport
+
+
+def async_transport() -> AsyncTransport:
+    """The transport for the loop that is running; each keeps one pool per loop. `RuntimeError` outside a loop."""
+    global _asyncio, _trio
+    kind = running_loop()
+    if kind == "trio":
+        if _trio is None:
+            from transports.trio_async import TrioTransport
+
+            _trio = TrioTransport()
+        return _trio
+    if kind == "asyncio":
+        if _asyncio is None:
+            from transports.anyio_async import AsyncioTransport
+
+            _asyncio = AsyncioTransport()
+        return _asyncio
+    raise RuntimeError("no asyncio or trio loop is running here; use the blocking client, or asyncio.run()")
+
+
+def number_of(transport: Transport) -> int:
+    """The number of a user's own transport, which from now on takes part in `close_all_cloud_clients()`."""
+    with _lock:
+        number = _given.get(transport)
+        if number is None:
+            number = _given[transport] = next(_numbers)
+    return number
+
+
+async def close_all_cloud_clients() -> None:
+    """Close the idle connections of all clients; those in use are closed when their call ends.
+
+    Connections of other loops and threads are closed at their next operation. Clients stay usable and dial anew.
+    Harmless twice.
+    """
+    close_all_cloud_clients_sync()
+
+
+def close_all_cloud_clients_sync() -> None:
+    """`close_all_cloud_clients()` for blocking code."""
+    with _lock:
+        transports = [t for t in (_sync, _asyncio, _trio, *_given) if t is not None]
+    for transport in transports:
+        transport.close_idle()
+
+
+# -- retry budgets ----------------------------------------------------------------------------------------------------
+
+#: The number of a user's own transport (0: the shared ones), the origin, the credential's fingerprint.
+BudgetKey: TypeAlias = "tuple[int, Origin, str | None]"
+
+#: Budgets kept although no client holds them any more: those that are not full.
+MAX_BUDGETS: Final = 4096
+_budgets: WeakValueDictionary[BudgetKey, SharedBudget] = WeakValueDictionary()
+_spent: OrderedDict[BudgetKey, SharedBudget] = OrderedDict()
+
+
+class SharedBudget:
+    """A `RetryBudget` that threads and loops share. While anything is taken from it, it outlives its clients."""
+
+    __slots__ = ("__weakref__", "_budget", "_key")
+
+    def __init__(self, key: BudgetKey) -> None:
+        self._key = key
+        self._budget = RetryBudget()
+
+    def take(self, cost: int, now: float) -> bool:
+        with _lock:
+            taken = self._budget.take(cost, now)
+            _spent[self._key] = self
+            _spent.move_to_end(self._key)
+            if len(_spent) > MAX_BUDGETS:
+                _spent.popitem(last=False)
+        return taken
+
+    def refund(self, cost: int) -> None:
+        with _lock:
+            self._budget.refund(cost)
+            self._forget_if_whole()
+
+    def on_success(self) -> None:
+        budget = self._budget
+        if budget.tokens == budget.max_tokens:
+            return
+        with _lock:
+            budget.on_success()
+            self._forget_if_whole()
+
+    def _forget_if_whole(self) -> None:
+        if self._budget.untouched:
+            _spent.pop(self._key, None)
+
+
+def retry_budget(transport: Transport | None, origin: Origin, credential_print: str | None) -> SharedBudget:
+    """The budget of one (origin, credential), shared by all clients over the shared transports, or over this one."""
+    key = (0 if transport is None else number_of(transport), origin, credential_print)
+    budget = _budgets.get(key)
+    if budget is None:
+        made = SharedBudget(key)
+        with _lock:
+            budget = _budgets.setdefault(key, made)
+    return budget
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    # The parent's lock may have been held by a thread that does not exist here.
+    _lock = allocate_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,162 @@
+"""The two shells of every client: one that blocks, one that is awaited.
+
+Rules of this file:
+- The two classes differ in `await` only; what is decided is decided in `client` and `streams`.
+- A pump is closed in a `finally`, synchronously, so that no cancellation leaves a seat behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Protocol, Self, cast
+
+from sans_io.errors import LLMAuthError
+
+from . import registry
+from .client import Client, Codec, CodecT, Job, close_awaitable
+from .outcome import settle
+from .streams import AsyncChatStream, ChatStream
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from sans_io.call import Call
+    from sans_io.policy.pool import PoolStats
+    from sans_io.providers.base import Operation, ReplyReader
+    from sans_io.response import ChatResponse
+
+    from .streams import AsyncPump, SyncPump
+
+
+class ModelsReader(Protocol):
+    """What reads a list of models on every wire."""
+
+    @property
+    def models(self) -> list[str]: ...
+
+
+class ModelListing:
+    """Asks for the models, and keeps hold of the reader that reads the reply."""
+
+    def __init__(self) -> None:
+        self._reader: ModelsReader | None = None
+
+    @property
+    def names(self) -> list[str]:
+        return [] if self._reader is None else list(self._reader.models)
+
+    def operation(self, codec: Codec) -> Operation:
+        operation = codec.models_operation()
+
+        def new_reader() -> ReplyReader:
+            reader = operation.new_reader()
+            self._reader = cast("ModelsReader", reader)
+            return reader
+
+        return replace(operation, new_reader=new_reader)
+
+
+class SyncClient(Client[CodecT]):
+    """The shell that blocks. Safe for any number of threads; inside a running event loop it works, and blocks it."""
+
+    def list_models(self) -> list[str]:
+        """The names of the models that the server offers to this key. Raises `LLMError`."""
+        listing = ModelListing()
+        self._run(self._job(listing.operation))
+        return listing.names
+
+    def pool_stats(self) -> PoolStats:
+        """A snapshot of the pool that this client shares."""
+        return (self._transport or registry.sync_transport()).pool_stats()
+
+    def close(self) -> None:
+        """Nothing is closed: the pool is shared (see `close_all_cloud_clients`). Harmless twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, job: Job[CodecT]) -> ChatResponse:
+        call, pump = self._begin(job)
+        try:
+            while pump.advance() is not None:
+                pass
+        finally:
+            pump.close()
+        response, error = call.response, call.error
+        del call, pump, job
+        return settle(response, error)
+
+    def _open(self, job: Job[CodecT]) -> ChatStream:
+        return ChatStream(lambda: self._begin(job))
+
+    def _begin(self, job: Job[CodecT]) -> tuple[Call, SyncPump]:
+        transport: registry.SyncTransport = self._transport or registry.sync_transport()
+        call = self._call(job, transport.now())
+
+        def authorize(refresh: bool) -> Operation:
+            value = self._ask_for_key()
+            if isawaitable(value):
+                close_awaitable(value)
+                raise LLMAuthError("the api_key callable is asynchronous: use the asynchronous client", code="api_key")
+            return job.build(self._codec_with(value))
+
+        return call, transport.start(call, authorize=authorize, on_attempt=self._observer(job))
+
+
+class AsyncClient(Client[CodecT]):
+    """The shell that is awaited, on asyncio or trio: which one is found out at each call, so runs may follow runs."""
+
+    async def list_models(self) -> list[str]:
+        """The names of the models that the server offers to this key. Raises `LLMError`."""
+        listing = ModelListing()
+        await self._run(self._job(listing.operation))
+        return listing.names
+
+    def pool_stats(self) -> PoolStats:
+        """A snapshot of the pool that this client shares in the running loop."""
+        return (self._transport or registry.async_transport()).pool_stats()
+
+    async def close(self) -> None:
+        """Nothing is closed: the pool is shared (see `close_all_cloud_clients`). Harmless twice."""
+
+    aclose = close
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _run(self, job: Job[CodecT]) -> ChatResponse:
+        call, pump = self._begin(job)
+        try:
+            while await pump.advance() is not None:
+                pass
+        finally:
+            pump.close()
+        response, error = call.response, call.error
+        del call, pump, job
+        return settle(response, error)
+
+    def _open(self, job: Job[CodecT]) -> AsyncChatStream:
+        return AsyncChatStream(lambda: self._begin(job))
+
+    def _begin(self, job: Job[CodecT]) -> tuple[Call, AsyncPump]:
+        transport: registry.AsyncTransport = self._transport or registry.async_transport()
+        call = self._call(job, transport.now())
+
+        async def authorize(refresh: bool) -> Operation:
+            value = self._ask_for_key()
+            if isawaitable(value):
+                value = await value
+            return job.build(self._codec_with(value))
+
+        return call, transport.start(call, authorize=authorize, on_attempt=self._observer(job))

@@ -1,0 +1,423 @@
+"""What `chat_stream()` returns: an object that is its own iterator, blocking or asynchronous.
+
+    new ──first pull──> open ──end of the reply, failure, cancel, close──> ended      (and it stays so)
+
+Rules of this file:
+- Nothing happens before the first pull: no clock is read, no seat is taken, no byte is sent.
+- Classes, not generators: a generator's `finally` runs at a time of the garbage collector's choosing (PEP 533, 789).
+- Whoever holds `_turn` owns the pump; everybody else may only call `pump.cancel()`.
+- A pull that an exception interrupts ends the stream, and the next one says so: a cut reply never looks complete.
+- The decisions are in `_Stream`; the two classes below it differ in `await` only.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock, get_ident
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from copy import copy
+from typing import TYPE_CHECKING, Protocol
+
+from sans_io.errors import LLMStreamError
+from sans_io.events import TextDelta
+from sans_io.response import ChatResponse
+
+from .loops import running_task
+from .outcome import raise_error, without
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from sans_io.call import Call
+    from sans_io.events import Event
+
+
+class Pump(Protocol):
+    """What every pump has: `cancel` from anywhere, `close` by its owner, `abandon` in finalisers."""
+
+    def cancel(self) -> None: ...
+    def close(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+class SyncPump(Pump, Protocol):
+    """A pump that blocks: the events of one read, or None when the call is finished."""
+
+    def advance(self) -> list[Event] | None: ...
+
+
+class AsyncPump(Pump, Protocol):
+    """A pump to be awaited; see `SyncPump`."""
+
+    def advance(self) -> Awaitable[list[Event] | None]: ...
+
+
+_NOTHING: Iterator[Event] = iter(())
+
+
+class _Stream:
+    """State and decisions; `ChatStream` and `AsyncChatStream` are its two shells."""
+
+    def __init__(self) -> None:
+        self._call: Call | None = None
+        self._pump: Pump | None = None
+        self._turn = allocate_lock()
+        #: Events handed out by the pump and not yet by us. A list's iterator, so that it can be looked at by a copy.
+        self._pending: Iterator[Event] = _NOTHING
+        #: What of it never will be: set when the stream ends.
+        self._dropped: list[Event] = []
+        self._ended = False
+        self._completed = False
+        self._interrupted = False
+        self._cancelled_by: object = None
+
+    @property
+    def partial(self) -> ChatResponse:
+        """What has been handed over so far: `content` is the text of all chunks up to now. Never raises."""
+        partial = None if self._call is None else self._call.partial
+        if partial is None:
+            return ChatResponse()
+        return without(partial, self._dropped or list(copy(self._pending)))
+
+    @property
+    def response(self) -> ChatResponse:
+        """The final response once the stream was read to its end; `RuntimeError` before, and after a failure."""
+        call = self._call
+        if self._completed and call is not None and call.response is not None:
+            return call.response
+        if not self._ended:
+            raise RuntimeError("the stream has not been read to its end: call until_done(), or read partial")
+        raise RuntimeError("the stream did not complete; what had arrived is in partial") from (call and call.error)
+
+    def cancel(self) -> None:
+        """Stop, from any thread or task, at any time. Nothing is raised here, and the next pull of the thread or task
+        that cancelled just ends; whoever else is iterating gets `LLMStreamError(code="cancelled")`.
+        """
+        if self._ended or self._cancelled_by is not None:
+            return
+        self._cancelled_by = self._who()
+        pump = self._pump
+        if pump is None:
+            return
+        if self._owns_thread() and self._turn.acquire(blocking=False):
+            try:
+                self._drop_pending()
+                pump.close()
+            finally:
+                self._turn.release()
+        else:
+            pump.cancel()
+
+    # -- decisions for the two shells ---------------------------------------------------------------------------------
+
+    def _who(self) -> object:
+        """Who runs now, as far as `cancel` makes a difference."""
+        return get_ident()
+
+    def _owns_thread(self) -> bool:
+        """Whether this thread may do what the pump's owner does (an event loop's objects belong to its thread)."""
+        return True
+
+    def _take_turn(self) -> bool:
+        """Claim the pump for one pull. False: the stream is over. True: the caller must release `_turn`."""
+        if not self._turn.acquire(blocking=False):
+            raise RuntimeError("the stream is being read by another task or thread")
+        if not self._ended and self._cancelled_by is None and not self._interrupted:
+            return True
+        try:
+            if not self._ended:
+                self._end()
+                if self._interrupted:
+                    raise self._cancelled("the pull before this one was interrupted, so the reply is cut")
+                self._blame_canceller()
+        finally:
+            self._turn.release()
+        return False
+
+    def _opened(self, call: Call, pump: Pump) -> None:
+        self._call, self._pump = call, pump
+        if self._cancelled_by is not None:
+            # `cancel` came while there was no pump to be told.
+            pump.cancel()
+
+    def _took(self, events: list[Event] | None) -> bool:
+        """What a pull gave. False: the reply ended in order."""
+        if self._cancelled_by is not None:
+            self._pending = iter(events or ())
+            self._end()
+            self._blame_canceller()
+            return False
+        if events is not None:
+            self._pending = iter(events)
+            return True
+        call = self._call
+        error = None if call is None else call.error
+        self._completed = error is None
+        self._end()
+        if error is not None:
+            raise_error(error)
+        return False
+
+    def _end(self) -> None:
+        self._ended = True
+        self._drop_pending()
+        if self._pump is not None and not self._completed:
+            self._pump.close()
+
+    def _interrupt(self) -> None:
+        """An exception that is not the call's own came out of a pull: Ctrl-C, a task's cancellation."""
+        self._interrupted = True
+        if self._pump is not None:
+            self._pump.close()
+
+    def _may_finish(self) -> bool:
+        """Whether all of the reply is here and only the connection is to be settled: then closing need not cancel."""
+        return self._call is not None and self._call.whole and not self._interrupted and self._cancelled_by is None
+
+    def _settled(self) -> None:
+        """The owner closed a reply that had arrived whole; it counts as read if nothing of it was left unread."""
+        self._ended = True
+        self._completed = not self._dropped and self._call is not None and self._call.response is not None
+
+    def _final(self) -> ChatResponse:
+        call = self._call
+        if call is not None:
+            if self._completed and call.response is not None:
+                return call.response
+            if call.error is not None and self._cancelled_by is None:
+                raise_error(call.error)
+        raise self._cancelled("the stream was cancelled or closed before its end")
+
+    def _drop_pending(self) -> None:
+        if not self._dropped:
+            self._dropped = list(self._pending)
+        self._pending = _NOTHING
+
+    def _blame_canceller(self) -> None:
+        if self._cancelled_by != self._who():
+            raise self._cancelled("the stream was cancelled by another task or thread")
+
+    def _cancelled(self, message: str) -> LLMStreamError:
+        call = self._call
+        known = None if call is None else call.error
+        return LLMStreamError(
+            message,
+            code="cancelled",
+            phase="stream",
+            partial=self.partial,
+            attempts=() if call is None else call.attempts,
+            request_id=None if known is None else known.request_id,
+            provider=None if known is None else known.provider,
+            model=None if known is None else known.model,
+            may_be_billed=call is not None,
+        )
+
+    def __del__(self) -> None:
+        # Runs in any thread, with or without a loop, so only what `abandon` promises may be used here.
+        pump = getattr(self, "_pump", None)
+        if pump is not None and not self._ended:
+            pump.abandon()
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "new" if self._pump is None else "open"
+        return f"<{type(self).__name__}: {state}>"
+
+
+class ChatStream(_Stream):
+    """A reply as it arrives: `for text in stream`, or `events()`; then `response`. Use `with`, or `close()` it."""
+
+    def __init__(self, begin: Callable[[], tuple[Call, SyncPump]]) -> None:
+        super().__init__()
+        self._begin = begin
+        self._running: SyncPump | None = None
+
+    def __iter__(self) -> ChatStream:
+        return self
+
+    def __next__(self) -> str:
+        """The next piece of the first choice's text. Raises `LLMError`; `RuntimeError` for a second consumer."""
+        while True:
+            for event in self._pending:
+                if type(event) is TextDelta and event.choice == 0:
+                    return event.text
+            if not self._pull():
+                raise StopIteration
+
+    def events(self) -> EventIterator:
+        """The typed events of every choice, from where the stream stands."""
+        return EventIterator(self)
+
+    def until_done(self) -> ChatResponse:
+        """Read to the end; the final response. Raises the stream's error, also when it had failed before."""
+        while self._pull():
+            pass
+        return self._final()
+
+    def close(self) -> None:
+        """Stop reading. Before the end of the reply this cancels; after it the connection is kept. Harmless twice."""
+        if self._ended:
+            return
+        if not self._may_finish() or not self._turn.acquire(blocking=False):
+            self.cancel()
+            return
+        try:
+            self._drop_pending()
+            while self._advance() is not None:
+                pass
+            self._settled()
+        finally:
+            self._turn.release()
+
+    def __enter__(self) -> ChatStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _pull(self) -> bool:
+        if not self._take_turn():
+            return False
+        try:
+            return self._took(self._advance())
+        finally:
+            self._turn.release()
+
+    def _advance(self) -> list[Event] | None:
+        try:
+            pump = self._running
+            if pump is None:
+                call, pump = self._begin()
+                self._running = pump
+                self._opened(call, pump)
+            return pump.advance()
+        except BaseException:
+            self._interrupt()
+            raise
+
+
+class EventIterator:
+    """What `ChatStream.events()` returns."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: ChatStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> EventIterator:
+        return self
+
+    def __next__(self) -> Event:
+        stream = self._stream
+        while True:
+            for event in stream._pending:
+                return event
+            if not stream._pull():
+                raise StopIteration
+
+
+class AsyncChatStream(_Stream):
+    """A reply as it arrives: `async for text in stream`, or `events()`; then `response`. On asyncio and trio.
+
+    Use `async with`, or `await stream.aclose()`.
+    """
+
+    def __init__(self, begin: Callable[[], tuple[Call, AsyncPump]]) -> None:
+        super().__init__()
+        self._begin = begin
+        self._running: AsyncPump | None = None
+        self._thread = 0
+
+    def __aiter__(self) -> AsyncChatStream:
+        return self
+
+    async def __anext__(self) -> str:
+        """The next piece of the first choice's text. Raises `LLMError`; `RuntimeError` for a second consumer."""
+        while True:
+            for event in self._pending:
+                if type(event) is TextDelta and event.choice == 0:
+                    return event.text
+            if not await self._pull():
+                raise StopAsyncIteration
+
+    def events(self) -> AsyncEventIterator:
+        """The typed events of every choice, from where the stream stands."""
+        return AsyncEventIterator(self)
+
+    async def until_done(self) -> ChatResponse:
+        """Read to the end; the final response. Raises the stream's error, also when it had failed before."""
+        while await self._pull():
+            pass
+        return self._final()
+
+    async def aclose(self) -> None:
+        """Stop reading. Before the end of the reply this cancels; after it the connection is kept. Harmless twice."""
+        if self._ended:
+            return
+        if not self._may_finish() or not self._turn.acquire(blocking=False):
+            self.cancel()
+            return
+        try:
+            self._drop_pending()
+            while await self._advance() is not None:
+                pass
+            self._settled()
+        finally:
+            self._turn.release()
+
+    close = aclose
+
+    async def __aenter__(self) -> AsyncChatStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _pull(self) -> bool:
+        if not self._take_turn():
+            return False
+        try:
+            return self._took(await self._advance())
+        finally:
+            self._turn.release()
+
+    async def _advance(self) -> list[Event] | None:
+        try:
+            pump = self._running
+            if pump is None:
+                self._thread = get_ident()
+                call, pump = self._begin()
+                self._running = pump
+                self._opened(call, pump)
+            return await pump.advance()
+        except BaseException:
+            self._interrupt()
+            raise
+
+    def _owns_thread(self) -> bool:
+        return self._thread == get_ident()
+
+    def _who(self) -> object:
+        return (get_ident(), running_task())
+
+
+class AsyncEventIterator:
+    """What `AsyncChatStream.events()` returns."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: AsyncChatStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncEventIterator:
+        return self
+
+    async def __anext__(self) -> Event:
+        stream = self._stream
+        while True:
+            for event in stream._pending:
+                return event
+            if not await stream._pull():
+                raise StopAsyncIteration
