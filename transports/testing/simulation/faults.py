@@ -4,6 +4,7 @@ Rules of this file:
 - A fault of the dial is drawn when somebody dials, a fault of the server when a whole request has come, a fault of an
   idle connection when its reply was sent, a fault of the caller when its call begins.
 - Rare branches are forced: every fault of a phase is about as likely as every other.
+- A weight of 0: the network draws it by itself, while the request is on its way.
 - `spoils` says that the connection must not serve again, whatever the client thinks.
 """
 
@@ -38,8 +39,9 @@ CATALOGUE: Final[tuple[FaultSpec, ...]] = (
     FaultSpec("tls_verify", "dial", 3),
     FaultSpec("too_many_files", "dial", 3),
     # While the request is written, or right after.
-    FaultSpec("write_reset", "write"),
-    FaultSpec("write_stall", "write", 5),
+    FaultSpec("write_reset", "write", 0),
+    FaultSpec("write_stall", "write", 0),
+    FaultSpec("write_cut", "write", 0),
     FaultSpec("early_reply", "write", 6),
     FaultSpec("keepalive_race", "write", 12),
     FaultSpec("no_reply_fin", "write"),

@@ -76,13 +76,13 @@ class SimWire:
         if self._reset is not None or self.closed:
             raise Fault("reset", self._reset or "closed by us")
         if not self._reader.pending:
+            self.busy = True
             self._peer.on_first_bytes(self)
         while self.stalled:
             await self._event(deadline)
             if self._reset is not None or self.closed:
                 raise Fault("reset", self._reset or "closed by us")
         for request in self._reader.receive_data(data):
-            self.busy = True
             self.exchanges += 1
             self._peer.on_request(self, request)
         if self._reader.pending:

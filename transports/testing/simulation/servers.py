@@ -59,21 +59,28 @@ class SimServer:
         if conn.unread():
             world.violated("I3", f"{conn} serves again with unread bytes on it")
         roll = world.roll() if world.faulty() else 1.0
-        if roll < 0.02:
-            world.note_fault("write_reset")
+        if roll < 0.02 and world.meets("write_reset"):
             conn.tainted = "it was reset"
             conn.reset("connection reset while writing")
-        elif roll < 0.03:
-            world.note_fault("write_stall")
+        elif 0.02 <= roll < 0.03 and world.meets("write_stall"):
             conn.stalled = True
             if world.liveness or world.roll() < 0.5:
                 world.loop.call_later(world.roll() * 40, conn.resume)
 
     def on_partial(self, conn: SimWire) -> None:
         """A piece of a large request has come, not all of it."""
-        if not self.world.faulty() or conn.tainted is not None or self.world.roll() > 0.4:
+        if not self.world.faulty() or conn.tainted is not None:
             return
-        self.world.note_fault("early_reply")
+        roll = self.world.roll()
+        if roll > 0.6:
+            return
+        if roll < 0.2:
+            if self.world.meets("write_cut"):
+                conn.tainted = "it was reset in the middle of a request"
+                conn.reset("broken pipe")
+            return
+        if not self.world.meets("early_reply"):
+            return
         conn.tainted = "it answered before the request was sent"
         body = error_body("openai", "invalid_request_error", "too large")
         conn.write(b"HTTP/1.1 413 Too Large\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
@@ -99,13 +106,8 @@ class SimServer:
         if call.committed:
             world.violated("I9", f"{request.nonce} was sent again after its first event")
         call.requests += 1
-        fault = None
-        if world.faulty() and world.roll() < 0.62:
-            fault = draw_server(world.roll())
-            if fault in ("write_reset", "write_stall"):
-                fault = "no_reply_reset"
+        fault = world.draw(draw_server, 0.62)
         if fault is not None:
-            world.note_fault(fault)
             call.faults += 1
             if BY_NAME[fault].spoils:
                 conn.tainted = f"its reply met {fault}"
@@ -149,10 +151,7 @@ class Reply:
         world = self.world
         segments = [self._head(200, said.content_type, chunked=self.request.stream, length=_length(said))]
         segments += _chunked(said.pieces) if self.request.stream else list(said.pieces)
-        surplus = None
-        if idle and world.faulty() and world.roll() < 0.12:
-            surplus = draw_idle(world.roll())
-            world.note_fault(surplus)
+        surplus = world.draw(draw_idle, 0.12) if idle else None
         if surplus == "surplus_same_read":
             self.conn.tainted = _SAME_READ
             segments[-1] += b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -207,6 +206,8 @@ class Reply:
         elif fault == "idle_fin":
             conn.finish()
         else:
+            # A reset takes from the reader what he has not read yet.
+            self.server.last[self.request.nonce].whole = False
             conn.reset()
 
     # -- errors of the provider ----------------------------------------------------------------------------------------

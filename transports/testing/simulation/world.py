@@ -34,7 +34,7 @@ from ...faults import Fault
 from ...interface import AsyncBell, AsyncWire, Hands
 from ...pump import Pump
 from ...resolver import Addresses, Job
-from .faults import draw_caller, draw_dial
+from .faults import Draw, draw_caller, draw_dial
 from .loop import Cancelled, Mailbox, Task, VirtualLoop
 from .network import SimWire
 from .servers import SimServer
@@ -97,9 +97,7 @@ class SimRuntime:
 
     def resolve(self, host: str, port: int, bell: AsyncBell) -> Job[Addresses]:
         world = self._world
-        self._fault = draw_dial(world.roll()) if world.faulty() and world.roll() < 0.3 else None
-        if self._fault is not None:
-            world.note_fault(self._fault)
+        self._fault = world.draw(draw_dial, 0.3)
         job: Job[Addresses] = Job(None, f"resolving {host}", lambda: _resolved(self._named(host)))
         if self._fault == "dns_slow":
             job.bells.append(bell)
@@ -197,10 +195,12 @@ class World:
     """See the module's text. `calls` per world are made by `callers` tasks that share one pool."""
 
     def __init__(
-        self, seed: int, *, liveness: bool = False, calls: int = 24, keep_trace: bool = False, wire: WireName | None = None
+        self, seed: int, *, liveness: bool = False, calls: int = 24, keep_trace: bool = False, wire: WireName | None = None,
+        without: frozenset[str] = frozenset(),
     ) -> None:
         self.seed = seed
         self.liveness = liveness
+        self.without = without
         self._dice = Dice(seed)
         self.roll = self._dice.roll
         self.loop = VirtualLoop()
@@ -237,8 +237,20 @@ class World:
     def pick(self, *words: str) -> str:
         return words[int(self.roll() * len(words))]
 
-    def note_fault(self, name: str) -> None:
+    def meets(self, name: str) -> bool:
+        """Whether this fault happens: it was drawn and is not one of those that shrinking left out."""
+        if name in self.without:
+            return False
         self.histogram["fault:" + name] += 1
+        self.trace("fault", name)
+        return True
+
+    def draw(self, row: Draw, probability: float) -> str | None:
+        """A fault of this row of the catalogue, or None."""
+        if not self.faulty() or self.roll() >= probability:
+            return None
+        name = row(self.roll())
+        return name if self.meets(name) else None
 
     def trace(self, *words: object) -> None:
         line = f"{self.loop.now:.6f} {words!r}"
@@ -282,7 +294,7 @@ class World:
     async def _one_call(self, number: int, index: int) -> None:
         nonce, loop = f"n{number}x{index}", self.loop
         stream = self.roll() < 0.75
-        large = self.roll() < 0.02
+        large = self.roll() < 0.03
         timers = _TIMERS[int(self.roll() * len(_TIMERS))]
         deadline = float("inf") if timers.total is None else loop.now + timers.total
         sim = self.calls[nonce] = SimCall(nonce, str(number), self.wire, stream, loop.now, deadline)
@@ -291,9 +303,8 @@ class World:
             retry=self.policy, budget=self.budgets[number], seed=int(self.roll() * 2**32), stream=stream,
         )  # fmt: skip
         pump = Pump(call, self.runtime)
-        fault = draw_caller(self.roll()) if self.faulty() and self.roll() < 0.2 else None
+        fault = self.draw(draw_caller, 0.2)
         if fault is not None:
-            self.note_fault(fault)
             sim.faults += 1
             sim.slow = fault == "slow_consumer"
         task = loop.spawn(self._consume(sim, pump, fault), nonce)

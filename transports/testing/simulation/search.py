@@ -1,0 +1,117 @@
+"""Many seeds: run them on all cores, add up what happened, shrink what fails to a command that shows it.
+
+Rules of this file:
+- A result is a function of the range of seeds alone: cores only share the work.
+- Shrinking drops faults first, then calls, and keeps only what still breaks the same invariant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from .world import Outcome, World
+
+#: Every fourth world is one in which the faults stop.
+LIVENESS_EVERY: Final = 4
+_SHARE: Final = 50
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a search came to. `digest` is the hash of the digests of all worlds in order of their seeds."""
+
+    worlds: int = 0
+    histogram: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[int, str]] = field(default_factory=list)
+    digest: str = ""
+
+    @property
+    def calls(self) -> int:
+        return self.histogram["calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """The smallest world found that breaks the same invariant."""
+
+    seed: int
+    calls: int
+    without: frozenset[str]
+    violation: str
+
+    @property
+    def command(self) -> str:
+        """What replays it with a readable trace."""
+        left_out = f" --without {','.join(sorted(self.without))}" if self.without else ""
+        return f"python -m transports.testing.simulation replay {self.seed} --calls {self.calls}{left_out}"
+
+
+def run_seed(
+    seed: int, *, calls: int = 24, without: frozenset[str] = frozenset(), keep_trace: bool = False
+) -> Outcome:
+    """One world as the search runs it."""
+    return World(
+        seed, calls=calls, without=without, keep_trace=keep_trace, liveness=seed % LIVENESS_EVERY == 0
+    ).run()
+
+
+def search(first: int, last: int, *, jobs: int = 1, stop_after: int | None = None) -> Findings:
+    """The worlds of the seeds first <= seed < last. `stop_after`: failures after which to stop looking."""
+    findings = Findings()
+    total = hashlib.blake2b(digest_size=16)
+    shares = [(start, min(start + _SHARE, last)) for start in range(first, last, _SHARE)]
+    if jobs == 1:
+        results = map(_run_share, shares)
+        for result in results:
+            _add(findings, total, result)
+            if stop_after is not None and len(findings.failures) >= stop_after:
+                break
+    else:
+        with ProcessPoolExecutor(jobs) as pool:
+            for result in pool.map(_run_share, shares):
+                _add(findings, total, result)
+    findings.digest = total.hexdigest()
+    return findings
+
+
+def shrink(seed: int, *, calls: int = 24) -> Shrunk:
+    """The smallest failing world of this seed. Raises ValueError if it does not fail."""
+    outcome = run_seed(seed, calls=calls)
+    if not outcome.violations:
+        raise ValueError(f"seed {seed} breaks nothing")
+    invariant = outcome.violations[0].split()[0]
+    without: frozenset[str] = frozenset()
+    for name in sorted(key[6:] for key in outcome.histogram if key.startswith("fault:")):
+        if _breaks(seed, calls, without | {name}, invariant):
+            without |= {name}
+    for fewer in range(1, calls):
+        if _breaks(seed, fewer, without, invariant):
+            calls = fewer
+            break
+    violations = run_seed(seed, calls=calls, without=without).violations
+    return Shrunk(seed, calls, without, next(line for line in violations if line.startswith(invariant)))
+
+
+def _breaks(seed: int, calls: int, without: frozenset[str], invariant: str) -> bool:
+    return any(line.startswith(invariant) for line in run_seed(seed, calls=calls, without=without).violations)
+
+
+def _run_share(share: tuple[int, int]) -> list[tuple[int, str, str | None, Counter[str]]]:
+    rows = []
+    for seed in range(*share):
+        outcome = run_seed(seed)
+        rows.append((seed, outcome.digest, outcome.violations[0] if outcome.violations else None, outcome.histogram))
+    return rows
+
+
+def _add(findings: Findings, total: hashlib.blake2b, rows: list[tuple[int, str, str | None, Counter[str]]]) -> None:
+    for seed, digest, violation, histogram in rows:
+        findings.worlds += 1
+        findings.histogram += histogram
+        total.update(digest.encode())
+        if violation is not None:
+            findings.failures.append((seed, violation))
