@@ -244,7 +244,7 @@ class _Peer:
         self.record = record
         self.http = ServerConnection(owner.server, record.number)
         self.pieces: deque[Piece] = deque()
-        self.unsent = b""
+        self.unsent = memoryview(b"")
         self.due: float | None = None
         self.handshaking = isinstance(sock, ssl.SSLSocket)
         self.hung_up = False
@@ -283,7 +283,7 @@ class _Peer:
                         return
                     self.due = None
                 self.pieces.popleft()
-                self.unsent = piece.data
+                self.unsent = memoryview(piece.data)
                 if piece.hang_up == "rst":
                     self._flush()
                     self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
