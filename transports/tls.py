@@ -64,6 +64,13 @@ class TLSProfile:
         return cls(context_id=number)
 
 
+def profile_for(context: ssl.SSLContext | None, ca_file: str | os.PathLike[str] | None) -> TLSProfile | None:
+    """The profile of a client's `ssl_context=` and `ca_file=`, of which at most one is given."""
+    if context is not None:
+        return TLSProfile.of(context)
+    return None if ca_file is None else TLSProfile(ca_file=os.fspath(ca_file))
+
+
 _LOCK = threading.Lock()
 _COUNTER: Final = count(1)
 _NUMBERS: Final[WeakKeyDictionary[ssl.SSLContext, int]] = WeakKeyDictionary()
