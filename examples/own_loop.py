@@ -1,6 +1,6 @@
 """The core in a loop of your own: any number of calls at once in one thread, with nothing but `selectors`.
 
-    python examples/own_loop.py http://127.0.0.1:8080/v1 "Hello!" "Write one sentence about the sea."
+    python examples/own_loop.py http://127.0.0.1:8080/v1 MODEL "Hello!" "Write one sentence about the sea."
 
 A Call says what to do next; `attempt` tries it without blocking and answers. What would block is tried again when the
 selector says so, and fails when its deadline has passed. For https, `transports.tls` has a TLS layer without sockets.
@@ -96,13 +96,13 @@ def run(conversations: list[Conversation]) -> None:
             selector.select(max(0.0, min(untils) - monotonic()))
 
 
-def main(base_url: str, *prompts: str) -> int:
+def main(base_url: str, model: str, *prompts: str) -> int:
     base = parse_base_url(base_url)
     key = os.environ.get("OPENAI_API_KEY")
     codec = OpenAICodec(base, DIALECTS["generic"], credential=Secret(key) if key else None)
     conversations = []
     for seed, prompt in enumerate(prompts or ("Hello!",)):
-        chat = chat_request([{"role": "user", "content": prompt}], max_tokens=40, temperature=0, stream=True)
+        chat = chat_request([{"role": "user", "content": prompt}], model, max_tokens=40, stream=True)
         call = Call(codec.operation(chat), Route(base.origin), Timers(), now=monotonic(), seed=seed, stream=True)
         conversations.append(Conversation(call))
     run(conversations)
