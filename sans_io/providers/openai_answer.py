@@ -20,6 +20,7 @@ class Answer:
     __slots__ = (
         "choice",
         "custom",
+        "ends_unnamed",
         "keys",
         "logs",
         "marks",
@@ -41,6 +42,8 @@ class Answer:
         self.logs: dict[str, list[JSON]] = {}
         #: Content parts that are not text, each with the number of text pieces before it.
         self.marks: list[tuple[int, JSONObject]] = []
+        #: A finish reason "" came: on every delta of some servers, so it counts only where nothing better comes.
+        self.ends_unnamed = False
         #: Calls of custom tools, whose free text is whole only at the end: place -> (name, pieces).
         self.custom: dict[JSON, tuple[str, list[str]]] = {}
 

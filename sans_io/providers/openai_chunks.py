@@ -30,7 +30,7 @@ from .openai_parts import call_extras, details_text, is_nothing, merged_usage, t
 
 #: What a choice may say at its end, in our words. Anything else is "other".
 FINISH_REASONS: Final = {
-    "stop": "stop", "eos": "stop", "end_turn": "stop", "stop_sequence": "stop", "eos_token": "stop", "": "stop",
+    "stop": "stop", "eos": "stop", "end_turn": "stop", "stop_sequence": "stop", "eos_token": "stop",
     "length": "length", "model_length": "length", "max_tokens": "length", "max_output_tokens": "length",
     "model_context_window_exceeded": "length",
     "tool_calls": "tool_calls", "function_call": "tool_calls", "tool_use": "tool_calls",
@@ -47,12 +47,24 @@ _FIRST: Final = frozenset({"id", "created", "model"})
 #: Lists that a choice sends in pieces beside its delta.
 _GROWING: Final = frozenset({"logprobs", "token_ids"})
 _NO_USAGE: Final = Usage()
+_NO_KEYS: Final[JSONObject] = {}
 
 
 class ChunkInterpreter:
     """Chunks in, events out: `chunk()` for each or `body()` once, then `finish()`. `error` stays once it is set."""
 
-    __slots__ = ("answers", "assembler", "error", "finished", "model", "provider", "rules", "top")
+    __slots__ = (
+        "_latest",
+        "_top",
+        "_width",
+        "answers",
+        "assembler",
+        "error",
+        "finished",
+        "model",
+        "provider",
+        "rules",
+    )
 
     def __init__(
         self,
@@ -68,8 +80,10 @@ class ChunkInterpreter:
         self.answers: dict[int, Answer] = {}
         #: Indexes of the choices that gave a finish reason.
         self.finished: set[int] = set()
-        #: The reply's own keys, as they will stand in `raw`.
-        self.top: JSONObject = {}
+        #: The reply's own keys, as they will stand in `raw`, but for those of the latest chunk of the same width.
+        self._top: JSONObject = {}
+        self._latest: JSONObject = _NO_KEYS
+        self._width = -1
         self.error: LLMError | None = None
 
     @property
@@ -115,6 +129,8 @@ class ChunkInterpreter:
         events: list[Event] = []
         for index in sorted(self.answers):
             answer = self.answers[index]
+            if answer.ends_unnamed and answer.choice.raw_finish_reason is None:
+                answer.choice.raw_finish_reason, answer.choice.finish_reason = "", "stop"
             for joiner, pieces, event in (
                 (answer.reasoning_joiner, answer.choice.reasoning, ReasoningDelta),
                 (answer.text_joiner, answer.choice.text, TextDelta),
@@ -141,7 +157,8 @@ class ChunkInterpreter:
         response = self.assembler.response({} if raw is None else raw)
         if raw is None:
             made = [raw_choice(self.answers[choice.index], choice) for choice in response.choices]
-            response.raw = {**copied(self.top), "object": "chat.completion", "choices": made}
+            self._keep(self._latest)
+            response.raw = {**copied(self._top), "object": "chat.completion", "choices": made}
         return response
 
     # -- one chunk --------------------------------------------------------------------------------------------------
@@ -160,8 +177,10 @@ class ChunkInterpreter:
 
     def _choice(self, choice: JSONObject, position: int, events: list[Event], whole: bool) -> None:
         index = choice.get("index")
-        if type(index) is not int or (whole and index in self.answers):
+        if type(index) is not int:
             index = position if whole else 0
+        while whole and index in self.answers:
+            index += 1  # A whole reply holds each answer once, whatever the servers number them.
         delta = choice.get("message" if whole else "delta")
         if delta is None:
             # Some send whole messages in a stream. Beside deltas they repeat what came before.
@@ -194,17 +213,16 @@ class ChunkInterpreter:
 
     def _finished(self, answer: Answer, index: int, finish: str) -> None:
         choice = answer.choice
-        # "" stands on every delta of some servers; it is an end only where nothing better comes.
-        if finish:
-            self.finished.add(index)
-        elif choice.raw_finish_reason is not None:
+        if not finish:
+            answer.ends_unnamed = True
             return
+        self.finished.add(index)
         choice.raw_finish_reason = jsontext.well_formed(finish)
         choice.finish_reason = FINISH_REASONS.get(finish.lower(), "other")
 
     def _delta(self, answer: Answer, index: int, delta: JSONObject, events: list[Event], whole: bool) -> None:
         content = delta.get("content")
-        if len(delta) > 2 or len(delta) != ("content" in delta) + ("role" in delta):
+        if not delta.keys() <= _DELTA_KEYS:
             keys = answer.keys
             for key, value in delta.items():
                 if key not in _DELTA_KEYS and not is_nothing(value):
@@ -309,7 +327,27 @@ class ChunkInterpreter:
     # -- what describes the reply -----------------------------------------------------------------------------------
 
     def _describe(self, chunk: JSONObject) -> None:
-        top = self.top
+        if len(chunk) == self._width:
+            # Chunks with as many keys say the same but for the answer: the last of them stands for all.
+            self._latest = chunk
+        else:
+            self._width = len(chunk)
+            self._keep(self._latest)
+            self._keep(chunk)
+            self._latest = _NO_KEYS
+        if not self.assembler.model and isinstance(chunk.get("model"), str):
+            self.assembler.model = jsontext.well_formed(chunk["model"])
+        usage = chunk.get("usage")
+        if usage is not None:
+            self._top["usage"] = usage
+            self._count(usage)
+        groq = chunk.get("x_groq")
+        if isinstance(groq, dict):
+            self._count(groq.get("usage"))
+
+    def _keep(self, chunk: JSONObject) -> None:
+        """A chunk's own keys, for `raw`."""
+        top = self._top
         for key, value in chunk.items():
             if key in _NOISE:
                 continue
@@ -317,17 +355,10 @@ class ChunkInterpreter:
                 top.setdefault(key, value)
             else:
                 top[key] = value
-        model = chunk.get("model")
-        if not self.assembler.model and isinstance(model, str):
-            self.assembler.model = jsontext.well_formed(model)
-        self._count(chunk.get("usage"))
-        groq = chunk.get("x_groq")
-        if isinstance(groq, dict):
-            self._count(groq.get("usage"))
 
     def _describe_choice(self, answer: Answer, choice: JSONObject) -> None:
         for key, value in choice.items():
-            if key in _CHOICE_KEYS or is_nothing(value):
+            if value is None or key in _CHOICE_KEYS or is_nothing(value):
                 continue
             if key in _GROWING:
                 answer.logs.setdefault(key, []).append(value)

@@ -11,8 +11,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-from typing import Final
-
 from ..errors import LLMError, LLMStreamError
 from ..events import Event, TextDelta
 from ..jsontext import JSON, JSONObject
@@ -24,8 +22,6 @@ from .failures import DEFAULT_RULES, FailureRules
 from .openai_chunks import ChunkInterpreter
 from .openai_errors import reported_error
 from .whole import WholeReader
-
-_WITH_LOGPROBS: Final = 4
 
 
 class OpenAIStreamReader:
@@ -82,21 +78,22 @@ class OpenAIStreamReader:
                 and len(chunk) == self._width
                 and chunk.get("usage") is None
                 and "error" not in chunk
+                and "x_groq" not in chunk
             ):
                 choices = chunk.get("choices")
                 if type(choices) is list and len(choices) == 1:
                     choice = choices[0]
-                    if type(choice) is dict and choice.get("finish_reason", "") is None and "index" in choice:
-                        width = len(choice)
+                    # Beside its index and delta such a choice says nothing: every other value is null.
+                    if (
+                        type(choice) is dict
+                        and choice.get("index") == 0
+                        and [*choice.values()].count(None) == len(choice) - 2
+                    ):
                         delta = choice.get("delta")
-                        if (
-                            type(delta) is dict
-                            and (len(delta) == 1 or (len(delta) == 2 and "role" in delta))
-                            and (width == 3 or (width == _WITH_LOGPROBS and choice.get("logprobs", "") is None))
-                            and choice["index"] == 0
-                        ):
+                        if type(delta) is dict:
                             text = delta.get("content")
-                            if type(text) is str:
+                            said = len(delta) - [*delta.values()].count(None)
+                            if type(text) is str and (said == 1 or (said == 2 and delta.get("role") is not None)):
                                 if not text.isascii():
                                     self._text(text, events)
                                 elif text:
@@ -146,7 +143,8 @@ class OpenAIStreamReader:
             return False
         answer = chunks.answers.get(0)
         if answer is not None and isinstance(chunk, dict):
-            self._width = len(chunk)
+            # Gateways begin with an empty model: as long as it is, every chunk may bring it.
+            self._width = -1 if "model" in chunk and not chunks.assembler.model else len(chunk)
             self._pieces = None if answer.text_joiner.waiting else answer.choice.text
         return True
 
