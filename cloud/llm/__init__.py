@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sans_io.events import (
         Event,
         Finished,
+        PullProgress,
         ReasoningDelta,
         RefusalDelta,
         TextDelta,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 
     from .anthropic import AnthropicClient, AsyncAnthropicClient
     from .config import InsecureTransportWarning, Timeouts
-    from .ollama import AsyncOllamaClient, OllamaClient, PullProgress
+    from .ollama import AsyncOllamaClient, OllamaClient
     from .openai import AsyncOpenAICompatClient, OpenAICompatClient
     from .providers import get_provider, register_provider
     from .registry import close_all_cloud_clients, close_all_cloud_clients_sync
@@ -72,7 +73,6 @@ _HOMES = {
     "AsyncAnthropicClient": "cloud.llm.anthropic",
     "OllamaClient": "cloud.llm.ollama",
     "AsyncOllamaClient": "cloud.llm.ollama",
-    "PullProgress": "cloud.llm.ollama",
     "ChatStream": "cloud.llm.streams",
     "AsyncChatStream": "cloud.llm.streams",
     "Timeouts": "cloud.llm.config",
@@ -95,8 +95,8 @@ _HOMES = {
     ),
     **dict.fromkeys(
         (
-            "Event", "Finished", "ReasoningDelta", "RefusalDelta", "TextDelta", "ToolCallCompleted", "ToolCallDelta",
-            "ToolCallStarted", "UsageReported",
+            "Event", "Finished", "PullProgress", "ReasoningDelta", "RefusalDelta", "TextDelta", "ToolCallCompleted",
+            "ToolCallDelta", "ToolCallStarted", "UsageReported",
         ),
         "sans_io.events",
     ),

@@ -230,7 +230,7 @@ class Client(ABC, Generic[CodecT]):
             epoch_offset=time() - now,
         )
 
-    def _observer(self, job: Job[CodecT]) -> Callable[[Attempt], None] | None:
+    def _observer(self, job: Job[CodecT]) -> Callable[[Attempt], object] | None:
         request = job.operation.request
         return observer(self._on_attempt, request.method, request.target)
 

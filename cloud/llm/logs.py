@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sans_io.http11 import HTTPRequest
     from sans_io.response import Attempt, ChatResponse
 
-    Observer = Callable[[Attempt], None]
+    Observer = Callable[[Attempt], object]
 
 LOGGER: Final = "cloud.llm"
 BODIES: Final = "cloud.llm.bodies"

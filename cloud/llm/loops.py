@@ -38,3 +38,14 @@ def running_task() -> object:
             return sys.modules["asyncio"].current_task()
         case _:
             return None
+
+
+def running_loop_object() -> object:
+    """Something that is the same for all tasks of one loop, and another one for each loop; None outside one."""
+    match running_loop():
+        case "trio":
+            return sys.modules["trio"].lowlevel.current_trio_token()
+        case "asyncio":
+            return sys.modules["asyncio"].get_running_loop()
+        case _:
+            return None

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 def settle(response: ChatResponse | None, error: LLMError | None) -> ChatResponse:
     """The response, or the error raised. The caller must have let go of the call before."""
-    if response is not None:
-        log_response(response)
-        return response
-    raise_error(error or LLMStreamError("the call was cancelled", code="cancelled"))
+    if response is None:
+        raise_error(error or LLMStreamError("the call was cancelled", code="cancelled"))
+    log_response(response)
+    return response
 
 
 def raise_error(error: LLMError) -> NoReturn:

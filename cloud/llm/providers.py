@@ -63,13 +63,14 @@ def get_provider(name: str, *, api_key: JSON = None, model: str | None = None, *
     `options` are keyword arguments of the client's constructor. Raises `ValueError` for an unknown name, listing the
     known ones, and what the client raises (`LLMAuthError` for a missing key).
     """
-    factory = _factories.get(name.strip().lower()) if isinstance(name, str) else None
+    known = _known_as(name)
+    factory = _factories.get(known)
     if factory is None:
         raise ValueError(f"unknown provider {name!r}; known: {', '.join(sorted(_factories))}")
     made = factory(api_key=api_key, model=model, **options)
     if isinstance(made, Provider) or hasattr(made, "run"):
         return cast("Provider", made)
-    return Provider(name.strip().lower(), cast("ChatClient", made))
+    return Provider(known, cast("ChatClient", made))
 
 
 def register_provider(name: str, factory: ProviderFactory) -> None:
@@ -78,11 +79,16 @@ def register_provider(name: str, factory: ProviderFactory) -> None:
     The factory returns an asynchronous client, which is wrapped, or an object with its own `run()`. A name that
     exists is replaced.
     """
-    if not isinstance(name, str) or not name.strip():
+    known = _known_as(name)
+    if not known:
         raise ValueError("a provider's name is a string that is not empty")
     if not callable(factory):
         raise TypeError(f"the factory of provider {name!r} is not callable")
-    _factories[name.strip().lower()] = factory
+    _factories[known] = factory
+
+
+def _known_as(name: object) -> str:
+    return name.strip().lower() if isinstance(name, str) else ""
 
 
 def _anthropic(*, api_key: JSON, model: str | None, **options: Any) -> object:
@@ -98,9 +104,8 @@ def _openai(*, api_key: JSON, model: str | None, **options: Any) -> object:
 
 
 def _groq(*, api_key: JSON, model: str | None, **options: Any) -> object:
-    from .openai import GROQ_BASE_URL, AsyncOpenAICompatClient
+    from .openai import AsyncOpenAICompatClient
 
-    options.setdefault("base_url", GROQ_BASE_URL)
     return AsyncOpenAICompatClient(api_key, model, **{"dialect": "groq", **options})
 
 

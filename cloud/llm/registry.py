@@ -47,7 +47,7 @@ class SyncTransport(Transport, Protocol):
         call: Call,
         *,
         authorize: Callable[[bool], Operation] | None = None,
-        on_attempt: Callable[[Attempt], None] | None = None,
+        on_attempt: Callable[[Attempt], object] | None = None,
     ) -> SyncPump: ...
 
 
@@ -59,58 +59,75 @@ class AsyncTransport(Transport, Protocol):
         call: Call,
         *,
         authorize: Callable[[bool], Awaitable[Operation]] | None = None,
-        on_attempt: Callable[[Attempt], None] | None = None,
+        on_attempt: Callable[[Attempt], object] | None = None,
     ) -> AsyncPump: ...
 
 
-_lock = allocate_lock()
-_sync: SyncTransport | None = None
-_asyncio: AsyncTransport | None = None
-_trio: AsyncTransport | None = None
-#: Transports that users made and gave to a client, numbered: closing all means theirs too, and each has budgets of
-#: its own, since its clock may be a fake one and its server a script.
-_given: WeakKeyDictionary[Transport, int] = WeakKeyDictionary()
-_numbers = count(1)
+class _Shared:
+    """What there is one of in a process."""
+
+    def __init__(self) -> None:
+        self.lock = allocate_lock()
+        self.sync: SyncTransport | None = None
+        self.asyncio: AsyncTransport | None = None
+        self.trio: AsyncTransport | None = None
+        #: Transports that users made and gave to a client, numbered: closing all means theirs too, and each has
+        #: budgets of its own, since its clock may be a fake one and its server a script.
+        self.given: WeakKeyDictionary[Transport, int] = WeakKeyDictionary()
+        self.numbers = count(1)
+
+    def after_fork_in_child(self) -> None:
+        # The parent's lock may have been held by a thread that does not exist here.
+        self.lock = allocate_lock()
+
+
+_shared: Final = _Shared()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_shared.after_fork_in_child)
 
 
 def sync_transport() -> SyncTransport:
     """The process's blocking transport, safe for any number of threads."""
-    global _sync
-    transport = _sync
+    transport = _shared.sync
     if transport is None:
         from transports.httpcore_sync import SyncTransport as Made
 
         made = Made()
-        with _lock:
-            transport = _sync = _sync or made
+        with _shared.lock:
+            transport = _shared.sync = _shared.sync or made
     return transport
 
 
 def async_transport() -> AsyncTransport:
     """The transport for the loop that is running; each keeps one pool per loop. `RuntimeError` outside a loop."""
-    global _asyncio, _trio
     kind = running_loop()
     if kind == "trio":
-        if _trio is None:
+        transport = _shared.trio
+        if transport is None:
             from transports.trio_async import TrioTransport
 
-            _trio = TrioTransport()
-        return _trio
+            made: AsyncTransport = TrioTransport()
+            with _shared.lock:
+                transport = _shared.trio = _shared.trio or made
+        return transport
     if kind == "asyncio":
-        if _asyncio is None:
+        transport = _shared.asyncio
+        if transport is None:
             from transports.anyio_async import AsyncioTransport
 
-            _asyncio = AsyncioTransport()
-        return _asyncio
+            made = AsyncioTransport()
+            with _shared.lock:
+                transport = _shared.asyncio = _shared.asyncio or made
+        return transport
     raise RuntimeError("no asyncio or trio loop is running here; use the blocking client, or asyncio.run()")
 
 
 def number_of(transport: Transport) -> int:
     """The number of a user's own transport, which from now on takes part in `close_all_cloud_clients()`."""
-    with _lock:
-        number = _given.get(transport)
+    with _shared.lock:
+        number = _shared.given.get(transport)
         if number is None:
-            number = _given[transport] = next(_numbers)
+            number = _shared.given[transport] = next(_shared.numbers)
     return number
 
 
@@ -125,8 +142,8 @@ async def close_all_cloud_clients() -> None:
 
 def close_all_cloud_clients_sync() -> None:
     """`close_all_cloud_clients()` for blocking code."""
-    with _lock:
-        transports = [t for t in (_sync, _asyncio, _trio, *_given) if t is not None]
+    with _shared.lock:
+        transports = [t for t in (_shared.sync, _shared.asyncio, _shared.trio, *_shared.given) if t is not None]
     for transport in transports:
         transport.close_idle()
 
@@ -152,7 +169,7 @@ class SharedBudget:
         self._budget = RetryBudget()
 
     def take(self, cost: int, now: float) -> bool:
-        with _lock:
+        with _shared.lock:
             taken = self._budget.take(cost, now)
             _spent[self._key] = self
             _spent.move_to_end(self._key)
@@ -161,7 +178,7 @@ class SharedBudget:
         return taken
 
     def refund(self, cost: int) -> None:
-        with _lock:
+        with _shared.lock:
             self._budget.refund(cost)
             self._forget_if_whole()
 
@@ -169,7 +186,7 @@ class SharedBudget:
         budget = self._budget
         if budget.tokens == budget.max_tokens:
             return
-        with _lock:
+        with _shared.lock:
             budget.on_success()
             self._forget_if_whole()
 
@@ -184,16 +201,6 @@ def retry_budget(transport: Transport | None, origin: Origin, credential_print: 
     budget = _budgets.get(key)
     if budget is None:
         made = SharedBudget(key)
-        with _lock:
+        with _shared.lock:
             budget = _budgets.setdefault(key, made)
     return budget
-
-
-def _after_fork_in_child() -> None:
-    global _lock
-    # The parent's lock may have been held by a thread that does not exist here.
-    _lock = allocate_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

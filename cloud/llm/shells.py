@@ -99,7 +99,7 @@ class SyncClient(Client[CodecT]):
         transport: registry.SyncTransport = self._transport or registry.sync_transport()
         call = self._call(job, transport.now())
 
-        def authorize(refresh: bool) -> Operation:
+        def authorize(_refresh: bool) -> Operation:
             value = self._ask_for_key()
             if isawaitable(value):
                 close_awaitable(value)
@@ -153,7 +153,7 @@ class AsyncClient(Client[CodecT]):
         transport: registry.AsyncTransport = self._transport or registry.async_transport()
         call = self._call(job, transport.now())
 
-        async def authorize(refresh: bool) -> Operation:
+        async def authorize(_refresh: bool) -> Operation:
             value = self._ask_for_key()
             if isawaitable(value):
                 value = await value

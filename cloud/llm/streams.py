@@ -13,9 +13,9 @@ Rules of this file:
 from __future__ import annotations
 
 from _thread import allocate_lock, get_ident
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from copy import copy
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from sans_io.errors import LLMStreamError
 from sans_io.events import TextDelta
@@ -86,7 +86,8 @@ class _Stream:
             return call.response
         if not self._ended:
             raise RuntimeError("the stream has not been read to its end: call until_done(), or read partial")
-        raise RuntimeError("the stream did not complete; what had arrived is in partial") from (call and call.error)
+        cause = None if call is None else call.error
+        raise RuntimeError("the stream did not complete; what had arrived is in partial") from cause
 
     def cancel(self) -> None:
         """Stop, from any thread or task, at any time. Nothing is raised here, and the next pull of the thread or task
@@ -267,7 +268,7 @@ class ChatStream(_Stream):
         finally:
             self._turn.release()
 
-    def __enter__(self) -> ChatStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -367,7 +368,7 @@ class AsyncChatStream(_Stream):
 
     close = aclose
 
-    async def __aenter__(self) -> AsyncChatStream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

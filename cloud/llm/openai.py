@@ -1,0 +1,339 @@
+"""Clients for OpenAI's chat completions wire, whoever speaks it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from sans_io.errors import LLMBadRequestError
+from sans_io.providers.dialects import DIALECTS, Dialect, dialect_for
+
+from . import config
+from .chatting import ChatClient
+from .credentials import checked_key, missing_key
+from .shells import AsyncClient, SyncClient
+
+if TYPE_CHECKING:
+    import os
+    import ssl
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sans_io.http11 import HTTPRequest
+    from sans_io.policy.limits import Limits
+    from sans_io.policy.retry import RetryPolicy
+    from sans_io.providers.openai import OpenAICodec
+    from sans_io.proxies import Proxy
+    from sans_io.response import Attempt, ChatResponse
+    from sans_io.secret import Secret
+    from sans_io.urls import BaseURL
+
+    from .chatting import Choosing, Messages, Tools
+    from .config import Timeouts
+    from .credentials import AsyncKey
+    from .streams import AsyncChatStream, ChatStream
+
+#: The variable for servers that have none of their own: what people set for a gateway or a local server.
+_COMMON_KEY: Final = ("OPENAI_API_KEY",)
+#: A token from Microsoft Entra, which is sent as a bearer token and wins over a key (as in OpenAI's own SDK).
+_AZURE_TOKEN: Final = "AZURE_OPENAI_AD_TOKEN"  # noqa: S105 - the name of a variable
+
+#: Whatever listens on this machine is most likely llama.cpp with its one model, on a port of the user's choice.
+_LOCAL: Final = replace(DIALECTS["generic"], needs_model=False)
+
+
+class _OpenAI(ChatClient["OpenAICodec"]):
+    provider: ClassVar[str] = "openai"
+
+    def __init__(
+        self,
+        api_key: AsyncKey = None,
+        model: str | None = None,
+        *,
+        base_url: str | None = None,
+        timeout: float | Timeouts | None = config.DEFAULT_TIMEOUT,
+        max_retries: int = config.DEFAULT_MAX_RETRIES,
+        organization: str | None = None,
+        project: str | None = None,
+        api_version: str | None = None,
+        dialect: str | Dialect | None = None,
+        headers: Mapping[str, str] | None = None,
+        transport: Any = None,
+        ssl_context: ssl.SSLContext | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+        proxy: str | Proxy | None = None,
+        trust_env: bool = True,
+        retry: RetryPolicy | None = None,
+        isolate_credentials: bool = False,
+        on_attempt: Callable[[Attempt], object] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """`api_key` (or the variable of the dialect: OPENAI_API_KEY, GROQ_API_KEY, AZURE_OPENAI_API_KEY, ...) is a
+        string, or a callable that is asked before each request and once more after a 401. Without `base_url` requests
+        go to OPENAI_BASE_URL, else to the dialect's own place. `dialect` is chosen from the host when omitted.
+        `api_version` chooses Azure's deployment style, where `model` names the deployment. `organization` and
+        `project` (OPENAI_ORG_ID, OPENAI_PROJECT_ID) are headers of OpenAI's. The other arguments are those of every
+        client.
+        """
+        chosen = _named(dialect)
+        if chosen is None and api_version is not None:
+            chosen = DIALECTS["azure"]
+        place = _place(base_url, chosen)
+        self._dialect = chosen = chosen or _spoken_at(place)
+        if chosen.azure and not callable(api_key) and not api_key and config.from_environment(_AZURE_TOKEN):
+            key, variable = checked_key(None, (_AZURE_TOKEN,))
+        else:
+            key, variable = checked_key(api_key, chosen.key_variables or _COMMON_KEY)
+        if chosen.azure and (variable == _AZURE_TOKEN or callable(key)):
+            self._dialect = chosen = replace(chosen, auth="bearer")
+        if key is None and chosen.needs_key and not place.origin.is_loopback and not _brings_auth(headers):
+            raise missing_key(chosen.name, chosen.key_variables)
+        self._dialect_given = dialect
+        self._organization, self._project, self._api_version = organization, project, api_version
+        if chosen.name == "openai":
+            self._organization = organization or config.from_environment("OPENAI_ORG_ID")
+            self._project = project or config.from_environment("OPENAI_PROJECT_ID")
+        elif chosen.azure and api_version is None and not place.path.endswith("/v1"):
+            self._api_version = config.from_environment("OPENAI_API_VERSION")
+        self._configure(
+            base_url=place,
+            key=key,
+            key_variable=variable,
+            model=model,
+            default_model=config.DEFAULT_OPENAI_MODEL if chosen.name == "openai" else None,
+            timeout=timeout,
+            max_retries=max_retries,
+            headers=headers,
+            transport=transport,
+            ssl_context=ssl_context,
+            ca_file=ca_file,
+            proxy=proxy,
+            trust_env=trust_env,
+            retry=retry,
+            isolate_credentials=isolate_credentials,
+            on_attempt=on_attempt,
+            limits=limits,
+        )
+
+    @property
+    def dialect(self) -> str:
+        """The name of the dialect that is spoken."""
+        return self._dialect.name
+
+    def build_request(
+        self,
+        messages: Messages,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: Tools | None = None,
+        tool_choice: Choosing | None = None,
+        *,
+        stream: bool = False,
+        system: str | None = None,
+        top_p: float | None = None,
+        stop: str | Sequence[str] | None = None,
+        seed: int | None = None,
+        response_format: Choosing | None = None,
+        reasoning_effort: str | None = None,
+        parallel_tool_calls: bool | None = None,
+        n: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        timeout: float | Timeouts | None = None,
+        max_retries: int | None = None,
+    ) -> HTTPRequest:
+        """The request that `chat()` (with `stream`: `chat_stream()`) would send; its repr shows no key."""
+        job = self._chat(
+            stream, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
+            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
+        )  # fmt: skip
+        return self._request_of(job)
+
+    def _new_codec(self, key: Secret | None, limits: Limits) -> OpenAICodec:
+        from sans_io.providers.openai import OpenAICodec
+
+        return OpenAICodec(
+            self._base_url,
+            self._dialect,
+            credential=key,
+            headers=self._headers,
+            organization=self._organization,
+            project=self._project,
+            api_version=self._api_version,
+            limits=limits,
+        )
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "organization": self._organization,
+            "project": self._project,
+            "api_version": self._api_version,
+            "dialect": self._dialect_given,
+        }
+
+
+def _named(dialect: object) -> Dialect | None:
+    if dialect is None or isinstance(dialect, Dialect):
+        return dialect
+    known = DIALECTS.get(dialect.strip().lower()) if isinstance(dialect, str) else None
+    if known is None:
+        raise LLMBadRequestError(
+            f"unknown dialect {dialect!r}; known: {', '.join(sorted(DIALECTS))}", code="invalid_argument"
+        )
+    return known
+
+
+def _spoken_at(place: BaseURL) -> Dialect:
+    found = dialect_for(place)
+    return _LOCAL if found.name == "generic" and place.origin.is_loopback else found
+
+
+def _place(base_url: str | None, dialect: Dialect | None) -> BaseURL:
+    """Where requests go: what is given, else what the environment says for this dialect, else the dialect's place."""
+    if base_url:
+        return config.parsed_base_url(base_url)
+    variable = "OPENAI_BASE_URL"
+    if dialect is not None and dialect.name != "openai":
+        variable = "AZURE_OPENAI_ENDPOINT" if dialect.azure else ""
+    found = config.from_environment(variable) if variable else None
+    if found is not None:
+        return config.parsed_base_url(found, variable)
+    default = (dialect or DIALECTS["openai"]).base_url
+    if default is None:
+        name = dialect.name if dialect is not None else ""
+        hint = " (or AZURE_OPENAI_ENDPOINT)" if variable == "AZURE_OPENAI_ENDPOINT" else ""
+        raise LLMBadRequestError(
+            f"base_url{hint} is missing: {name} has no address of its own", code="invalid_argument"
+        )
+    return config.parsed_base_url(default)
+
+
+def _brings_auth(headers: Mapping[str, str] | None) -> bool:
+    return headers is not None and any(str(name).lower() in ("authorization", "api-key") for name in headers)
+
+
+class OpenAICompatClient(_OpenAI, SyncClient["OpenAICodec"]):
+    """Blocking client for OpenAI and every server that speaks its wire (Azure, Groq, vLLM, llama.cpp and others).
+
+    `OpenAICompatClient(api_key="sk-...").chat(messages)`; elsewhere with `base_url` and `model`.
+    """
+
+    def chat(
+        self,
+        messages: Messages,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: Tools | None = None,
+        tool_choice: Choosing | None = None,
+        *,
+        system: str | None = None,
+        top_p: float | None = None,
+        stop: str | Sequence[str] | None = None,
+        seed: int | None = None,
+        response_format: Choosing | None = None,
+        reasoning_effort: str | None = None,
+        parallel_tool_calls: bool | None = None,
+        n: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        timeout: float | Timeouts | None = None,
+        max_retries: int | None = None,
+    ) -> ChatResponse:
+        """One chat, whole. Raises `LLMError`; arguments are checked before anything is sent."""
+        job = self._chat(
+            False, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
+            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
+        )  # fmt: skip
+        return self._run(job)
+
+    def chat_stream(
+        self,
+        messages: Messages,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: Tools | None = None,
+        tool_choice: Choosing | None = None,
+        *,
+        system: str | None = None,
+        top_p: float | None = None,
+        stop: str | Sequence[str] | None = None,
+        seed: int | None = None,
+        response_format: Choosing | None = None,
+        reasoning_effort: str | None = None,
+        parallel_tool_calls: bool | None = None,
+        n: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        timeout: float | Timeouts | None = None,
+        max_retries: int | None = None,
+    ) -> ChatStream:
+        """The same, piece by piece. Nothing is sent before the first pull."""
+        job = self._chat(
+            True, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
+            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
+        )  # fmt: skip
+        return self._open(job)
+
+
+class AsyncOpenAICompatClient(_OpenAI, AsyncClient["OpenAICodec"]):
+    """`OpenAICompatClient` for asyncio and trio: the same methods, to be awaited."""
+
+    async def chat(
+        self,
+        messages: Messages,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: Tools | None = None,
+        tool_choice: Choosing | None = None,
+        *,
+        system: str | None = None,
+        top_p: float | None = None,
+        stop: str | Sequence[str] | None = None,
+        seed: int | None = None,
+        response_format: Choosing | None = None,
+        reasoning_effort: str | None = None,
+        parallel_tool_calls: bool | None = None,
+        n: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        timeout: float | Timeouts | None = None,
+        max_retries: int | None = None,
+    ) -> ChatResponse:
+        """One chat, whole. Raises `LLMError`; arguments are checked before anything is sent."""
+        job = self._chat(
+            False, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
+            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
+        )  # fmt: skip
+        return await self._run(job)
+
+    def chat_stream(
+        self,
+        messages: Messages,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: Tools | None = None,
+        tool_choice: Choosing | None = None,
+        *,
+        system: str | None = None,
+        top_p: float | None = None,
+        stop: str | Sequence[str] | None = None,
+        seed: int | None = None,
+        response_format: Choosing | None = None,
+        reasoning_effort: str | None = None,
+        parallel_tool_calls: bool | None = None,
+        n: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        timeout: float | Timeouts | None = None,
+        max_retries: int | None = None,
+    ) -> AsyncChatStream:
+        """The same, piece by piece. Nothing is sent before the first pull."""
+        job = self._chat(
+            True, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
+            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
+        )  # fmt: skip
+        return self._open(job)
