@@ -97,14 +97,14 @@ def _run_one(scenario: Scenario, factory: Factory, run: Callable[[Main], None] |
             benches[0].transport.close_idle()
 
     if run is None:
-        _run_blocking(main)
+        run_blocking(main)
     else:
         run(main)
     # When a loop has ended nothing of it is open; blocking code has just closed what was idle.
     assert server.wait_until(lambda: server.open_connections == 0, 2.0), "a connection stayed open at the end"
 
 
-def _run_blocking(main: Main) -> None:
+def run_blocking(main: Main) -> None:
     """A coroutine in which nothing ever waits for a loop runs to its end at once."""
     try:
         main().send(None)
