@@ -73,9 +73,13 @@ def whole(message: object) -> Reading:
 # -- any message, and its stream --------------------------------------------------------------------------------------
 
 #: Text with everything that has ever broken a decoder.
-TEXTS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(["\n\n", "data: {}", "😀", "\u2028", "\r", "[DONE]"])
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
+    ["\n\n", "data: {}", "😀", "\u2028", "\r", "[DONE]"]
+)
 NAMES = st.text("abcdefgh_", min_size=1, max_size=8)
-INPUTS = st.dictionaries(TEXTS, st.none() | st.booleans() | st.integers(-9, 9) | TEXTS | st.lists(TEXTS, max_size=2), max_size=3)
+INPUTS = st.dictionaries(
+    TEXTS, st.none() | st.booleans() | st.integers(-9, 9) | TEXTS | st.lists(TEXTS, max_size=2), max_size=3
+)
 IDS = st.uuids().map(lambda u: f"toolu_{u.hex[:8]}")
 BLOCKS = st.one_of(
     st.fixed_dictionaries({"type": st.just("text"), "text": TEXTS}),
@@ -114,7 +118,13 @@ def streamed(draw: st.DrawFn, message: dict) -> bytes:
         return [units[i : i + step].decode("utf-16-le", "surrogatepass") for i in range(0, len(units), step)]
 
     def lines() -> Iterator[dict]:
-        first = {**message, "content": [], "stop_reason": None, "stop_sequence": None, "usage": {**message["usage"], "output_tokens": 1}}
+        first = {
+            **message,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": {**message["usage"], "output_tokens": 1},
+        }
         yield {"type": "message_start", "message": first}
         for i, block in enumerate(message["content"]):
             yield from block_events(i, block)

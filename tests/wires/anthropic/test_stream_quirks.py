@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from sans_io.errors import LLMContextLengthError, LLMQuotaError, LLMRateLimitError, LLMServerError, LLMStreamError
-from sans_io.events import ReasoningDelta, RefusalDelta, TextDelta, ToolCallCompleted, ToolCallDelta, ToolCallStarted, UsageReported
+from sans_io.events import (
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallCompleted,
+    ToolCallDelta,
+    ToolCallStarted,
+    UsageReported,
+)
 from sans_io.policy.limits import Limits
 from sans_io.policy.retry import FATAL, THROTTLED, TRANSIENT
 from sans_io.providers.anthropic import RETRY_TABLE
@@ -31,7 +39,12 @@ def test_a_plain_stream() -> None:
     reading = stream(start(), text_block(0, "Hel", "lo"), message_delta(), STOP)
     assert reading.events[:2] == [TextDelta("Hel"), TextDelta("lo")]
     response = reading.response
-    assert (response.content, response.model, response.finish_reason, response.raw_finish_reason) == ("Hello", "claude-x", "stop", "end_turn")
+    assert (response.content, response.model, response.finish_reason, response.raw_finish_reason) == (
+        "Hello",
+        "claude-x",
+        "stop",
+        "end_turn",
+    )
     assert (response.input_tokens, response.output_tokens) == (10, 7)
     assert response.message == {"role": "assistant", "content": "Hello"}
     assert response.raw["content"] == [{"type": "text", "text": "Hello"}]
@@ -84,23 +97,49 @@ def test_unknown_events_blocks_and_deltas_are_passed_over() -> None:
 
 
 def test_usage_is_overwritten_and_what_is_left_out_is_kept() -> None:
-    first = {"input_tokens": 5, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 2, "output_tokens": 1, "service_tier": "standard"}
+    first = {
+        "input_tokens": 5,
+        "cache_read_input_tokens": 3,
+        "cache_creation_input_tokens": 2,
+        "output_tokens": 1,
+        "service_tier": "standard",
+    }
     reading = stream(
         start(usage=first),
         text_block(0, "x"),
         message_delta(None, usage={"output_tokens": 4, "input_tokens": 50}),
-        message_delta("end_turn", usage={"output_tokens": 9, "cache_read_input_tokens": None, "output_tokens_details": {"thinking_tokens": 6}}),
+        message_delta(
+            "end_turn",
+            usage={
+                "output_tokens": 9,
+                "cache_read_input_tokens": None,
+                "output_tokens_details": {"thinking_tokens": 6},
+            },
+        ),
         STOP,
     )
-    assert reading.response.raw["usage"] == {**first, "input_tokens": 50, "output_tokens": 9, "output_tokens_details": {"thinking_tokens": 6}}
+    assert reading.response.raw["usage"] == {
+        **first,
+        "input_tokens": 50,
+        "output_tokens": 9,
+        "output_tokens_details": {"thinking_tokens": 6},
+    }
     usage = reading.response.usage
-    assert (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens) == (55, 9, 3, 2, 6)
+    assert (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+    ) == (55, 9, 3, 2, 6)
     assert [e.usage.output_tokens for e in reading.events if isinstance(e, UsageReported)] == [4, 9]
 
 
 @pytest.mark.parametrize("bad", [-1, 1.5, "7", True, 2**63, None, {}, []])
 def test_counts_that_are_none_are_left_out(bad: object) -> None:
-    reading = stream(start(usage={"input_tokens": bad}), text_block(0, "x"), message_delta(usage={"output_tokens": bad}), STOP)
+    reading = stream(
+        start(usage={"input_tokens": bad}), text_block(0, "x"), message_delta(usage={"output_tokens": bad}), STOP
+    )
     assert (reading.response.input_tokens, reading.response.output_tokens) == (0, 0)
     assert reading.response.usage.output_tokens is None
 
@@ -112,8 +151,14 @@ def test_usage_that_is_no_object(usage: object) -> None:
 
 
 def test_a_tool_call_in_pieces() -> None:
-    reading = stream(start(), text_block(0, "Look."), tool_block(1, "look", "", '{"ci', 'ty": "P"}'), message_delta("tool_use"), STOP)
-    assert reading.events[1:4] == [ToolCallStarted(0, "toolu_1", "look"), ToolCallDelta(0, '{"ci'), ToolCallDelta(0, 'ty": "P"}')]
+    reading = stream(
+        start(), text_block(0, "Look."), tool_block(1, "look", "", '{"ci', 'ty": "P"}'), message_delta("tool_use"), STOP
+    )
+    assert reading.events[1:4] == [
+        ToolCallStarted(0, "toolu_1", "look"),
+        ToolCallDelta(0, '{"ci'),
+        ToolCallDelta(0, 'ty": "P"}'),
+    ]
     (call,) = reading.response.tool_calls
     assert (call.id, call.name, call.arguments) == ("toolu_1", "look", {"city": "P"})
     assert reading.response.finish_reason == "tool_calls"
@@ -123,14 +168,22 @@ def test_a_tool_call_in_pieces() -> None:
 
 
 def test_several_tool_calls_in_one_turn() -> None:
-    reading = stream(start(), tool_block(0, "a", '{"x": 1}', id="t1"), tool_block(1, "b", '{"y": 2}', id="t2"), message_delta("tool_use"), STOP)
+    reading = stream(
+        start(),
+        tool_block(0, "a", '{"x": 1}', id="t1"),
+        tool_block(1, "b", '{"y": 2}', id="t2"),
+        message_delta("tool_use"),
+        STOP,
+    )
     assert [(c.id, c.arguments) for c in reading.response.tool_calls] == [("t1", {"x": 1}), ("t2", {"y": 2})]
     assert [e.index for e in reading.events if isinstance(e, ToolCallCompleted)] == [0, 1]
 
 
 def test_tool_calls_beyond_the_index_cap_of_blocks() -> None:
     """Blocks of server tools count as blocks: a call's number is not its block's."""
-    searches = b"".join(block_start(i, type="web_search_tool_result", tool_use_id="s", content=[]) + block_stop(i) for i in range(300))
+    searches = b"".join(
+        block_start(i, type="web_search_tool_result", tool_use_id="s", content=[]) + block_stop(i) for i in range(300)
+    )
     reading = stream(start(), searches, tool_block(300, "f", "{}"), message_delta("tool_use"), STOP)
     assert [call.name for call in reading.response.tool_calls] == ["f"]
 
@@ -143,7 +196,14 @@ def test_a_tool_without_arguments(pieces: tuple[str, ...]) -> None:
 
 def test_a_tool_block_without_input_key() -> None:
     begun = block_start(0, type="tool_use", id="t", name="f")
-    reading = stream(start(), begun, delta(0, "input_json_delta", partial_json='{"a":1}'), block_stop(0), message_delta("tool_use"), STOP)
+    reading = stream(
+        start(),
+        begun,
+        delta(0, "input_json_delta", partial_json='{"a":1}'),
+        block_stop(0),
+        message_delta("tool_use"),
+        STOP,
+    )
     assert reading.response.raw["content"][0]["input"] == {"a": 1}
 
 
@@ -159,7 +219,9 @@ def test_pieces_win_over_the_input_in_the_block_start() -> None:
 
 
 def test_full_input_where_the_block_never_stops() -> None:
-    reading = stream(start(), block_start(0, type="tool_use", id="t", name="f", input={"a": 1}), message_delta("tool_use"), STOP)
+    reading = stream(
+        start(), block_start(0, type="tool_use", id="t", name="f", input={"a": 1}), message_delta("tool_use"), STOP
+    )
     assert reading.response.tool_calls[0].arguments == {"a": 1}
 
 
@@ -184,7 +246,14 @@ def test_a_cut_call_in_a_whole_reply_looks_like_one_with_fewer_arguments() -> No
 
 
 def test_arguments_that_are_not_json() -> None:
-    reading = stream(start(), tool_block(0, "f", "{oops}"), tool_block(1, "g", "[1]", id="t2"), tool_block(2, "h", "{}", id="t3"), message_delta("tool_use"), STOP)
+    reading = stream(
+        start(),
+        tool_block(0, "f", "{oops}"),
+        tool_block(1, "g", "[1]", id="t2"),
+        tool_block(2, "h", "{}", id="t3"),
+        message_delta("tool_use"),
+        STOP,
+    )
     assert [c.name for c in reading.response.tool_calls] == ["h"]
     assert [c.raw_arguments for c in reading.response.invalid_tool_calls] == ["{oops}", "[1]"]
     # Nobody will answer the invalid ones, so they are not sent back either.
@@ -195,25 +264,56 @@ def test_arguments_that_are_not_json() -> None:
 def test_server_tools_are_not_client_tool_calls(kind: str) -> None:
     begun = block_start(0, type=kind, id="srvtoolu_1", name="web_search", input={})
     pieces = delta(0, "input_json_delta", partial_json='{"query":') + delta(0, "input_json_delta", partial_json='"x"}')
-    result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"type": "web_search_result", "url": "u", "encrypted_content": "e"}]}
-    reading = stream(start(), begun, pieces, block_stop(0), block_start(1, **result), block_stop(1), text_block(2, "Found."), message_delta(), STOP)
+    result = {
+        "type": "web_search_tool_result",
+        "tool_use_id": "srvtoolu_1",
+        "content": [{"type": "web_search_result", "url": "u", "encrypted_content": "e"}],
+    }
+    reading = stream(
+        start(),
+        begun,
+        pieces,
+        block_stop(0),
+        block_start(1, **result),
+        block_stop(1),
+        text_block(2, "Found."),
+        message_delta(),
+        STOP,
+    )
     assert not reading.response.has_tool_calls
     assert reading.response.invalid_tool_calls == []
     assert not any(isinstance(e, ToolCallStarted) for e in reading.events)
-    assert reading.response.raw["content"][:2] == [{"type": kind, "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}, result]
+    assert reading.response.raw["content"][:2] == [
+        {"type": kind, "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}},
+        result,
+    ]
     assert reading.response.message["anthropic_blocks"] == reading.response.raw["content"]
 
 
 def test_pause_turn_keeps_everything_needed_to_go_on() -> None:
-    begun = block_start(0, type="server_tool_use", id="s", name="web_search", input={"query": "x"}, caller={"type": "direct"})
+    begun = block_start(
+        0, type="server_tool_use", id="s", name="web_search", input={"query": "x"}, caller={"type": "direct"}
+    )
     reading = stream(start(), begun, block_stop(0), message_delta("pause_turn"), STOP)
     assert reading.response.finish_reason == "pause"
     assert reading.response.message["anthropic_blocks"] == reading.response.raw["content"]
 
 
 def test_thinking_with_its_signature() -> None:
-    thinking = block_start(0, type="thinking", thinking="", signature="") + delta(0, "thinking_delta", thinking="Hm") + delta(0, "thinking_delta", thinking="m.")
-    reading = stream(start(), thinking, delta(0, "signature_delta", signature="c2ln+/="), block_stop(0), text_block(1, "4"), message_delta(), STOP)
+    thinking = (
+        block_start(0, type="thinking", thinking="", signature="")
+        + delta(0, "thinking_delta", thinking="Hm")
+        + delta(0, "thinking_delta", thinking="m.")
+    )
+    reading = stream(
+        start(),
+        thinking,
+        delta(0, "signature_delta", signature="c2ln+/="),
+        block_stop(0),
+        text_block(1, "4"),
+        message_delta(),
+        STOP,
+    )
     assert [e for e in reading.events if isinstance(e, ReasoningDelta)] == [ReasoningDelta("Hm"), ReasoningDelta("m.")]
     assert reading.response.reasoning == "Hmm."
     message = reading.response.message
@@ -263,7 +363,9 @@ def test_several_text_blocks_are_joined() -> None:
 
 
 def test_content_in_message_start() -> None:
-    reading = stream(start(content=[{"type": "text", "text": "Hel"}]), delta(0, "text_delta", text="lo"), message_delta(), STOP)
+    reading = stream(
+        start(content=[{"type": "text", "text": "Hel"}]), delta(0, "text_delta", text="lo"), message_delta(), STOP
+    )
     assert reading.text == "Hello"
     assert reading.response.raw["content"] == [{"type": "text", "text": "Hello"}]
 
@@ -275,12 +377,24 @@ def test_a_tool_call_in_message_start() -> None:
 
 
 def test_text_in_the_block_start() -> None:
-    reading = stream(start(), block_start(0, type="text", text="Hel"), delta(0, "text_delta", text="lo"), block_stop(0), message_delta(), STOP)
+    reading = stream(
+        start(),
+        block_start(0, type="text", text="Hel"),
+        delta(0, "text_delta", text="lo"),
+        block_stop(0),
+        message_delta(),
+        STOP,
+    )
     assert reading.text == reading.response.content == "Hello"
 
 
 def test_a_second_message_start_fills_gaps_only() -> None:
-    again = start(id="msg_2", model="claude-y", content=[{"type": "text", "text": "again"}], usage={"input_tokens": 99, "cache_read_input_tokens": 4})
+    again = start(
+        id="msg_2",
+        model="claude-y",
+        content=[{"type": "text", "text": "again"}],
+        usage={"input_tokens": 99, "cache_read_input_tokens": 4},
+    )
     reading = stream(start(model=""), text_block(0, "a"), again, text_block(1, "b"), message_delta(), STOP)
     assert reading.response.content == "ab"
     assert reading.response.raw["id"] == "msg_1"
@@ -307,39 +421,76 @@ def test_blocks_without_deltas() -> None:
 
 
 def test_deltas_without_their_block() -> None:
-    reading = stream(start(), delta(0, "thinking_delta", thinking="Hm"), delta(1, "text_delta", text="Hi"), delta(2, "input_json_delta", partial_json="{}"), message_delta(), STOP)
+    reading = stream(
+        start(),
+        delta(0, "thinking_delta", thinking="Hm"),
+        delta(1, "text_delta", text="Hi"),
+        delta(2, "input_json_delta", partial_json="{}"),
+        message_delta(),
+        STOP,
+    )
     assert (reading.response.reasoning, reading.response.content) == ("Hm", "Hi")
     no_index = b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"Hi"}}\n\n'
-    assert stream(start(), no_index, no_index, b'data: {"type":"content_block_stop"}\n\n', message_delta(), STOP).text == "HiHi"
+    assert (
+        stream(start(), no_index, no_index, b'data: {"type":"content_block_stop"}\n\n', message_delta(), STOP).text
+        == "HiHi"
+    )
 
 
 def test_a_delta_of_another_kind_than_its_block() -> None:
-    reading = stream(start(), block_start(0, type="thinking", thinking=""), delta(0, "text_delta", text="Hi"), delta(0, "text_delta", text="!"), block_stop(0), message_delta(), STOP)
+    reading = stream(
+        start(),
+        block_start(0, type="thinking", thinking=""),
+        delta(0, "text_delta", text="Hi"),
+        delta(0, "text_delta", text="!"),
+        block_stop(0),
+        message_delta(),
+        STOP,
+    )
     assert reading.text == "Hi!"
     assert [block["type"] for block in reading.response.raw["content"]] == ["thinking", "text"]
 
 
 def test_a_compaction_block() -> None:
-    reading = stream(start(), block_start(0, type="compaction", content=None), delta(0, "compaction_delta", content="Summary."), block_stop(0), message_delta("compaction"), STOP)
+    reading = stream(
+        start(),
+        block_start(0, type="compaction", content=None),
+        delta(0, "compaction_delta", content="Summary."),
+        block_stop(0),
+        message_delta("compaction"),
+        STOP,
+    )
     assert reading.response.raw["content"] == [{"type": "compaction", "content": "Summary."}]
     assert reading.response.finish_reason == "other"
 
 
 def test_halves_of_a_character_in_two_deltas() -> None:
     def piece(escape: str) -> bytes:
-        return b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%b"}}\n\n' % escape.encode()
+        return (
+            b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%b"}}\n\n'
+            % escape.encode()
+        )
 
     begun = start() + block_start(0, type="text", text="")
     ending = block_stop(0) + message_delta() + STOP
     assert stream(begun, piece("a\\ud83d"), piece("\\ude00b"), ending).text == "a😀b"
     assert stream(begun, piece("\\ud83d"), piece("b"), ending).text == "\ufffdb"
     assert stream(begun, piece("a\\ud83d"), ending).text == "a\ufffd"
-    assert stream(begun, piece("a\\ud83d"), delta(1, "thinking_delta", thinking="hm"), piece("b"), ending).text == "a\ufffdb"
+    assert (
+        stream(begun, piece("a\\ud83d"), delta(1, "thinking_delta", thinking="hm"), piece("b"), ending).text
+        == "a\ufffdb"
+    )
 
 
 def test_refusal() -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "Not this."}
-    reading = stream(start(), block_start(0, type="text", text=""), block_stop(0), message_delta("refusal", stop_details=details), STOP)
+    reading = stream(
+        start(),
+        block_start(0, type="text", text=""),
+        block_stop(0),
+        message_delta("refusal", stop_details=details),
+        STOP,
+    )
     assert reading.response.finish_reason == "content_filter"
     assert reading.response.refusal == "Not this."
     assert RefusalDelta("Not this.") in reading.events
@@ -347,7 +498,9 @@ def test_refusal() -> None:
 
 
 def test_stop_sequence_and_container() -> None:
-    reading = stream(start(), text_block(0, "x"), message_delta("stop_sequence", stop_sequence="END", container={"id": "c1"}), STOP)
+    reading = stream(
+        start(), text_block(0, "x"), message_delta("stop_sequence", stop_sequence="END", container={"id": "c1"}), STOP
+    )
     assert reading.response.finish_reason == "stop"
     assert (reading.response.raw["stop_sequence"], reading.response.raw["container"]) == ("END", {"id": "c1"})
 
@@ -385,7 +538,9 @@ def test_a_stop_reason_in_message_start_ends_nothing() -> None:
     assert stream(start(stop_reason="end_turn"), text_block(0, "x")).error is not None
 
 
-@pytest.mark.parametrize("body", [b"", b"\n\n", b": only a comment\n\n", b"data: {}\n\n", b"data: []\n\ndata: 7\n\n", b"data: null\n\n"])
+@pytest.mark.parametrize(
+    "body", [b"", b"\n\n", b": only a comment\n\n", b"data: {}\n\n", b"data: []\n\ndata: 7\n\n", b"data: null\n\n"]
+)
 def test_a_stream_without_anything(body: bytes) -> None:
     reading = stream(body)
     assert isinstance(reading.error, LLMStreamError)
@@ -401,16 +556,38 @@ def test_a_stream_without_anything(body: bytes) -> None:
         ("timeout_error", "Request timed out", LLMServerError, None, TRANSIENT),
         ("rate_limit_error", "Too many", LLMRateLimitError, None, THROTTLED),
         ("billing_error", "No credit", LLMQuotaError, "insufficient_quota", FATAL),
-        ("invalid_request_error", "prompt is too long: 200001 tokens > 200000 maximum", LLMContextLengthError, "context_length_exceeded", FATAL),
+        (
+            "invalid_request_error",
+            "prompt is too long: 200001 tokens > 200000 maximum",
+            LLMContextLengthError,
+            "context_length_exceeded",
+            FATAL,
+        ),
     ],
 )
 def test_an_error_event_has_a_type(kind: str, message: str, cls: type, code: str | None, retry: str) -> None:
     said = event("error", error={"type": kind, "message": message, "details": None}, request_id="req_1")
-    for parts in ([said], [start(), said], [start(), block_start(0, type="text", text=""), delta(0, "text_delta", text="so far"), said, text_block(1, "never")]):
+    for parts in (
+        [said],
+        [start(), said],
+        [
+            start(),
+            block_start(0, type="text", text=""),
+            delta(0, "text_delta", text="so far"),
+            said,
+            text_block(1, "never"),
+        ],
+    ):
         reading = stream(*parts)
         error = reading.error
         assert type(error) is cls
-        assert (error.error_type, error.code, error.request_id, error.provider, error.model) == (kind, code, "req_1", "anthropic", "claude-x")
+        assert (error.error_type, error.code, error.request_id, error.provider, error.model) == (
+            kind,
+            code,
+            "req_1",
+            "anthropic",
+            "claude-x",
+        )
         assert error.partial is not None
         assert error.partial.content == reading.text
         assert RETRY_TABLE.of_reply(None, error.code, error.error_type) == retry
@@ -434,32 +611,53 @@ def test_too_many_and_too_long_tool_calls() -> None:
     limits = Limits(max_tool_index=1, max_tool_arguments=10)
     many = b"".join(tool_block(i, "f", "{}", id=f"t{i}") for i in range(3))
     assert read(MessageStreamReader(limits=limits), [start() + many]).error.code == "too_many_tool_calls"
-    assert read(MessageStreamReader(limits=limits), [start() + tool_block(0, "f", '{"a": "' + 9 * "x")]).error.code == "tool_arguments_too_large"
+    assert (
+        read(MessageStreamReader(limits=limits), [start() + tool_block(0, "f", '{"a": "' + 9 * "x")]).error.code
+        == "tool_arguments_too_large"
+    )
 
 
 def test_nothing_after_the_end_is_read() -> None:
-    assert stream(start(), text_block(0, "x"), message_delta(), STOP, text_block(1, "more"), event("error", error={})).text == "x"
+    assert (
+        stream(start(), text_block(0, "x"), message_delta(), STOP, text_block(1, "more"), event("error", error={})).text
+        == "x"
+    )
 
 
 # -- whole replies ----------------------------------------------------------------------------------------------------
 
 
 def test_a_whole_reply() -> None:
-    reply = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x", "content": [{"type": "text", "text": "Hi"}]}
+    reply = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-x",
+        "content": [{"type": "text", "text": "Hi"}],
+    }
     reply |= {"stop_reason": "end_turn", "usage": {"input_tokens": 1, "cache_read_input_tokens": 5, "output_tokens": 2}}
     reading = whole(reply)
     assert reading.events == []
     assert reading.response.raw == reply
-    assert (reading.response.content, reading.response.input_tokens, reading.response.usage.cached_tokens) == ("Hi", 6, 5)
+    assert (reading.response.content, reading.response.input_tokens, reading.response.usage.cached_tokens) == (
+        "Hi",
+        6,
+        5,
+    )
 
 
 def test_whole_replies_that_are_odd() -> None:
     assert whole({"type": "message", "content": []}).response.content == ""
     assert whole({"type": "message", "content": None, "stop_reason": None}).response.finish_reason == "other"
     assert whole({"content": "plain text", "stop_reason": "end_turn"}).response.content == "plain text"
-    assert whole({"content": [None, 7, {"type": "text", "text": None}, {"type": "text", "text": "x"}]}).response.content == "x"
+    assert (
+        whole({"content": [None, 7, {"type": "text", "text": None}, {"type": "text", "text": "x"}]}).response.content
+        == "x"
+    )
     assert whole(b'  \n{"type":"message","content":[{"type":"text","text":"\\ud83d"}]}').response.content == "\ufffd"
-    call = whole({"type": "message", "content": [{"type": "tool_use", "name": "f", "input": None}], "stop_reason": "tool_use"}).response
+    call = whole(
+        {"type": "message", "content": [{"type": "tool_use", "name": "f", "input": None}], "stop_reason": "tool_use"}
+    ).response
     assert call.tool_calls[0].arguments == {}
     assert call.tool_calls[0].id
 
@@ -489,7 +687,11 @@ def test_bodies_that_are_no_reply(body: bytes, code: str) -> None:
 
 
 def test_an_error_object_in_a_200() -> None:
-    for body in ({"type": "error", "error": {"type": "overloaded_error", "message": "m"}}, {"error": {"type": "overloaded_error", "message": "m"}}, [{"error": {"type": "overloaded_error", "message": "m"}}]):
+    for body in (
+        {"type": "error", "error": {"type": "overloaded_error", "message": "m"}},
+        {"error": {"type": "overloaded_error", "message": "m"}},
+        [{"error": {"type": "overloaded_error", "message": "m"}}],
+    ):
         error = whole(body).error
         assert isinstance(error, LLMServerError)
         assert error.code == "overloaded"
