@@ -169,10 +169,12 @@ class LoopbackServer:
             what()
             done.set()
 
+        if self._thread is None:
+            raise RuntimeError("the loopback server is not running")
         self._calls.append(call)
         self._wake()
         if not done.wait(5.0):
-            raise RuntimeError("the loopback server is not running")
+            raise RuntimeError("the loopback server does not answer; close() says why")
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake already; closed: it has ended
