@@ -96,9 +96,14 @@ def damaged_wires(draw: st.DrawFn) -> bytes:
         )
     wire, _ = draw(chunked_wires())
     for _ in range(draw(st.integers(1, 3))):
-        place = draw(st.integers(0, len(wire)))
-        removed = draw(st.integers(0, 2))
-        wire = wire[:place] + draw(st.sampled_from([b"", *NASTY])) + wire[place + removed :]
+        breaks = [place for place in range(len(wire)) if wire.startswith(b"\r\n", place)]
+        if breaks and draw(st.booleans()):
+            place, removed = draw(st.sampled_from(breaks)), 2
+            put = draw(st.sampled_from([b"", b"\n", b"\r", b"\n\r", b"\r\r\n", b"\r\n\r\n", b"\n\n", b" \r\n"]))
+        else:
+            place, removed = draw(st.integers(0, len(wire))), draw(st.integers(0, 2))
+            put = draw(st.sampled_from([b"", *NASTY]))
+        wire = wire[:place] + put + wire[place + removed :]
     return wire
 
 
@@ -246,6 +251,7 @@ def test_bytes_after_the_end_are_surplus_and_never_body() -> None:
         (b"1\r\nabc", "bad_chunk", b"a"),
         (b"1\r\na\n0\r\n", "bad_chunk", b"a"),
         (b"1\r\na\r\r\n", "bad_chunk", b"a"),
+        (b"1\r\na\n\r0\r\n\r\n", "bad_chunk", b"a"),
         (b"1\r\na\r\n1\r\nb\r\nz\r\n", "bad_chunk", b"ab"),
         (b"0\r\n\n", "bad_chunk", b""),
         (b"0\r\n a: b\r\n", "bad_chunk", b""),

@@ -14,6 +14,7 @@ from sans_io.http11 import HTTPExchange
 from sans_io.policy.limits import DEFAULT_LIMITS, Limits
 from tests.http11.oracle import outcome, random_cut, seen
 
+OK = b"HTTP/1.1 200 OK\r\n"
 SMALL = replace(DEFAULT_LIMITS, max_head=64, max_headers=2, max_informational=2, max_chunk_line=12)
 
 PIECES = st.sampled_from(
@@ -89,9 +90,14 @@ def test_the_end_is_for_ever(wire: bytes, more: bytes) -> None:
         assert (after.surplus, after.clean) == (True, False)
 
 
+def test_a_short_head_after_a_long_informational_one() -> None:
+    long, short = b"HTTP/1.1 103 x\r\nLink: </a/rather/long/one>\r\n\r\n", OK + b"Content-Length: 1\r\n\r\na"
+    found = outcome([*bytewise(long[:-1]), long[-1:] + short])
+    assert (found.body, found.ended, found.informational) == (b"a", True, 1)
+
+
 # ---- may the connection serve again? -------------------------------------------------------------------------------
 
-OK = b"HTTP/1.1 200 OK\r\n"
 CASES = [
     # name, wire, method, eof afterwards, framing, body, ended, surplus, clean
     ("length", OK + b"Content-Length: 3\r\n\r\nabc", "POST", False, "length", b"abc", True, False, True),

@@ -139,6 +139,17 @@ def test_a_head_is_kept_as_received_with_lower_case_names() -> None:
     assert exchange.head.first("Set-Cookie") is None
 
 
+def test_only_blanks_and_tabs_are_stripped_from_a_value() -> None:
+    exchange = head_of("HTTP/1.1 200 OK", "a:\t \xa0\x1cb\x85 \t")
+    assert exchange.head is not None
+    assert exchange.head.headers == (("a", "\xa0\x1cb\x85"),)
+
+
+@pytest.mark.parametrize("value", ["chunked", "Chunked", "CHUNKED"])
+def test_the_name_of_the_transfer_coding_is_case_insensitive(value: str) -> None:
+    assert head_of("HTTP/1.1 200 OK", f"Transfer-Encoding: {value}").framing == "chunked"
+
+
 @pytest.mark.parametrize(
     ("lines", "code"),
     [
