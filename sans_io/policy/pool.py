@@ -153,8 +153,8 @@ class Pool(Generic[ConnT]):
         record = self._routes.get(route)
         if record is None:
             record = RouteRecord(route)
-        ticket: Ticket[ConnT] = Ticket(route)
-        if not self._serve(ticket, record, now, fresh, commands):
+        ticket: Ticket[ConnT] = Ticket(route, fresh)
+        if not self._serve(ticket, record, now, commands):
             _step(ticket, "queue")
             record.waiters[ticket] = None
             self._waiting += 1
@@ -228,6 +228,8 @@ class Pool(Generic[ConnT]):
             return self._leave(ticket, "max_age", now)
         if now >= keep_until:
             return self._leave(ticket, "expired", now)
+        if slot.record.waiters and next(iter(slot.record.waiters)).fresh:
+            return self._leave(ticket, "evicted", now)
         commands: list[Command[ConnT]] = []
         self._end(ticket)
         heir = self._next_waiter(slot.record)
@@ -282,10 +284,9 @@ class Pool(Generic[ConnT]):
         ticket: Ticket[ConnT],
         record: RouteRecord[ConnT],
         now: float,
-        fresh: bool,
         commands: list[Command[ConnT]],
     ) -> bool:
-        slot = None if fresh else self._pop_idle(record, now, commands)
+        slot = None if ticket.fresh else self._pop_idle(record, now, commands)
         if slot is None:
             if self.max_connections is not None and record.slots >= self.max_connections:
                 if not record.idle:

@@ -45,14 +45,16 @@ class Ticket(Generic[ConnT]):
     """One caller's place in a pool, and the mailbox into which its grant is put.
 
     `state` is "waiting", "granted" or "done". When granted: `conn` is the connection, or None if the ticket's owner
-    must dial and tell `on_connected`; `reused` says whether the connection has served before. `waker` belongs to
-    the transport (an event to set when a `Grant` for this ticket is obeyed); the pool never looks at it.
+    must dial and tell `on_connected`; `reused` says whether the connection has served before, which is never so with
+    `fresh`. `waker` belongs to the transport (an event to set when a `Grant` for this ticket is obeyed); the pool
+    never looks at it.
     """
 
-    __slots__ = ("conn", "reused", "route", "slot", "state", "waker")
+    __slots__ = ("conn", "fresh", "reused", "route", "slot", "state", "waker")
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, fresh: bool = False) -> None:
         self.route = route
+        self.fresh = fresh
         self.state: TicketState = "new"
         self.conn: ConnT | None = None
         self.reused = False

@@ -119,6 +119,7 @@ class PoolMachine(RuleBasedStateMachine):
                 model.dialling.append(ticket)
                 continue
             conn = command.conn
+            assert not ticket.fresh, "granted a used connection to somebody who wants a new one"
             assert conn.open, "granted a closed connection"
             assert conn.route == ticket.route, "granted a connection of another route"
             assert conn.clean, "granted a connection whose exchange did not end clean (I2)"
@@ -141,8 +142,6 @@ class PoolMachine(RuleBasedStateMachine):
             assert self.max_connections is not None
             assert self.model.slots(name) >= self.max_connections, "made to wait on a route with room"
         self.obey(commands)
-        if fresh and ticket.granted:
-            assert ticket.conn is None
 
     @rule(name=st.sampled_from(ROUTES))
     def acquire_and_connect(self, name: Route) -> None:
@@ -519,6 +518,13 @@ def test_a_fresh_connection_makes_room_for_itself_on_a_full_route() -> None:
     pool.release(ticket, True, 0.0)
     again, commands = pool.acquire(ROUTES[0], 1.0, fresh=True)
     assert commands == [Close(conn, "evicted"), Grant(again, None, False)]
+
+
+def test_who_waits_for_a_fresh_connection_is_not_handed_a_used_one() -> None:
+    pool: Pool[Conn] = Pool(max_connections=1)
+    ticket, conn = connect(pool, ROUTES[0], 0.0)
+    waiter, _ = pool.acquire(ROUTES[0], 0.0, fresh=True)
+    assert pool.release(ticket, True, 1.0) == [Close(conn, "evicted"), Grant(waiter, None, False)]
 
 
 def test_idle_connections_of_all_routes_together_are_bounded_oldest_first() -> None:
