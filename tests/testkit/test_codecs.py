@@ -233,3 +233,22 @@ def test_model_lists_are_read() -> None:
         reader.receive_eof()
         assert reader.error is None
         assert {"openai": "gpt-6-luna", "anthropic": "claude-haiku-5-5", "ollama": "qwen2.5:3b"}[wire] in reader.models
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_images_and_parts_are_taken(wire: str) -> None:
+    server = FakeLLMServer()
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    parts = [{"type": "text", "text": "What is "}, image, {"type": "text", "text": "this?"}]
+    assert call(server, wire, [{"role": "user", "content": parts}]).content.startswith("You said: ")
+    said = "".join(text for _, text in server.asks[-1].messages)
+    assert said.replace("\n", "") == "What is this?"  # one string on Ollama, joined by line ends
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_status_of_the_vendors_own(wire: str) -> None:
+    server = FakeLLMServer()
+    server.script(ScriptedReply(error=ScriptedError("overloaded", 529)))
+    with pytest.raises(errors.LLMServerError) as caught:
+        call(server, wire)
+    assert caught.value.code == "overloaded"

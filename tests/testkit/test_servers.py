@@ -672,3 +672,26 @@ def test_tokens_are_pieces_of_the_text(text: str) -> None:
 def test_an_ask_without_messages() -> None:
     ask = Ask("openai", "m", ())
     assert (ask.last, ask.last_user_text) == (("user", ""), "")
+
+
+def test_shapes_that_real_clients_send() -> None:
+    server = FakeLLMServer()
+    search = {"type": "web_search_20260318", "name": "web_search"}
+    body = {
+        "model": "m",
+        "max_tokens": 9,
+        "messages": [USER],
+        "system": [{"type": "text", "text": "Be brief."}],
+        "tools": [search],
+    }
+    plan = post(server, PATHS["anthropic"], body, ("anthropic-version", "2026-10-21"))
+    assert plan.status == 200
+    assert server.asks[-1].messages[0] == ("system", "Be brief.")
+    assert server.asks[-1].tools == ()
+    content = [{"type": "image", "source": {"type": "url", "url": "http://x/y.png"}}, {"type": "text", "text": "What?"}]
+    assert chat(server, "anthropic", messages=[{"role": "user", "content": content}]).status == 200
+    content = [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": "http://x/y.png"}}]
+    assert chat(server, "openai", messages=[{"role": "user", "content": content}]).status == 200
+    assert server.asks[-1].last_user_text == "What?"
+    assert chat(server, "openai", tools=True, tool_choice="required", text="Good morning").status == 200
+    assert instance_of({"type": "object", "properties": {"any": True}}) == {"any": "any"}
