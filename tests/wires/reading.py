@@ -6,6 +6,7 @@ the text handed out is the text of the response.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -86,7 +87,7 @@ def check_reading(reading: Reading) -> None:
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
     """`data` in pieces."""
     edges = [0, *sorted({place for place in places if 0 < place < len(data)}), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def places(data: bytes) -> st.SearchStrategy[list[int]]:
