@@ -81,7 +81,7 @@ class Call:
         "_authorizes", "_billed", "_cancelled", "_commit_at", "_condition", "_connection", "_content_seen",
         "_epoch_offset", "_exchange", "_finish_at", "_fresh", "_held", "_keepalives_seen", "_limits", "_operation",
         "_phase", "_receive", "_refreshed", "_retries", "_reused", "_seat", "_sent", "_sent_at", "_stream",
-        "_timers", "_total_at", "_view", "_write_fault", "attempts", "committed", "error", "response", "route",
+        "timers", "_total_at", "_view", "_write_fault", "attempts", "committed", "error", "response", "route",
         "state",
     )  # fmt: skip
 
@@ -108,7 +108,7 @@ class Call:
         self._operation = operation
         self._authorizes = operation is None
         self._refreshed = False
-        self._timers = timers
+        self.timers = timers
         self._stream = stream
         self._limits = limits
         self._epoch_offset = epoch_offset
@@ -171,7 +171,7 @@ class Call:
             return
         self.state = "CONNECT"
         self._phase = "connect"
-        self._action = Connect(dial_steps(self.route), min(after(now, self._timers.connect), self._commit_at))
+        self._action = Connect(dial_steps(self.route), min(after(now, self.timers.connect), self._commit_at))
 
     def on_connected(self, now: float) -> None:
         """The dial succeeded."""
@@ -317,7 +317,7 @@ class Call:
         self.state = "ACQUIRE"
         self._phase = "acquire"
         self._seat = True
-        self._action = Acquire(self.route, min(after(now, self._timers.pool), self._commit_at), self._fresh)
+        self._action = Acquire(self.route, min(after(now, self.timers.pool), self._commit_at), self._fresh)
 
     def _send(self, now: float) -> None:
         operation = self._operation
@@ -333,13 +333,13 @@ class Call:
     def _send_piece(self, now: float) -> None:
         piece = self._view[self._sent : self._sent + SEND_PIECE]
         more = self._sent + len(piece) < len(self._view)
-        self._action = Send(piece, min(after(now, self._timers.write), self._commit_at), more)
+        self._action = Send(piece, min(after(now, self.timers.write), self._commit_at), more)
 
     def _await_head(self, now: float) -> None:
         self.state = "RECEIVE"
         self._phase = "head"
         self._sent_at = now
-        self._receive.deadline = min(after(now, self._timers.first_token), self._commit_at)
+        self._receive.deadline = min(after(now, self.timers.first_token), self._commit_at)
         self._action = self._receive
 
     def _receive_on(self, exchange: Exchange, now: float) -> None:
@@ -364,7 +364,7 @@ class Call:
 
     def _rearm(self, exchange: Exchange, now: float) -> None:
         limit = self._total_at if self.committed else self._commit_at
-        idle_at = after(now, self._timers.idle)
+        idle_at = after(now, self.timers.idle)
         if exchange.finishing:
             if self._finish_at == NEVER:
                 self._finish_at = min(idle_at, now + FINISHING)
@@ -560,7 +560,7 @@ class Call:
         if kind == "timeout" and now >= self._commit_at:
             error, condition = failing.deadline_passed(self._total_shown(), self._phase), "deadline"
         elif kind == "timeout":
-            error, condition = failing.no_free_connection(self._timers.pool, detail), "pool_timeout"
+            error, condition = failing.no_free_connection(self.timers.pool, detail), "pool_timeout"
         else:
             error, condition = failing.of_fault(kind, detail, self.route.origin), kind
         error.__cause__ = cause
@@ -574,7 +574,7 @@ class Call:
         if kind == "timeout" and now >= self._commit_at:
             error, condition = failing.deadline_passed(self._total_shown(), "connect"), "deadline"
         elif kind == "timeout":
-            error, condition = failing.connect_timed_out(self._timers.connect, self.route, detail), "connect_timeout"
+            error, condition = failing.connect_timed_out(self.timers.connect, self.route, detail), "connect_timeout"
         else:
             condition = "connect_reset" if kind == "reset" else kind
             error = failing.of_fault(kind, detail, self.route.origin)
@@ -604,9 +604,9 @@ class Call:
         if now >= limit:
             error, condition = failing.deadline_passed(self._total_shown(), self._phase), "deadline"
         elif self.committed or (exchange.head is not None and not self._stream):
-            error, condition = failing.idle(self._timers.idle, self._phase), "idle"
+            error, condition = failing.idle(self.timers.idle, self._phase), "idle"
         else:
-            error, condition = failing.first_token(self._timers.first_token, self._phase), "first_token"
+            error, condition = failing.first_token(self.timers.first_token, self._phase), "first_token"
         if keepalives_only:
             failing.blame_keepalives(error, now - self._sent_at)
         error.__cause__ = cause
@@ -622,7 +622,7 @@ class Call:
             error: LLMError = (
                 failing.deadline_passed(self._total_shown(), "write")
                 if deadline
-                else failing.write_timed_out(self._timers.write)
+                else failing.write_timed_out(self.timers.write)
             )
             condition = "deadline" if deadline else "write_timeout"
         elif self.committed:
@@ -658,7 +658,7 @@ class Call:
         return LLMStreamError("the call was cancelled", code="cancelled", partial=partial)
 
     def _total_shown(self) -> float | None:
-        return self._timers.total if self._total_at <= self._commit_at else self._timers.until_commit
+        return self.timers.total if self._total_at <= self._commit_at else self.timers.until_commit
 
 
 _DEFAULT_POLICY: Final = RetryPolicy()

@@ -91,6 +91,8 @@ class SimWire:
     def unread(self) -> bool:
         return bool(self._buffer) or self._eof or self._reset is not None
 
+    answered = unread
+
     def abort(self) -> None:
         self.shutdown()
 

@@ -17,7 +17,7 @@ from .world import Outcome, World
 
 #: Every fourth world is one in which the faults stop.
 LIVENESS_EVERY: Final = 4
-_SHARE: Final = 50
+_SHARE: Final = 10
 
 
 @dataclass(slots=True)

@@ -37,6 +37,8 @@ class Exchange:
     exact: bool = True
     #: The end was sent, so that a client may take it for complete.
     ended: bool = True
+    #: When its last byte arrived, in seconds.
+    sent_at: float = float("inf")
 
 
 class SimServer:
@@ -184,6 +186,7 @@ class Reply:
         if not final:
             return
         conn.busy = False
+        self.server.last[self.request.nonce].sent_at = world.loop.now
         if end == "fin":
             conn.finish()
         elif end == "reset":

@@ -386,6 +386,13 @@ class World:
         stale = sum(a.delay_reason == "immediate" for a in call.attempts)
         if retries > self.policy.max_retries or stale > 1:
             self.violated("I8", f"{nonce} was tried {len(call.attempts)} times ({retries} retries, {stale} stale)")
+        for attempt, following in zip(call.attempts, call.attempts[1:], strict=False):
+            if attempt.delay_reason == "immediate" and following.connection == "reused":
+                self.violated("I8", f"{nonce} went from a stale connection to another idle one")
+        stats = self.runtime.hands.stats()
+        room = self.max_connections is None or stats.open + stats.connecting < self.max_connections
+        if stats.waiting and (room or stats.idle):
+            self.violated("I10", f"somebody waits although there is room: {stats}")
         self._judge_text(sim, error)
 
     def _judge_text(self, sim: SimCall, error: LLMError | None) -> None:
@@ -400,6 +407,10 @@ class World:
         if truth.exact and not truth.text.startswith(delivered):
             self.violated("I9", f"{nonce} was handed {delivered!r}, which is no prefix of {truth.text!r}")
         if error is not None:
+            idle = call.timers.idle
+            kept_alive = truth.fault == "keepalives_after_content" and sim.committed and idle is not None
+            if kept_alive and not sim.slow and not self._jumped_to and sim.finished_at > truth.sent_at + (idle or 0) + 0.5:
+                self.violated("I7", f"{nonce} was kept alive by keep-alives for {sim.finished_at - truth.sent_at:.3f} s")
             partial = error.partial
             if delivered and (partial is None or not partial.content.startswith(delivered)):
                 self.violated("I9", f"{nonce}: the partial {partial!r} does not hold what was delivered")
@@ -413,6 +424,9 @@ class World:
         if response is None:
             return
         self._kept += [response.raw, response.message, response.tool_calls]
+        prompt = truth.fault not in _LATE and not sim.slow and not sim.cancelled and not self._jumped_to
+        if prompt and sim.finished_at > truth.sent_at + 1.0:
+            self.violated("I7", f"{nonce} ended {sim.finished_at - truth.sent_at:.3f} s after the end of its reply")
         if not truth.ended:
             self.violated("I9", f"{nonce} is called complete although {truth.fault} cut it")
         if not truth.exact:
@@ -459,6 +473,8 @@ class World:
             self.violated("I8", f"retries of caller {number} cost {spent}, the budget allows {budget.max_tokens}+{successes}")
 
 
+#: After these a client waits for what may still come.
+_LATE: Final = frozenset({"finish_then_eof", "finish_then_silence", "bit_flip", "length_too_short"})
 _EXCUSED: Final = frozenset({"timeout", "cancelled", "idle_timeout", "first_token_timeout", "idle_keepalive_only"})
 
 
