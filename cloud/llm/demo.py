@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import re
 import signal
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 
     from sans_io.response import ChatResponse
 
-CHAT: Final = "Hello! Who are you?"
-STREAM: Final = "Write one sentence about the sea."
+CHAT: Final = "Hello! Please introduce yourself in one sentence."
+STREAM: Final = "Describe the sea in one sentence."
 JSON: Final = "Ana is 30 years old. Give me her name and age as JSON."
 TOOL: Final = "Weather in Paris?"
+INDENT: Final = 8
 SCRIPTED: Final = "No model is behind this answer: it was written down beforehand and is sent word by word."
 
 SCHEMA: Final[dict[str, Any]] = {
@@ -80,38 +82,58 @@ class Report:
     def __init__(self, console: Console, title: str) -> None:
         self._console = console
         self._begun = time.perf_counter()
+        self._column = 0
         self.title = title
         self.answers: list[object] = []
         self.seconds: dict[str, float] = {}
         self.first_text = 0.0
+        self.cached_tokens = 0
+        console.print()
         console.rule(f"[bold]{title}", align="left", characters="─")
 
     def begin(self, scene: str, prompt: str) -> None:
-        self._console.print(f"[bold cyan]{scene:<7}[/] [dim]{prompt}[/]")
+        self._console.print(f"[bold cyan]{scene:<{INDENT}}[/][dim]{prompt}[/]", highlight=False)
         self._begun = time.perf_counter()
+        self._column = 0
         self.first_text = 0.0
 
     def piece(self, text: str) -> None:
+        """A piece of a stream, shown when it comes; a line is broken between pieces."""
         if not self.first_text:
             self.first_text = time.perf_counter() - self._begun
-            self._console.print(" " * 8, end="")
-        self._console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+        if not self._column or (text.startswith(" ") and self._column + len(text) > self._console.width):
+            self._write(("\n" if self._column else "") + " " * INDENT)
+            self._column, text = INDENT, text.lstrip(" ")
+        self._write(text)
+        self._column += len(text)
 
     def end(self, scene: str, response: ChatResponse, shown: str | None, answer: object) -> None:
+        """`shown` None: the answer was shown piece by piece. `answer` is what must be equal on every mode."""
         took = self.seconds[scene] = time.perf_counter() - self._begun
         self.answers.append(answer)
+        self.cached_tokens += response.usage.cached_tokens or 0
         if shown is None:
-            self._console.print()
+            self._write("\n")
         else:
-            self._console.print(f"        {shown}", markup=False, highlight=False)
-        facts = [f"{took:.2f} s", f"finish_reason {response.finish_reason}"]
+            self._indented(shown, "bold")
+        facts = [f"{took:.2f} s", response.finish_reason]
         if self.first_text:
             facts.insert(0, f"first text after {self.first_text:.2f} s")
         if response.total_tokens:
-            facts.append(f"{response.input_tokens} + {response.output_tokens} tokens")
+            cached = f" ({response.usage.cached_tokens} cached)" if response.usage.cached_tokens else ""
+            facts.append(f"{response.input_tokens}{cached} + {response.output_tokens} tokens")
         if response.attempts:
             facts.append(f"{response.attempts[-1].connection} connection")
-        self._console.print(f"        [dim]{' · '.join(facts)}[/]")
+        self._indented(" · ".join(facts), "dim")
+
+    def _write(self, text: str) -> None:
+        self._console.print(text, end="", style="bold", markup=False, highlight=False, soft_wrap=True)
+
+    def _indented(self, text: str, style: str) -> None:
+        from rich.padding import Padding
+        from rich.text import Text
+
+        self._console.print(Padding(Text(text, style), (0, 0, 0, INDENT), expand=False))
 
 
 def tool_answer(response: ChatResponse) -> tuple[str, object]:
@@ -138,7 +160,7 @@ def run_blocking(report: Report, target: Target) -> None:
 
         report.begin("json", JSON)
         response = client.chat([user(JSON)], max_tokens=60, response_format=SCHEMA, **target.options)
-        report.end("json", response, str(response.json()), response.json())
+        report.end("json", response, json.dumps(response.json()), response.json())
 
         report.begin("tool", TOOL)
         history = [*weather_so_far(), user(TOOL)]
@@ -162,7 +184,7 @@ async def run_async(report: Report, target: Target) -> None:
 
         report.begin("json", JSON)
         response = await client.chat([user(JSON)], max_tokens=60, response_format=SCHEMA, **target.options)
-        report.end("json", response, str(response.json()), response.json())
+        report.end("json", response, json.dumps(response.json()), response.json())
 
         report.begin("tool", TOOL)
         history = [*weather_so_far(), user(TOOL)]
@@ -232,8 +254,12 @@ def print_table(console: Console, reports: Sequence[Report]) -> None:
     table = Table("seconds", *(report.title for report in reports), box=None, pad_edge=False, header_style="bold")
     for scene in reports[0].seconds:
         table.add_row(scene, *(f"{report.seconds[scene]:.2f}" for report in reports))
+    console.print()
     console.rule("[bold]Together", align="left", characters="─")
     console.print(table)
+    cold, warm = (report.cached_tokens for report in (reports[0], reports[-1]))
+    if warm > cold:
+        console.print(f"[dim]The server read the prompts once and then had {warm - cold} tokens of them cached.[/]")
 
 
 def run_demo(console: Console, base_url: str | None = None, model: str | None = None) -> int:
