@@ -37,7 +37,7 @@ from .interface import AsyncAuthorize, AsyncBell, AsyncWire, Fault, Hands
 from .pools import PoolSettings, summed
 from .pump import Pump
 from .resolver import Address, Addresses, Job
-from .sockets import new_socket, readable, show, shut
+from .sockets import new_socket, readable, show, shut, take
 
 T = TypeVar("T")
 
@@ -117,6 +117,8 @@ class Runtime:
         return await self.within(race, deadline, bell)
 
     async def secure(self, wire: AsyncWire, route: Route, name: str, deadline: float) -> AsyncWire:
+        if not isinstance(wire, SocketWire):
+            raise TypeError(f"TLS over {wire!r}")
         return await tls.start_tls(wire, route.tls_profile, name, deadline)
 
     async def within(self, result: Awaitable[T], deadline: float, bell: AsyncBell) -> T:
@@ -216,6 +218,12 @@ class SocketWire:
     def unread(self) -> bool:
         self._drop_timer()  # it would refer to the loop, and to this wire for as long as it runs
         return readable(self._sock)
+
+    def answered(self) -> bool:
+        return readable(self._sock)
+
+    def take(self) -> bytes | None:
+        return take(self._sock)
 
     def abort(self) -> None:
         self._drop_timer()

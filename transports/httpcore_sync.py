@@ -18,7 +18,7 @@ import socket
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import finalize
 
 from sans_io.call import Call
@@ -32,7 +32,7 @@ from .interface import Fault, Hands, SyncAuthorize, SyncBell, SyncWire
 from .pools import PoolSettings
 from .pump_sync import Pump
 from .resolver import OTHERS, Address, Addresses, Job
-from .sockets import OPTIONS, show, shut
+from .sockets import OPTIONS, READ_SIZE, show, shut
 
 if TYPE_CHECKING:
     from httpcore import NetworkStream
@@ -134,27 +134,32 @@ class Bell:
 class SocketWire:
     """A connected socket, plain or TLS."""
 
-    __slots__ = ("_handle", "_pending", "_poll", "_sock", "_stream", "_timeout", "_tls", "_torn")
+    __slots__ = ("_handle", "_held", "_poll", "_sock", "_stream", "_timeout", "_tls", "_torn")
 
     def __init__(self, stream: NetworkStream, tls: bool = False) -> None:
         self._stream = stream
-        self._sock: socket.socket = stream.get_extra_info("socket")
+        #: A `socket.socket`, with TLS an `ssl.SSLSocket`, which has `pending` besides.
+        self._sock: Any = stream.get_extra_info("socket")
         self._tls = tls
         #: A TLS read that timed out may have left a part of a record with OpenSSL, which does not say so.
         self._torn = False
         self._handle: socket.socket | None = None
         self._timeout = 0.0
         self._poll = _poller(self._sock)
-        #: Plaintext that OpenSSL holds.
-        self._pending: Callable[[], int] = getattr(self._sock, "pending", _none)
+        #: Plaintext (or the end, b"") met while looking for it.
+        self._held: bytes | None = None
 
     def receive(self, max_bytes: int, deadline: float) -> bytes:
+        if self._held is not None:
+            data, self._held = self._held, None
+            return data
         while True:
             left = deadline - monotonic()
             if not left * 0.25 <= self._timeout <= left:
                 self._fit(left)
             try:
-                return self._sock.recv(max_bytes)
+                received: bytes = self._sock.recv(max_bytes)
+                return received
             except (TimeoutError, BlockingIOError, InterruptedError):
                 self._torn = self._tls
                 if monotonic() >= deadline:
@@ -181,10 +186,43 @@ class SocketWire:
                 data = data[sent:]
 
     def unread(self) -> bool:
+        return self.answered() or self._torn or (self._tls and self._readable())
+
+    def answered(self) -> bool:
+        if self._held is not None:
+            return True
+        if not self._readable():
+            return False
+        return not self._tls or self._look_into()
+
+    def _readable(self) -> bool:
         try:
-            return self._torn or bool(self._poll(0)) or self._pending() > 0
+            return bool(self._poll(0)) or (self._tls and self._sock.pending() > 0)
         except (OSError, ValueError):
             return True
+
+    def _look_into(self) -> bool:
+        """Session tickets come unasked after the handshake, so something to read is no answer yet."""
+        from ssl import SSLWantReadError
+
+        from .tls import Records
+
+        records = Records()
+        self._timeout = 0.0
+        try:
+            self._sock.settimeout(0.0)
+            # The socket's own recv, below TLS: OpenSSL reads one record at a time, so a record begins here.
+            waiting = socket.socket.recv(self._sock, 2 * READ_SIZE, socket.MSG_PEEK)
+            records.follow(waiting)
+            if records.torn and not 0 < records.first <= len(waiting):
+                return False
+            self._held = self._sock.recv(READ_SIZE)
+        except (SSLWantReadError, BlockingIOError):
+            self._torn = self._torn or records.torn
+            return False
+        except (OSError, ValueError):
+            self._held = b""
+        return True
 
     def abort(self) -> None:
         self._stream.close()
@@ -272,10 +310,6 @@ def _poller(sock: socket.socket) -> Callable[[int], list[object]]:
         poll.register(sock, select.POLLIN)
         return poll.poll  # type: ignore[return-value]  # a list of pairs is a list of objects to whoever only counts
     return lambda _: list(select.select([sock], [], [], 0)[0])
-
-
-def _none() -> int:
-    return 0
 
 
 def _close_all(hands: Hands[SyncWire, SyncBell]) -> None:

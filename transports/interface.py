@@ -63,10 +63,14 @@ class Wire(Protocol):
     """One connection. The three ends of it differ in who may use them."""
 
     def unread(self) -> bool:
-        """Whether anything at all can be read: bytes in any layer, or the end of the stream.
+        """Whether anything at all came that nobody received: a byte in any layer, or the end of the stream.
 
-        Asked only while nothing is being received.
+        Asked only while nothing is being received. What TLS says on its own (session tickets) is dealt with here.
         """
+        ...
+
+    def answered(self) -> bool:
+        """Whether `receive` would return at once: in TLS, a part of a record is unread but no answer."""
         ...
 
     def abort(self) -> None:
@@ -99,6 +103,14 @@ class AsyncWire(Wire, Protocol):
 
     async def send(self, data: memoryview, deadline: float) -> None:
         """Write all of it."""
+        ...
+
+
+class ByteWire(AsyncWire, Protocol):
+    """A wire that TLS can be laid over."""
+
+    def take(self) -> bytes | None:
+        """What can be read without waiting; b"" at the end of the stream (or if it broke), None for nothing."""
         ...
 
 

@@ -193,7 +193,7 @@ class Pump:
             raise LocalProtocolError("a Send without a connection")
         await wire.send(action.data, action.deadline)
         if not self._cancelled:
-            self._call.on_sent(self._runtime.now(), action.more and wire.unread())
+            self._call.on_sent(self._runtime.now(), action.more and wire.answered())
 
     async def _acquire(self, action: Acquire, now: float) -> None:
         hands, clock = self._runtime.hands, self._runtime.now

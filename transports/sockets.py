@@ -74,6 +74,16 @@ def readable(sock: socket.socket) -> bool:
     return True
 
 
+def take(sock: socket.socket) -> bytes | None:
+    """One read of a non-blocking socket without waiting: None if there is nothing, b"" at its end or if it broke."""
+    try:
+        return sock.recv(READ_SIZE)
+    except (BlockingIOError, InterruptedError):
+        return None
+    except OSError:
+        return b""
+
+
 def shut(sock: socket.socket) -> None:
     """Wake whoever waits on it. On a socket that is closed or not connected there is nobody to wake."""
     with suppress(OSError):

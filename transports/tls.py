@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from .faults import Fault
-from .interface import AsyncWire
+from .interface import ByteWire
 from .resolver import OTHERS, Job, Ringable
 from .sockets import READ_SIZE
 
@@ -148,7 +148,7 @@ class TLSLayer:
     `read`. What OpenSSL raises (`ssl.SSLError`) comes out; see `tls_fault`.
     """
 
-    __slots__ = ("_border", "_eof", "_fed", "_header", "_incoming", "_object", "_outgoing", "_want")
+    __slots__ = ("_eof", "_fed", "_incoming", "_object", "_outgoing", "_want", "records")
 
     def __init__(self, context: ssl.SSLContext, name: str) -> None:
         import ssl
@@ -158,8 +158,7 @@ class TLSLayer:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
-        self._border = 0
-        self._header = b""
+        self.records = Records()
         self._fed = False
 
     def handshake(self) -> bool:
@@ -171,14 +170,14 @@ class TLSLayer:
         self._fed = True
         return True
 
-    def receive_data(self, ciphertext: bytes) -> None:
-        self._incoming.write(ciphertext)
+    def feed(self, ciphertext: bytes) -> None:
+        """What one read of the wire gave; b"" is its end."""
         self._fed = True
-        self._follow(ciphertext)
-
-    def receive_eof(self) -> None:
-        self._incoming.write_eof()
-        self._fed = True
+        if ciphertext:
+            self._incoming.write(ciphertext)
+            self.records.follow(ciphertext)
+        else:
+            self._incoming.write_eof()
 
     def read(self) -> bytes | None:
         """All plaintext there is; b"" at the end, None if more ciphertext is needed first."""
@@ -208,25 +207,43 @@ class TLSLayer:
 
     def unread(self) -> bool:
         """Whether anything arrived that `read` has not given out: plaintext, ciphertext, or a part of a record."""
-        return bool(self._border or self._header or self._incoming.pending or self._object.pending())
+        return self.records.torn or bool(self._incoming.pending or self._object.pending())
 
     def version(self) -> str | None:
         return self._object.version()
 
-    def _follow(self, data: bytes) -> None:
-        """`_border`: bytes still to come of the record begun; `_header`: a record header that is not whole."""
-        position, size = self._border, len(data)
+
+class Records:
+    """Follows the borders of TLS records through ciphertext cut anywhere (RFC 8446 section 5.1)."""
+
+    __slots__ = ("_header", "_left", "first")
+
+    def __init__(self) -> None:
+        #: Length of the first record with its header; 0 before that is known.
+        self.first = 0
+        #: Bytes still to come of the record that has begun, and what has come of a header that is not whole.
+        self._left = 0
+        self._header = b""
+
+    @property
+    def torn(self) -> bool:
+        """Whether a record has begun and not ended."""
+        return bool(self._left or self._header)
+
+    def follow(self, data: bytes) -> None:
         if self._header:
             data = self._header + data
-            size = len(data)
             self._header = b""
+        position, size = self._left, len(data)
         while position < size:
             if size - position < _RECORD_HEADER:
                 self._header = data[position:]
                 position = size
                 break
-            position += _RECORD_HEADER + (data[position + 3] << 8 | data[position + 4])
-        self._border = position - size
+            length = _RECORD_HEADER + (data[position + 3] << 8 | data[position + 4])
+            self.first = self.first or length
+            position += length
+        self._left = position - size
 
 
 _RECORD_HEADER: Final = 5
@@ -235,39 +252,56 @@ _RECORD_HEADER: Final = 5
 class TLSWire:
     """A wire through a `TLSLayer`, over a wire of any event loop."""
 
-    __slots__ = ("_layer", "_wire")
+    __slots__ = ("_held", "_layer", "_wire")
 
-    def __init__(self, wire: AsyncWire, layer: TLSLayer) -> None:
+    def __init__(self, wire: ByteWire, layer: TLSLayer) -> None:
         self._wire = wire
         self._layer = layer
+        #: Plaintext (or the end, b"") met while looking for it.
+        self._held: bytes | None = None
 
     async def receive(self, max_bytes: int, deadline: float) -> bytes:
         layer, wire = self._layer, self._wire
-        while True:
-            try:
-                data = layer.read()
-            except OSError as error:
-                raise Fault("reset", f"TLS: {getattr(error, 'reason', None) or error}", error) from None
-            if data is not None:
-                return data
+        if self._held is not None:
+            data, self._held = self._held, None
+            return data
+        while (plaintext := self._read()) is None:
             answer = layer.outgoing()
             if answer:  # a key update asks for one
                 await wire.send(memoryview(answer), deadline)
-            ciphertext = await wire.receive(max_bytes, deadline)
-            if ciphertext:
-                layer.receive_data(ciphertext)
-            else:
-                layer.receive_eof()
+            layer.feed(await wire.receive(max_bytes, deadline))
+        return plaintext
 
     async def send(self, data: memoryview, deadline: float) -> None:
         try:
             self._layer.write(data)
         except OSError as error:
-            raise Fault("reset", f"TLS: {getattr(error, 'reason', None) or error}", error) from None
+            raise _broken(error) from None
         await self._wire.send(memoryview(self._layer.outgoing()), deadline)
 
     def unread(self) -> bool:
-        return self._layer.unread() or self._wire.unread()
+        return self.answered() or self._layer.unread()
+
+    def answered(self) -> bool:
+        """Session tickets come unasked after the handshake, so what is there has to be looked into."""
+        for _ in range(_UNASKED):
+            if self._held is not None:
+                return True
+            ciphertext = self._wire.take()
+            if ciphertext is None:
+                return False
+            self._layer.feed(ciphertext)
+            try:
+                self._held = self._layer.read()
+            except OSError:
+                self._held = b""
+        return True
+
+    def _read(self) -> bytes | None:
+        try:
+            return self._layer.read()
+        except OSError as error:
+            raise _broken(error) from None
 
     def abort(self) -> None:
         self._wire.abort()
@@ -279,24 +313,28 @@ class TLSWire:
         self._wire.forget()
 
 
-async def start_tls(wire: AsyncWire, profile: object, name: str, deadline: float) -> TLSWire:
+#: Reads of a peer that says nothing to us before it counts as a nuisance.
+_UNASKED: Final = 16
+
+
+def _broken(error: OSError) -> Fault:
+    return Fault("reset", f"TLS: {getattr(error, 'reason', None) or error}", error)
+
+
+async def start_tls(wire: ByteWire, profile: object, name: str, deadline: float) -> TLSWire:
     """The handshake over a connected wire. Raises `Fault`; then the caller closes the wire."""
     try:
         layer = TLSLayer(tls_context(profile), name)
         while not layer.handshake():
             await _flush(layer, wire, deadline)
-            ciphertext = await wire.receive(READ_SIZE, deadline)
-            if ciphertext:
-                layer.receive_data(ciphertext)
-            else:
-                layer.receive_eof()
+            layer.feed(await wire.receive(READ_SIZE, deadline))
         await _flush(layer, wire, deadline)
     except (OSError, ValueError) as error:
         raise tls_fault(error, name) from None
     return TLSWire(wire, layer)
 
 
-async def _flush(layer: TLSLayer, wire: AsyncWire, deadline: float) -> None:
+async def _flush(layer: TLSLayer, wire: ByteWire, deadline: float) -> None:
     ciphertext = layer.outgoing()
     if ciphertext:
         await wire.send(memoryview(ciphertext), deadline)

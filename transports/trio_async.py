@@ -31,7 +31,7 @@ from .interface import AsyncAuthorize, AsyncBell, AsyncWire, Fault, Hands
 from .pools import PoolSettings, summed
 from .pump import Pump
 from .resolver import Address, Addresses, Job
-from .sockets import new_socket, readable, show, shut
+from .sockets import new_socket, readable, show, shut, take
 
 T = TypeVar("T")
 
@@ -112,6 +112,8 @@ class Runtime:
         return await self.within(race, deadline, bell)
 
     async def secure(self, wire: AsyncWire, route: Route, name: str, deadline: float) -> AsyncWire:
+        if not isinstance(wire, SocketWire):
+            raise TypeError(f"TLS over {wire!r}")
         return await tls.start_tls(wire, route.tls_profile, name, deadline)
 
     async def within(self, result: Awaitable[T], deadline: float, bell: AsyncBell) -> T:
@@ -182,6 +184,11 @@ class SocketWire:
 
     def unread(self) -> bool:
         return readable(self._sock)
+
+    answered = unread
+
+    def take(self) -> bytes | None:
+        return take(self._sock)
 
     def abort(self) -> None:
         with suppress(RuntimeError, OSError):  # outside of a run nobody waits for it

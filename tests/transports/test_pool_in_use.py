@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from time import monotonic
+from typing import Self
 
 import pytest
 import trio
-from tests.transports.modes import ASYNC_MODES, ASYNCIO, MODES, SYNC, Ask, Mode, answer, passes_within
 
 from sans_io.errors import LLMStreamError
+from tests.transports.modes import ASYNC_MODES, ASYNCIO, MODES, SYNC, Ask, Mode, answer, passes_within
 from transports.testing import LoopbackServer, ScriptedReply
 
 STALLS = ScriptedReply(text=["a", "b" * 10_000], cut_after=2_000, after_cut="silence")
@@ -71,7 +72,7 @@ class SlowDial:
             self.fillers.append(filler)
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> SlowDial:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -133,9 +134,9 @@ def test_a_cancelled_dialler_passes_its_slot_on_between_threads(waiters: int) ->
             assert ask.pump.advance() is None
             errors.append(ask.call.error and ask.call.error.code)
 
-        for thread in threads:
+        for number, thread in enumerate(threads):
             thread.start()
-            assert passes_within(1.0, lambda n=threads.index(thread): transport.pool_stats().waiting == n)
+            assert passes_within(1.0, lambda n=number: transport.pool_stats().waiting == n)
         for number, ask in enumerate(asks):
             began = monotonic()
             ask.pump.cancel()

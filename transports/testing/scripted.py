@@ -205,6 +205,8 @@ class ScriptedWire:
     def unread(self) -> bool:
         return self.closed or bool(self._coming and self._coming[0][0] <= self._clock())
 
+    answered = unread
+
     def abort(self) -> None:
         self.closed = True
 
@@ -216,7 +218,7 @@ class _AsyncScriptedWire:
 
     def __init__(self, wire: ScriptedWire) -> None:
         self._wire = wire
-        self.unread = wire.unread
+        self.unread = self.answered = wire.unread
         self.abort = self.shutdown = self.forget = wire.abort
 
     async def receive(self, max_bytes: int, deadline: float) -> bytes:
