@@ -15,14 +15,7 @@ import re
 from binascii import b2a_base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import (
-    AddressValueError,
-    IPv4Address,
-    IPv6Address,
-    NetmaskValueError,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -113,7 +106,7 @@ def no_proxy_matches(origin: Origin, no_proxy: str) -> bool:
     """Whether `no_proxy` (entries separated by commas or blanks) says to reach `origin` directly.
 
     An entry is `*` (everything), a name (that host and all below it; a leading "." or "*." changes nothing), an IP
-    address, or a CIDR block, each with `:port` if it is meant for one port only. Blocks match addresses, never names:
+    address, both with `:port` if meant for one port only, or a CIDR block. Blocks match addresses, never names:
     nothing is resolved here. Malformed entries match nothing.
     """
     address = _address(origin.host)
@@ -163,7 +156,7 @@ def _entry_matches(entry: str, origin: Origin, address: _Address | None) -> bool
         return True
     entry = entry.lower()
     if "/" in entry:
-        return address is not None and _in_block(address, entry)
+        return address is not None and _in_block(origin.host, entry)
     whole = _address(entry)
     if whole is not None:
         return whole == address
@@ -186,8 +179,11 @@ def _address(text: str) -> _Address | None:
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
-def _in_block(address: _Address, entry: str) -> bool:
+def _in_block(host: str, entry: str) -> bool:
+    """Whether an address is in a CIDR block, itself or as the IPv4 address it maps."""
     try:
-        return address in ip_network(entry, strict=False)
-    except (AddressValueError, NetmaskValueError, ValueError):
+        block = ip_network(entry, strict=False)
+    except ValueError:
         return False
+    mapped = _address(host)
+    return ip_address(host) in block or (mapped is not None and mapped in block)
