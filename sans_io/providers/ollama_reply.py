@@ -161,14 +161,13 @@ class ChatStreamReader(LineReader):
 
     def _lines(self, values: list[JSON]) -> list[Event]:
         answer = self._answer
-        if not answer.began:
-            return super()._lines(values)
         events: list[Event] = []
         for i, value in enumerate(values):
-            # Nearly every line of nearly every stream: model, time, not done, and a role with a piece of text.
+            # Nearly every line of nearly every stream: model, time, not done, and a role with a piece of text. The
+            # first one goes the long way, which notes the model.
             if type(value) is dict and len(value) == 4 and value.get("done") is False and "created_at" in value:
                 message = value.get("message")
-                if type(message) is dict and len(message) == 2 and "model" in value:
+                if answer.began and type(message) is dict and len(message) == 2 and "model" in value:
                     text = message.get("content")
                     if type(text) is str and "role" in message:
                         self.content_events += 1

@@ -132,7 +132,7 @@ def test_sampling_goes_under_the_version_that_has_it(options: dict) -> None:
     assert headers(**options)["anthropic-version"] == "2023-06-01"
     assert headers()["anthropic-version"] == "2026-10-21"
     pinned = AnthropicCodec(BASE_URL, api_version="2026-10-21")
-    with pytest.raises(LLMBadRequestError, match=f"^{next(iter(options.get('extra_body', options)))} .*2026-10-21"):
+    with pytest.raises(LLMBadRequestError, match=rf"^{next(iter(options.get('extra_body', options)))} .*2026-10-21"):
         headers(pinned, **options)
 
 

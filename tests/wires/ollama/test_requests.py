@@ -273,7 +273,7 @@ def test_operations() -> None:
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "a\x00"])
 def test_model_names_that_cannot_be_pulled(name: str) -> None:
-    with pytest.raises(LLMBadRequestError, match="^model_name"):
+    with pytest.raises(LLMBadRequestError, match=r"^model_name"):
         CODEC.pull_operation(name)
 
 
