@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from unicodedata import category
 
 MASK: Final = "***"
 
@@ -20,7 +21,7 @@ _PATTERNS: Final = (
         re.compile(
             r"(?i)([\w.-]*(?:api[_-]?key|apikey|access[_-]?token|auth[_-]?token|id[_-]?token|refresh[_-]?token|secret"
             r"|password|passwd|authorization|cookie|signature|credential|x-goog-api-key)[\w.-]*"
-            r"[\"']?\s*[=:]\s*[\"']?)(?!\*\*\*)(?!(?i:bearer|basic)\s)[^\s\"',;&<>\\}]+"
+            r"[\"']?(?:=|:\s*)[\"']?)(?!\*\*\*)(?!(?i:bearer|basic)\s)[^\s\"',;&<>\\}]{6,}"
         ),
         rf"\1{MASK}",
     ),
@@ -37,15 +38,22 @@ def redact(text: str, longest: int = 10_000) -> str:
     """The text without what looks like a credential, control characters escaped, at most `longest` characters."""
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
-    text = printable(text)
+    text = for_terminal(text, keep="")
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
 
 
-def printable(text: str, keep: str = "") -> str:
-    """The text with every control, format and surrogate character escaped, except those in `keep`."""
-    if text.isprintable():
+def for_terminal(text: str, keep: str = "\n\t\u200c\u200d") -> str:
+    """The text with everything escaped that could steer a terminal or reorder a line, except what is in `keep`.
+
+    Piece by piece is as good as at once. The joiners kept by default belong to Persian, Hindi and compound emoji.
+    """
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in keep else _escaped(c) for c in text)
+    return "".join(c if c in keep or category(c) not in _STEERING else _escaped(c) for c in text)
+
+
+#: Control, format (bidirectional controls among them) and surrogate characters, line and paragraph separators.
+_STEERING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def _escaped(character: str) -> str:

@@ -1,0 +1,296 @@
+"""The commands of `cloud-llm`.
+
+Rules of this file:
+- Answers go to stdout, everything else to stderr, so that pipes carry answers only.
+- Text of a server reaches a terminal through `for_terminal`, and nowhere else.
+- A failure leaves as an `LLMError` or a `CommandError`; `__main__` makes one line of it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from .redact import for_terminal
+
+if TYPE_CHECKING:
+    from sans_io.events import PullProgress
+    from sans_io.response import ChatResponse
+
+    from .anthropic import AnthropicClient
+    from .ollama import OllamaClient
+    from .openai import OpenAICompatClient
+
+
+class CommandError(Exception):
+    """A command cannot go on; the message is one line for people."""
+
+
+app = typer.Typer(
+    help="Talk to language models: OpenAI-compatible servers, Anthropic, Ollama.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+ollama = typer.Typer(help="The models of an Ollama server.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(ollama, name="ollama")
+
+ModelOption = Annotated[str | None, typer.Option("-m", "--model", help="The model; the default is the vendor's.")]
+BaseURLOption = Annotated[str | None, typer.Option("--base-url", help="The server, like http://127.0.0.1:8080/v1.")]
+ProviderOption = Annotated[
+    str, typer.Option("-p", "--provider", help="openai, anthropic, ollama, groq or any other known dialect.")
+]
+LocalOption = Annotated[bool, typer.Option("--local", help="Start the embedded model on this machine and ask it.")]
+JSONOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+HostOption = Annotated[
+    str | None, typer.Option("--host", help="The Ollama server; else OLLAMA_HOST, else this machine.")
+]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (anywhere on the line).")] = False,
+) -> None:
+    """Talk to language models: OpenAI-compatible servers, Anthropic, Ollama."""
+    # Taken out of the line by __main__; declared so that --help shows it.
+    del debug
+
+
+@app.command()
+def chat(
+    prompt: Annotated[list[str] | None, typer.Argument(help="What to say; text from a pipe is added to it.")] = None,
+    model: ModelOption = None,
+    system: Annotated[str | None, typer.Option("-s", "--system", help="Instructions for the model.")] = None,
+    base_url: BaseURLOption = None,
+    provider: ProviderOption = "openai",
+    local: LocalOption = False,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="The longest answer.")] = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Ask one question and print the answer as it arrives."""
+    messages = [{"role": "user", "content": _question(prompt or [])}]
+    with _client(provider, base_url, model, local) as client:
+        if as_json:
+            _print_json(client.chat(messages, system=system, max_tokens=max_tokens))
+            return
+        wrote = ""
+        try:
+            with client.chat_stream(messages, system=system, max_tokens=max_tokens) as stream:
+                for text in stream:
+                    wrote = text
+                    sys.stdout.write(for_terminal(text))
+                    sys.stdout.flush()
+            response = stream.response
+        finally:
+            if wrote and not wrote.endswith("\n"):
+                sys.stdout.write("\n")
+                sys.stdout.flush()
+    _comment_on(response)
+
+
+@app.command()
+def models(
+    base_url: BaseURLOption = None,
+    provider: ProviderOption = "openai",
+    local: LocalOption = False,
+    as_json: JSONOption = False,
+) -> None:
+    """List the models that a server offers."""
+    with _client(provider, base_url, None, local) as client:
+        names = client.list_models()
+    if as_json:
+        typer.echo(json.dumps(names))
+        return
+    for name in names:
+        typer.echo(for_terminal(name))
+
+
+@app.command()
+def demo(
+    base_url: BaseURLOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Show a chat, a stream, a JSON answer and a tool call on blocking code, asyncio and trio."""
+    from .demo import main
+
+    arguments = ["--base-url", base_url] if base_url else []
+    arguments += ["--model", model] if model else []
+    raise typer.Exit(main(arguments))
+
+
+@app.command("serve-fake")
+def serve_fake(
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="The port; 0 takes a free one.")] = 0,
+) -> None:
+    """Run a scripted server of all three wires, to try clients against. Ctrl-C stops it."""
+    from transports.testing.loopback import LoopbackServer, serve
+
+    def ready(server: LoopbackServer) -> None:
+        notes = Console(stderr=True, highlight=False, soft_wrap=True)
+        notes.print("A scripted server (no model) is listening; Ctrl-C stops it.")
+        for wire in ("openai", "anthropic", "ollama"):
+            notes.print(f"  {wire:<10} {server.base_url(wire)}", markup=False)
+        notes.print(f"Try: cloud-llm chat --base-url {server.base_url('openai')} -m any Hello", markup=False)
+
+    try:
+        serve(host, port, on_ready=ready)
+    except OSError as error:
+        raise CommandError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+@ollama.command("list")
+def list_installed(host: HostOption = None, as_json: JSONOption = False) -> None:
+    """The models that are installed."""
+    names = _ollama(host).list_models()
+    if as_json:
+        typer.echo(json.dumps(names))
+        return
+    for name in names:
+        typer.echo(for_terminal(name))
+
+
+@ollama.command()
+def pull(model_name: Annotated[str, typer.Argument()], host: HostOption = None) -> None:
+    """Download a model, or what is new of it."""
+    with _progress_bars() as show:
+        _ollama(host).pull_model(model_name, on_progress=show)
+    typer.echo(f"{for_terminal(model_name)} is installed.")
+
+
+@ollama.command()
+def ensure(model_name: Annotated[str, typer.Argument()], host: HostOption = None) -> None:
+    """Download a model unless it is installed."""
+    with _progress_bars() as show:
+        _ollama(host).ensure_model(model_name, on_progress=show)
+    typer.echo(f"{for_terminal(model_name)} is installed.")
+
+
+# -- what the commands are made of ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _client(
+    provider: str, base_url: str | None, model: str | None, local: bool
+) -> Iterator[OpenAICompatClient | AnthropicClient | OllamaClient]:
+    if not local:
+        yield _remote(provider, base_url, model)
+        return
+    if base_url is not None:
+        raise CommandError("--local and --base-url exclude each other")
+    from .embedded import EmbeddedServer, EmbeddedServerError
+    from .openai import OpenAICompatClient
+
+    try:
+        with EmbeddedServer() as server:
+            yield OpenAICompatClient(model=model, base_url=server.base_url)
+    except EmbeddedServerError as error:
+        raise CommandError(str(error)) from error
+
+
+def _remote(
+    provider: str, base_url: str | None, model: str | None
+) -> OpenAICompatClient | AnthropicClient | OllamaClient:
+    from .anthropic import AnthropicClient
+    from .ollama import OllamaClient
+    from .openai import OpenAICompatClient
+
+    match provider:
+        case "anthropic":
+            return AnthropicClient(model=model, base_url=base_url)
+        case "ollama":
+            return OllamaClient(model=model, base_url=base_url)
+        case "openai":
+            # The name of the wire: which dialect is spoken there is found out from the host.
+            return OpenAICompatClient(model=model, base_url=base_url)
+        case _:
+            return OpenAICompatClient(model=model, base_url=base_url, dialect=provider)
+
+
+def _ollama(host: str | None) -> OllamaClient:
+    from .ollama import OllamaClient
+
+    return OllamaClient(host=host)
+
+
+def _question(words: list[str]) -> str:
+    """The words of the command line, then what came through a pipe."""
+    parts = [" ".join(words).strip()]
+    if not sys.stdin.isatty():
+        parts.append(sys.stdin.read().strip())
+    question = "\n\n".join(part for part in parts if part)
+    if not question:
+        raise typer.BadParameter("nothing to say: give a prompt, or pipe one in")
+    return question
+
+
+def _print_json(response: ChatResponse) -> None:
+    shown: dict[str, Any] = {
+        "content": response.content,
+        "model": response.model,
+        "finish_reason": response.finish_reason,
+        "usage": asdict(response.usage),
+        "request_id": response.request_id,
+    }
+    if response.tool_calls:
+        shown["tool_calls"] = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in response.tool_calls]
+    typer.echo(json.dumps(shown))
+
+
+def _comment_on(response: ChatResponse) -> None:
+    """Why there is not more, or nothing, to read."""
+    if response.finish_reason == "length":
+        typer.echo("(cut off at the largest number of tokens)", err=True)
+    elif response.refusal:
+        typer.echo(f"(refused: {for_terminal(response.refusal)})", err=True)
+    elif not response.content:
+        typer.echo(f"(no text; finish reason: {for_terminal(response.finish_reason)})", err=True)
+
+
+@contextmanager
+def _progress_bars() -> Iterator[Any]:
+    """A function to be called with each `PullProgress`: one bar for each layer, a line for each other step."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    bars: dict[str, TaskID] = {}
+    last = ""
+    with Progress(*columns, console=Console(stderr=True, highlight=False)) as progress:
+
+        def show(step: PullProgress) -> None:
+            nonlocal last
+            words = escape(for_terminal(step.status))
+            if step.digest is None or step.total is None:
+                if words != last:
+                    progress.console.print(words)
+                    last = words
+                return
+            bar = bars.get(step.digest)
+            if bar is None:
+                bar = bars[step.digest] = progress.add_task(words, total=step.total)
+            progress.update(bar, total=step.total, completed=step.completed or 0)
+
+        yield show
