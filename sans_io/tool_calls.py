@@ -164,13 +164,15 @@ class ToolCallAssembler:
     def _whole(self, call: _OpenCall) -> ToolCall:
         text = call.text()
         label = call.id or call.shown_id
-        if not self._finished or call.cut:
+        if not self._finished:
             return ToolCall(label, call.name, {}, text, INCOMPLETE)
         arguments, problem = parse_arguments(text, self._limits)
         if problem is None and not call.name:
             arguments, problem = {}, "the call has no name"
         if self._compact and problem is None:
             text = jsontext.dumps(arguments).decode()
+        if call.cut:
+            arguments, problem = {}, INCOMPLETE
         return ToolCall(label, call.name, arguments, text, problem)
 
     def _refuse(self, code: str, message: str) -> list[Event]:

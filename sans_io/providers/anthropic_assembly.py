@@ -44,12 +44,12 @@ class Block:
         self.pieces: list[str] = []
         self.closed = False
 
-    def whole(self, calls: dict[int, ToolCall]) -> JSONObject:
+    def whole(self, calls: dict[int | None, ToolCall]) -> JSONObject:
         """The block in its non-streaming shape."""
         native = dict(self.native)
         if self.kind in ("text", "thinking"):
             native[self.kind] = "".join(self.pieces)
-        elif self.call is not None and self.call in calls:
+        elif self.call in calls and calls[self.call].arguments_error is None:
             native["input"] = calls[self.call].arguments
         elif self.pieces:
             native["input"] = _parsed_input("".join(self.pieces))
@@ -75,7 +75,7 @@ class MessageAssembler:
         self._usage: JSONObject = {}
         self._blocks: list[Block] = []
         self._calls = 0
-        self._completed: dict[int, ToolCall] = {}
+        self._completed: dict[int | None, ToolCall] = {}
         self._joiner = SurrogateJoiner()
 
     def begin(self, start: JSONObject) -> bool:

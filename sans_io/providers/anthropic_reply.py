@@ -43,7 +43,8 @@ class WholeMessageReader(WholeReader):
             self._raw = value
             message = self._message
             message.begin(value)
-            for block in [{"type": "text", "text": content}] if isinstance(content, str) else content or ():
+            blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            for block in blocks if isinstance(blocks, list) else ():
                 if isinstance(block, dict):
                     message.open(block)
             message.update(value)
