@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from . import jsontext
 from .errors import LLMProtocolError
-from .events import Event, Finished
+from .events import Event, Finished, ToolCallCompleted
 from .jsontext import JSON, JSONObject
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .response import ChatResponse, Choice, ToolCall, Usage
@@ -69,7 +69,7 @@ class ChoiceAssembler:
     def finish(self) -> list[Event]:
         """The answer ended in order: its calls completed, then `Finished`."""
         events = self._tools.finish() if self._tools is not None else []
-        runnable = self._tools.tool_calls()[0] if self._tools is not None else ()
+        runnable = any(isinstance(event, ToolCallCompleted) and not event.tool_call.arguments_error for event in events)
         events.append(Finished(_finish_reason(self.finish_reason, runnable), self.raw_finish_reason, self.index))
         return events
 
@@ -85,11 +85,11 @@ class ChoiceAssembler:
                 message["content"] = content or None
                 message["tool_calls"] = list(map(_tool_call_message, runnable, kept))
         if self.extras:
-            message.update(_copied(self.extras))
+            message.update(jsontext.well_formed_tree(self.extras))
         return Choice(
             self.index,
             content,
-            _finish_reason(self.finish_reason, runnable),
+            _finish_reason(self.finish_reason, bool(runnable)),
             self.raw_finish_reason,
             runnable,
             invalid,
@@ -166,7 +166,7 @@ class ReplyAssembler:
         )
 
 
-def _finish_reason(reason: str | None, runnable: list[ToolCall] | tuple[()]) -> str:
+def _finish_reason(reason: str | None, runnable: bool) -> str:
     # Gemini and older Ollama behind the OpenAI wire, and Ollama's own wire, end a tool turn with "stop".
     return "tool_calls" if runnable and reason == "stop" else reason or "other"
 
@@ -181,17 +181,8 @@ def _tool_call_message(call: ToolCall, kept: JSONObject | None) -> JSONObject:
         arguments = jsontext.dumps(call.arguments).decode()
     entry: JSONObject = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
     if kept:
-        kept = _copied(kept)
+        kept = jsontext.well_formed_tree(kept)
         if kept.get("type", "function") != "function":
             return {"id": call.id, **kept}
         entry = {**kept, **entry, "function": {**kept.get("function", {}), **entry["function"]}}
     return entry
-
-
-def _copied(value: JSON) -> JSON:
-    """A copy that shares no dict or list; depth is that of a decoded document."""
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value

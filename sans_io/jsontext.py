@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TypeAlias
 
+from . import jsonsize
 from .policy.limits import DEFAULT_LIMITS, Limits
 
 #: A JSON value. The one explicit `Any` of the core: a recursive alias would force a cast at every look into a reply.
@@ -46,7 +48,7 @@ def loads(data: bytes | str, *, limits: Limits = DEFAULT_LIMITS, unique_keys: bo
     """
     text = decode_utf8(data) if isinstance(data, bytes) else well_formed(data)
     value = decode(text, limits, unique_keys)
-    return well_formed_tree(value) if _SURROGATE_ESCAPE.search(text) else value
+    return _mended(value) if _SURROGATE_ESCAPE.search(text) else value
 
 
 def dumps(value: JSON) -> bytes:
@@ -119,9 +121,14 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
     containers = text.count("{") + text.count("[")
     if containers > limits.max_json_containers:
         raise JSONTextError(f"more than {limits.max_json_containers} objects and arrays", "containers")
+    if len(text) > MAX_IN_PLACE:
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        # The body and the text decoded from it count too.
+        if jsonsize.exceeds(text, 11 * size + _FREE_MEMORY - sys.getsizeof(text), unique_keys):
+            raise JSONTextError("so many small values that decoding them would take many times the text", "too_large")
     scan = _UNIQUE_SCAN if unique_keys else SCAN
     digits = limits.max_json_digits
-    if len(text) > digits and _digit_run(digits).search(text):
+    if _has_digit_run(text, 0, len(text), digits):
         scan = _counting_scan(digits, unique_keys)
     try:
         value, end = scan(text, _skip_space(text, 0))
@@ -191,7 +198,7 @@ def needs_no_guard(text: str, start: int, stop: int, limits: Limits) -> bool:
     crowd = min(limits.max_json_depth, limits.max_json_containers)
     if text.count("{", start, stop) + text.count("[", start, stop) > crowd:
         return False
-    return stop - start <= limits.max_json_digits or not _digit_run(limits.max_json_digits).search(text, start, stop)
+    return not _has_digit_run(text, start, stop, limits.max_json_digits)
 
 
 def well_formed_tree(value: JSON) -> JSON:
@@ -202,6 +209,30 @@ def well_formed_tree(value: JSON) -> JSON:
         return {well_formed(key): well_formed_tree(item) for key, item in value.items()}
     if isinstance(value, list):
         return [well_formed_tree(item) for item in value]
+    return value
+
+
+def _mended(value: JSON) -> JSON:
+    """`well_formed_tree` in place: a second tree beside a large one would double what decoding takes."""
+    if isinstance(value, str):
+        return well_formed(value)
+    containers = [value]
+    while containers:
+        container = containers.pop()
+        if isinstance(container, dict):
+            if not "".join(container).isascii():
+                items = [(well_formed(key), item) for key, item in container.items()]
+                container.clear()
+                container.update(items)
+            places: Iterable[JSON] = container
+        else:
+            places = range(len(container) if isinstance(container, list) else 0)
+        for place in places:
+            item = container[place]
+            if isinstance(item, str):
+                container[place] = well_formed(item)
+            elif isinstance(item, (dict, list)):
+                containers.append(item)
     return value
 
 
@@ -230,9 +261,12 @@ def _scan_of(decoder: json.JSONDecoder) -> Scan:
 
 #: Text up to this size, in characters, may be scanned in place: its tree is small enough to need no guard on memory.
 MAX_IN_PLACE: Final = 128 * 1024
+#: Decoding takes at most 12 times the document's bytes, body and text included, and this much.
+_FREE_MEMORY: Final = 8 * 1024 * 1024
 #: What an `accelerator` answers where it leaves the verdict to `decode`.
 UNSURE: Final = object()
 _FASTER: Final[list[tuple[Callable[[bytes], JSON], tuple[type[Exception], ...]]]] = []
+_DIGITS: Final = "0123456789"
 _INFINITY: Final = float("inf")
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
@@ -249,9 +283,17 @@ def _skip_space(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _digit_run(digits: int) -> re.Pattern[str]:
-    """Finds more digits in a row than an integer may have. Starting only where a run starts keeps it linear."""
-    return re.compile(f"(?<![0-9])[0-9]{{{digits + 1}}}")  # `re` keeps the compiled pattern
+def _has_digit_run(text: str, start: int, stop: int, digits: int) -> bool:
+    """Whether more than `digits` digits follow each other somewhere. Such a run covers one of the places looked at, so
+    ordinary text costs nothing; a search for it would look at every character.
+    """
+    for at in range(start + digits, stop, digits + 1):
+        if text[at] in _DIGITS:
+            before = len(text[at - digits : at]) - len(text[at - digits : at].rstrip(_DIGITS))
+            after = len(text[at : at + digits + 1]) - len(text[at : at + digits + 1].lstrip(_DIGITS))
+            if before + after > digits:
+                return True
+    return False
 
 
 def _counting_scan(digits: int, unique_keys: bool) -> Scan:

@@ -1,0 +1,85 @@
+"""How much memory a JSON text will take once decoded, so that a dense one can be refused before anything is built.
+
+Rules of this file:
+- The answer is an upper bound on the peak of decoding, in bytes, for the objects of CPython 3.11 to 3.14 (64 bit).
+- Cheap bound first (a few counts over the text); only a text that exceeds it is read closer, window by window.
+- It judges nothing: text that is not JSON gets some number, and its verdict from the decoder.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Final
+
+#: An empty list or dict with its collector's header; the first table of a dict (5 keys); the first block of a list.
+_LIST, _DICT, _TABLE, _BLOCK = 56, 64, 120, 32
+#: Per key of a table that has grown, and once more for the largest table while it grows; per item of a list.
+_KEY, _GROWING, _ITEM = 44, 22, 9
+#: An int or float (long ints cost less than their digits), and a string without its characters, by their width.
+_NUMBER: Final = 28
+_STRING: Final = {1: 51, 2: 76, 4: 80}
+#: A pair in the list that checks keys for being unique: a tuple, and its place.
+_PAIR: Final = 65
+
+_WINDOW: Final = 64 * 1024
+_BODY: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+'
+#: A key (group 1), a string, or one that the window cuts (group 2). Possessive: nothing is ever tried twice.
+_STRINGS: Final = re.compile(rf'({_BODY}")[ \t\n\r]*+:|{_BODY}"|({_BODY}\\?)\Z', re.DOTALL)
+_NUMBERS: Final = re.compile(r"[-+.0-9eE]{2,}")
+
+
+def exceeds(text: str, budget: int, unique_keys: bool = False) -> bool:
+    """Whether decoding might take more than `budget` bytes beside the text. With `unique_keys` pairs are kept too."""
+    # Characters of strings are copied once, as wide as the text's widest; a string being unescaped grows by a quarter.
+    width = (sys.getsizeof(text) - sys.getsizeof("")) // (len(text) or 1)
+    budget -= len(text) * width * 5 // 4
+    string = _STRING.get(width, _STRING[1])
+    dicts, lists, keys = text.count("{"), text.count("["), text.count(":")
+    commas, strings = text.count(","), text.count('"') // 2 + 1
+    bound = (
+        dicts * _DICT
+        + min(dicts, keys) * _TABLE
+        + lists * (_LIST + _BLOCK)
+        + (commas + dicts + lists) * _ITEM
+        + keys * (_KEY + _GROWING + (_PAIR if unique_keys else 0))
+        + strings * string
+        + (commas + dicts + lists + 1) * _NUMBER
+    )
+    return bound > budget and _exceeds_closely(text, budget, string, _PAIR if unique_keys else 0)
+
+
+def _exceeds_closely(text: str, budget: int, string: int, pair: int) -> bool:
+    """The same with strings taken out, small numbers free (CPython shares them) and every key counted once."""
+    cost = 0
+    known: set[str | None] = set()
+    at = 0
+    while at < len(text):
+        window = text[at : at + _WINDOW]
+        parts = _STRINGS.split(window)
+        skeleton = "".join(parts[::3])
+        known.update(parts[1::3])
+        strings = len(parts) // 3
+        keys = strings - parts[1::3].count(None)
+        at += len(window)
+        cut = parts[-2] if strings else None
+        if cut is not None:
+            whole = _STRINGS.match(text, at - len(cut))
+            if whole is None or whole.end(2) >= 0:
+                return False  # it never ends: no JSON
+            at = whole.end()
+            keys += whole.end(1) >= 0
+        dicts, lists = skeleton.count("{"), skeleton.count("[")
+        cost += (
+            dicts * _DICT
+            + min(dicts, keys) * _TABLE
+            + lists * _LIST
+            + (lists - skeleton.count("[]")) * _BLOCK
+            + (skeleton.count(",") + dicts + lists) * _ITEM
+            + keys * (_KEY + pair)
+            + (strings - keys) * string
+            + len(_NUMBERS.findall(skeleton)) * _NUMBER
+        )
+        if cost + len(known) * (_GROWING + string) > budget:
+            return True
+    return False
