@@ -250,7 +250,7 @@ class ChatStream(_Stream):
     def until_done(self) -> ChatResponse:
         """Read to the end; the final response. Raises the stream's error, also when it had failed before."""
         while self._pull():
-            pass
+            self._pending = _NOTHING
         return self._final()
 
     def close(self) -> None:
@@ -348,7 +348,7 @@ class AsyncChatStream(_Stream):
     async def until_done(self) -> ChatResponse:
         """Read to the end; the final response. Raises the stream's error, also when it had failed before."""
         while await self._pull():
-            pass
+            self._pending = _NOTHING
         return self._final()
 
     async def aclose(self) -> None:

@@ -1,0 +1,118 @@
+"""One scenario, written once, performed by blocking clients, on asyncio and on trio, over memory or real sockets.
+
+    async def scenario(client):                 # `client` is awaited in every mode
+        response = await client.chat(...)
+
+    perform(mode, scenario, "openai", transport=...)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from cloud.llm import (
+    AnthropicClient,
+    AsyncAnthropicClient,
+    AsyncOllamaClient,
+    AsyncOpenAICompatClient,
+    OllamaClient,
+    OpenAICompatClient,
+)
+from transports.testing import AsyncScriptedTransport, FakeClock, FakeLLMServer, ScriptedReply, ScriptedTransport
+
+MODES = ("blocking", "asyncio", "trio")
+WIRES = ("openai", "anthropic", "ollama")
+BLOCKING: dict[str, Any] = {"openai": OpenAICompatClient, "anthropic": AnthropicClient, "ollama": OllamaClient}
+AWAITED: dict[str, Any] = {
+    "openai": AsyncOpenAICompatClient,
+    "anthropic": AsyncAnthropicClient,
+    "ollama": AsyncOllamaClient,
+}
+HELLO = [{"role": "user", "content": "Hello!"}]
+#: Where scripted transports pretend to be, and a model every scripted server has.
+PLACES = {"openai": "http://127.0.0.1:9/v1", "anthropic": "http://127.0.0.1:9", "ollama": "http://127.0.0.1:9"}
+MODELS = {"openai": "gpt-5.4-mini", "anthropic": "claude-sonnet-5-5", "ollama": "qwen2.5:3b"}
+
+
+class Awaited:
+    """A blocking client or stream behind the interface of its asynchronous twin."""
+
+    def __init__(self, blocking: Any) -> None:
+        self.blocking = blocking
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.blocking, name)
+        if name in {"chat_stream", "events"}:
+            return lambda *args, **kwargs: Awaited(value(*args, **kwargs))
+        if name in {
+            "chat", "list_models", "until_done", "is_available", "has_model", "pull_model", "ensure_model",
+        }:  # fmt: skip
+            return lambda *args, **kwargs: _later(value, *args, **kwargs)
+        return value
+
+    async def close(self) -> None:
+        self.blocking.close()
+
+    aclose = close
+
+    async def __aenter__(self) -> Awaited:
+        return Awaited(self.blocking.__enter__())
+
+    async def __aexit__(self, *exc: Any) -> None:
+        self.blocking.__exit__(*exc)
+
+    def __aiter__(self) -> Awaited:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return next(self.blocking)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+async def _later(value: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return value(*args, **kwargs)
+
+
+def run(mode: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    """Run an async function: on a loop, or, where nothing really waits, without one."""
+    if mode == "asyncio":
+        return asyncio.run(function(*args))  # type: ignore[arg-type]
+    if mode == "trio":
+        return trio.run(function, *args)
+    coroutine: Any = function(*args)
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("a blocking scenario waited")
+
+
+def make(mode: str, wire: str, **options: Any) -> Any:
+    """A client for this mode that can be awaited in it."""
+    if mode == "blocking":
+        return Awaited(BLOCKING[wire](**options))
+    return AWAITED[wire](**options)
+
+
+def scripted(mode: str, *replies: ScriptedReply, clock: FakeClock | None = None, **options: Any) -> Any:
+    """A transport in memory whose server answers with these, then by itself."""
+    server = FakeLLMServer(**options)
+    server.script(*replies)
+    return (ScriptedTransport if mode == "blocking" else AsyncScriptedTransport)(server, clock)
+
+
+def perform(mode: str, scenario: Callable[[Any], Awaitable[Any]], wire: str = "openai", **options: Any) -> Any:
+    """Make the client inside the run, and let the scenario use it."""
+
+    async def inside() -> Any:
+        options.setdefault("api_key", "sk-test-key")
+        options.setdefault("base_url", PLACES[wire])
+        return await scenario(make(mode, wire, **options))
+
+    return run(mode, inside)
