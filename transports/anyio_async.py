@@ -15,7 +15,6 @@ import asyncio
 import os
 import socket
 import sys
-import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -50,7 +49,6 @@ class AsyncioTransport:
     def __init__(self, max_connections: int | None = None, *, settings: PoolSettings | None = None) -> None:
         self._settings = settings or PoolSettings(max_connections)
         self._runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime] = WeakKeyDictionary()
-        self._lock = threading.Lock()
 
     def start(
         self,
@@ -64,14 +62,13 @@ class AsyncioTransport:
 
     def pool_stats(self) -> PoolStats:
         """Of the running loop; outside of any, of all loops together."""
-        runtimes = list(self._runtimes.items())
         loop = _running_loop()
-        return summed([runtime.hands.stats() for home, runtime in runtimes if loop is None or home is loop])
+        return summed([runtime.hands.stats() for home, runtime in self._all() if loop is None or home is loop])
 
     def close_idle(self) -> None:
         """Close idle connections: those of the running loop now, others at their loop's next operation."""
         loop = _running_loop()
-        for home, runtime in list(self._runtimes.items()):
+        for home, runtime in self._all():
             if home is loop or home.is_closed():
                 runtime.hands.close_idle(monotonic())
             else:
@@ -81,9 +78,22 @@ class AsyncioTransport:
         loop = asyncio.get_running_loop()
         runtime = self._runtimes.get(loop)
         if runtime is None:
-            with self._lock:
-                runtime = self._runtimes[loop] = Runtime(loop, self._settings)
+            self._bury()
+            runtime = self._runtimes[loop] = Runtime(loop, self._settings)
         return runtime
+
+    def _bury(self) -> None:
+        """A loop that was closed in the middle of a call cannot be collected before that call's connection is."""
+        for home, runtime in self._all():
+            if home.is_closed():
+                runtime.hands.close_all(monotonic())
+                self._runtimes.pop(home, None)
+
+    def _all(self) -> list[tuple[asyncio.AbstractEventLoop, Runtime]]:
+        """A snapshot; other loops in other threads come and go meanwhile."""
+        homes = [home for home in (reference() for reference in self._runtimes.keyrefs()) if home is not None]
+        pairs = [(home, self._runtimes.get(home)) for home in homes]
+        return [(home, runtime) for home, runtime in pairs if runtime is not None]
 
 
 class Runtime:
@@ -112,7 +122,9 @@ class Runtime:
         return tls.tls_ready(route.tls_profile, bell)
 
     async def dial(self, addresses: Addresses, deadline: float, bell: AsyncBell) -> AsyncWire:
-        connect = partial(_connect, self._loop)
+        if len(addresses) == 1 and isinstance(bell, Bell):
+            return await _connect(self._loop, deadline, bell, addresses[0])
+        connect = partial(_connect, self._loop, NEVER, None)
         race = first_to_connect(addresses, connect, anyio.create_task_group, anyio.Event, anyio.move_on_after)
         return await self.within(race, deadline, bell)
 
@@ -124,21 +136,21 @@ class Runtime:
     async def within(self, result: Awaitable[T], deadline: float, bell: AsyncBell) -> T:
         with anyio.CancelScope(deadline=anyio.current_time() + (deadline - monotonic())) as scope:
             if isinstance(bell, Bell):
-                bell.scope = scope
+                bell.interrupt = scope.cancel
             return await result
         raise Fault("timeout")
 
 
 class Bell:
-    """A future that any thread can complete, or a scope that it can cancel."""
+    """A future that any thread can complete, or something that it can interrupt."""
 
-    __slots__ = ("_future", "_loop", "_rung", "scope")
+    __slots__ = ("_future", "_loop", "_rung", "interrupt")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._future: asyncio.Future[None] | None = None
         self._rung = False
-        self.scope: anyio.CancelScope | None = None
+        self.interrupt: Callable[[], None] | None = None
 
     def ring(self) -> None:
         self._rung = True
@@ -159,8 +171,8 @@ class Bell:
     def _wake(self) -> None:
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
-        if self.scope is not None:
-            self.scope.cancel()
+        if self.interrupt is not None:
+            self.interrupt()
 
 
 class SocketWire:
@@ -213,6 +225,7 @@ class SocketWire:
         try:
             await future
         finally:
+            self._future = None
             loop.remove_writer(self._sock)
 
     def unread(self) -> bool:
@@ -231,10 +244,17 @@ class SocketWire:
         if self._reading and loop is not None and not loop.is_closed():
             loop.remove_reader(self._sock)
         self._reading = False
+        self._future = None
         self._sock.close()
 
     def shutdown(self) -> None:
         shut(self._sock)
+
+    def interrupt(self) -> None:
+        """Make whoever waits here give up. The loop's thread only; a connect is not woken by `shutdown` everywhere."""
+        future, self._future = self._future, None
+        if future is not None and not future.done():
+            future.set_exception(Fault("reset", "interrupted"))
 
     def forget(self) -> None:
         self._sock.close()
@@ -263,10 +283,13 @@ class SocketWire:
             return
         except OSError as error:
             self._stop_reading()
+            self._future = None
             future.set_exception(wire_fault(error))
             return
         if not data:
             self._stop_reading()
+        # What was read is the caller's: a pooled wire keeps nothing of it, and nothing that knows the loop.
+        self._future = None
         future.set_result(data)
 
     def _stop_reading(self) -> None:
@@ -283,6 +306,7 @@ class SocketWire:
             self._timer_at = self._deadline
             self._timer = future.get_loop().call_later(self._deadline - monotonic(), self._on_timer)
         else:
+            self._future = None
             future.set_exception(Fault("timeout"))
 
     def _drop_timer(self) -> None:
@@ -292,13 +316,17 @@ class SocketWire:
             self._timer_at = NEVER
 
 
-async def _connect(loop: ref[asyncio.AbstractEventLoop], address: Address) -> SocketWire:
+async def _connect(
+    loop: ref[asyncio.AbstractEventLoop], deadline: float, bell: Bell | None, address: Address
+) -> SocketWire:
     sock = new_socket(address)
     wire = SocketWire(sock, loop)
+    if bell is not None:
+        bell.interrupt = wire.interrupt
     try:
         with suppress(BlockingIOError):
             sock.connect(address[1])
-        await wire.writable(NEVER)
+        await wire.writable(deadline)
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             raise OSError(number, os.strerror(number))

@@ -347,6 +347,15 @@ def _profile(profile: object) -> TLSProfile:
 _DEFAULT: Final = TLSProfile()
 
 
+def _renew_lock() -> None:
+    global _LOCK  # noqa: PLW0603  the one name that all functions here look up
+    _LOCK = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def _prepare(profile: TLSProfile) -> bool:
     tls_context(profile)
     return True
