@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from . import failing
+from . import failing, verdict
 from .actions import Acquire, Action, Authorize, Connect, Deliver, Receive, Release, Send, Wait
+from .attempt import Failure, Try
 from .errors import LLMError, LLMStreamError, LocalProtocolError
 from .events import Event, UsageReported
 from .exchange import Exchange
@@ -32,6 +33,7 @@ from .policy.retry import retry_table, should_retry
 from .providers.base import Operation
 from .response import Attempt, ChatResponse
 from .steps import dial_steps, forwarding_proxy
+from .verdict import Clock, Verdict
 
 State: TypeAlias = Literal[
     "AUTHORIZE", "ACQUIRE", "CONNECT", "SEND", "RECEIVE", "DELIVER", "DRAIN", "RELEASE", "WAIT", "DONE"
@@ -77,12 +79,9 @@ class Call:
     """
 
     __slots__ = (
-        "_action", "_after_release", "_attempt_error", "_attempt_reason", "_attempt_started",
-        "_authorizes", "_billed", "_cancelled", "_commit_at", "_condition", "_connection", "_content_seen",
-        "_epoch_offset", "_exchange", "_finish_at", "_fresh", "_held", "_keepalives_seen", "_limits", "_operation",
-        "_phase", "_receive", "_refreshed", "_retries", "_reused", "_seat", "_sent", "_sent_at", "_stream",
-        "timers", "_total_at", "_view", "_write_fault", "attempts", "committed", "error", "response", "route",
-        "state",
+        "_action", "_again", "_authorizes", "_billed", "_cancelled", "_commit_at", "_epoch_offset", "_exchange", "_fresh",
+        "_held", "_limits", "_operation", "_phase", "_receive", "_refreshed", "_retries", "_seat", "_stream", "_total_at",
+        "_try", "attempts", "committed", "error", "response", "route", "state", "timers",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +99,7 @@ class Call:
         epoch_offset: float | None = None,
     ) -> None:
         self.route = route
+        self.timers = timers
         self.state: State = "ACQUIRE"
         self.response: ChatResponse | None = None
         self.error: LLMError | None = None
@@ -108,23 +108,23 @@ class Call:
         self._operation = operation
         self._authorizes = operation is None
         self._refreshed = False
-        self.timers = timers
         self._stream = stream
         self._limits = limits
         self._epoch_offset = epoch_offset
         self._retries = RetryState(retry or _DEFAULT_POLICY, budget or RetryBudget(), seed)
         self._total_at = after(now, timers.total)
         self._commit_at = min(self._total_at, after(now, timers.until_commit))
-        self._held: list[Event] = []
         self._seat = False
         self._fresh = False
         self._billed = False
-        self._phase = "acquire"
         self._cancelled = False
-        self._attempt_reason = "first"
+        self._phase = "acquire"
         self._receive = Receive(READ_SIZE, NEVER)
         self._action: Action | None = None
-        self._begin(now)
+        self._exchange: Exchange | None = None
+        self._again: Again | None = None
+        self._held: list[Event] = []
+        self._begin("first", now)
 
     # -- what next ---------------------------------------------------------------------------------------------------
 
@@ -135,9 +135,9 @@ class Call:
     @property
     def whole(self) -> bool:
         """Whether the reply has arrived in full, its last events included: what is left is to settle the connection."""
+        exchange = self._exchange
         if self.response is not None:
             return True
-        exchange = self._exchange
         return self.error is None and exchange is not None and exchange.done and exchange.error is None
 
     @property
@@ -164,13 +164,11 @@ class Call:
     def on_acquired(self, reused: bool, now: float) -> None:
         """A seat was granted. `reused` False: dial, so a Connect follows."""
         self._answering(Acquire)
-        self._reused = reused
-        self._connection = "reused" if reused else "new"
+        self._try.connection = "reused" if reused else "new"
         if reused:
             self._send(now)
             return
-        self.state = "CONNECT"
-        self._phase = "connect"
+        self._enter("CONNECT", "connect")
         self._action = Connect(dial_steps(self.route), min(after(now, self.timers.connect), self._commit_at))
 
     def on_connected(self, now: float) -> None:
@@ -180,18 +178,17 @@ class Call:
 
     def on_sent(self, now: float, early: bool = False) -> None:
         """All of `Send.data` was written. `early`: the peer has begun to answer although more is to be sent."""
-        action = self._answering(Send)
-        self._sent += len(action.data)
-        exchange = self._running()
-        if self._sent < len(self._view):
-            if early:
-                exchange.early = True
-                self._await_head(now)
-                return
+        action, attempt, exchange = self._answering(Send), self._try, self._running()
+        attempt.sent += len(action.data)
+        if attempt.sent < len(attempt.view) and not early:
             self._send_piece(now)
             return
-        exchange.sent_all = True
-        self._await_head(now)
+        exchange.sent_all = attempt.sent == len(attempt.view)
+        exchange.early = not exchange.sent_all
+        self._enter("RECEIVE", "head")
+        attempt.sent_at = now
+        self._receive.deadline = min(after(now, self.timers.first_token), self._commit_at)
+        self._action = self._receive
 
     def on_data(self, data: bytes, now: float) -> None:
         """Bytes were read (never empty: the end of the stream is `on_eof`)."""
@@ -199,7 +196,7 @@ class Call:
         exchange = self._running()
         if self.state == "DRAIN":
             exchange.receive_data(data)
-            self._drain(now)
+            self._drain(exchange, now)
             return
         events = exchange.receive_data(data)
         if events and self._stream:
@@ -208,7 +205,7 @@ class Call:
                 return
             self._held += events
         if exchange.done:
-            self._conclude(now)
+            self._conclude(exchange, now)
         else:
             self._receive_on(exchange, now)
 
@@ -218,23 +215,20 @@ class Call:
         exchange = self._running()
         if self.state == "DRAIN":
             exchange.receive_eof()
-            self._release(now, reusable=False)
-            return
-        if not exchange.http.started:
-            self._broken("reset", now, "the server closed the connection without an answer", None)
-            return
-        self._take_last(exchange.receive_eof(), now)
+            self._release(reusable=False)
+        elif exchange.http.started:
+            self._take_last(exchange, exchange.receive_eof(), now)
+        else:
+            self._broken(Failure("reset", "the server closed the connection without an answer"), now)
 
     def on_delivered(self, now: float) -> None:
         """The user has taken the events and asks for more."""
         self._answering(Deliver)
         exchange = self._running()
         if exchange.done:
-            self._conclude(now)
+            self._conclude(exchange, now)
             return
         self.state = "RECEIVE"
-        self._content_seen = exchange.content_events
-        self._keepalives_seen = exchange.keepalives
         self._rearm(exchange, now)
         self._action = self._receive
 
@@ -247,28 +241,31 @@ class Call:
     def on_waited(self, now: float) -> None:
         """The time of `Wait.until` has come."""
         self._answering(Wait)
-        self._begin(now)
+        self._begin(self._try.condition, now)
 
     def on_error(self, kind: FaultKind, now: float, detail: str = "", cause: BaseException | None = None) -> None:
         """The action could not be done. `detail` is one line of text for people, `cause` becomes `__cause__`."""
-        action = self._action
+        failure = Failure(kind, detail, cause)
+        clock = self._clock(now)
         match self.state:
             case "RECEIVE":
-                self._receive_failed(kind, now, detail, cause)
+                self._receive_failed(failure, now)
             case "SEND":
-                self._send_failed(kind, now, detail, cause)
+                self._send_failed(failure, now)
             case "DRAIN":
-                self._release(now, reusable=False)
+                self._release(reusable=False)
             case "CONNECT":
-                self._dial_failed(kind, now, detail, cause)
-            case "ACQUIRE" | "AUTHORIZE":
-                self._not_begun(kind, now, detail, cause)
+                self._failed(verdict.of_dial(failure, self.route, self.timers, clock), now)
+            case "ACQUIRE":
+                self._failed(verdict.of_queue(failure, self.route, self.timers, clock, self._phase), now)
+            case "AUTHORIZE":
+                self._give_up(verdict.of_queue(failure, self.route, self.timers, clock, self._phase).error)
             case "RELEASE":
                 self.on_released(now)
             case "WAIT":
-                self._give_up(failing.deadline_passed(self._total_shown(), "backoff"), now)
+                self._give_up(failing.deadline_passed(clock.total, "backoff"))
             case _:
-                raise LocalProtocolError(f"on_error({kind!r}) while {action!r} is outstanding")
+                raise LocalProtocolError(f"on_error({kind!r}) while {self._action!r} is outstanding")
 
     def cancel(self, now: float) -> None:
         """The caller leaves. Any time, any number of times. Afterwards at most a Release, then None.
@@ -281,41 +278,31 @@ class Call:
         exchange = self._exchange
         if self.state in ("DELIVER", "DRAIN") and exchange is not None and exchange.done and exchange.error is None:
             self.response = exchange.response()
-            self._release(now, reusable=exchange.clean)
+            self._release(reusable=exchange.clean)
         elif not self._seat:
-            self._give_up(self._cancellation(), now)
+            self._give_up(self._cancellation())
         elif self.state != "RELEASE":
-            self._condition = "cancelled"
-            self._attempt_error = self._cancellation()
-            self._release(now, reusable=False)
-        elif self._after_release is not None:
-            self._after_release = None
-            self._attempt_error = self._cancellation()
+            self._try.failed(self._cancellation(), "cancelled", self._operation, stream=self._stream)
+            self._release(reusable=False)
+        elif self._again is not None:
+            self._again = None
+            self._try.error = self._cancellation()
 
     # -- an attempt, forwards ----------------------------------------------------------------------------------------
 
-    def _begin(self, now: float) -> None:
-        self._attempt_started = now
-        self._connection: str | None = None
-        self._reused = False
-        self._exchange: Exchange | None = None
-        self._condition = "ok"
-        self._attempt_error: LLMError | None = None
-        self._after_release: Again | None = None
-        self._write_fault: tuple[FaultKind, str, BaseException | None] | None = None
-        self._finish_at = NEVER
-        self._content_seen = self._keepalives_seen = 0
+    def _begin(self, reason: str, now: float) -> None:
+        self._try = Try(reason, now)
+        self._exchange = None
+        self._again = None
         self._held = []
         if self._operation is None:
-            self.state = "AUTHORIZE"
-            self._phase = "authorize"
+            self._enter("AUTHORIZE", "authorize")
             self._action = Authorize(self._refreshed, self._commit_at)
         else:
             self._acquire(now)
 
     def _acquire(self, now: float) -> None:
-        self.state = "ACQUIRE"
-        self._phase = "acquire"
+        self._enter("ACQUIRE", "acquire")
         self._seat = True
         self._action = Acquire(self.route, min(after(now, self.timers.pool), self._commit_at), self._fresh)
 
@@ -323,52 +310,44 @@ class Call:
         operation = self._operation
         if operation is None:
             raise LocalProtocolError("no operation to send")
-        self._exchange = Exchange(operation, self._limits)
-        self.state = "SEND"
-        self._phase = "write"
-        self._view = operation.request.wire(forwarding_proxy(self.route))
-        self._sent = 0
+        self._exchange = self._try.exchange = Exchange(operation, self._limits)
+        self._try.view = operation.request.wire(forwarding_proxy(self.route))
+        self._enter("SEND", "write")
         self._send_piece(now)
 
     def _send_piece(self, now: float) -> None:
-        piece = self._view[self._sent : self._sent + SEND_PIECE]
-        more = self._sent + len(piece) < len(self._view)
+        view, sent = self._try.view, self._try.sent
+        piece = view[sent : sent + SEND_PIECE]
+        more = sent + len(piece) < len(view)
         self._action = Send(piece, min(after(now, self.timers.write), self._commit_at), more)
-
-    def _await_head(self, now: float) -> None:
-        self.state = "RECEIVE"
-        self._phase = "head"
-        self._sent_at = now
-        self._receive.deadline = min(after(now, self.timers.first_token), self._commit_at)
-        self._action = self._receive
 
     def _receive_on(self, exchange: Exchange, now: float) -> None:
         """Nothing for the user in this read; content restarts the idle timer, keep-alives do not."""
         self.state = "RECEIVE"
-        if self._phase == "head" and exchange.head is not None:
+        attempt = self._try
+        begun = self._phase == "head" and exchange.head is not None
+        if begun:
             self._phase = "body"
-            if not self._stream:
-                self._rearm(exchange, now)
-        if self.committed or not self._stream:
-            seen = exchange.content_events
-            if seen != self._content_seen:
-                self._content_seen = seen
-                self._keepalives_seen = exchange.keepalives
-                self._rearm(exchange, now)
-        if exchange.finishing and self._finish_at == NEVER:
+        if self._idles and (begun or exchange.content_events != attempt.content_seen):
+            self._rearm(exchange, now)
+        elif exchange.finishing and attempt.finish_at == NEVER:
             self._rearm(exchange, now)
         if now >= self._receive.deadline:
-            self._receive_failed("timeout", now, "", None)
-            return
-        self._action = self._receive
+            self._receive_failed(Failure("timeout"), now)
+        else:
+            self._action = self._receive
 
     def _rearm(self, exchange: Exchange, now: float) -> None:
-        limit = self._total_at if self.committed else self._commit_at
+        """Restart the idle timer; after a finish reason what may still follow has one time for all of it."""
+        attempt = self._try
+        attempt.content_seen = exchange.content_events
+        attempt.keepalives_seen = exchange.keepalives
         idle_at = after(now, self.timers.idle)
         if exchange.finishing:
-            if self._finish_at == NEVER:
-                self._finish_at = min(idle_at, now + FINISHING)
-            idle_at = self._finish_at
+            if attempt.finish_at == NEVER:
+                attempt.finish_at = min(idle_at, now + FINISHING)
+            idle_at = attempt.finish_at
+        limit = self._total_at if self.committed else self._commit_at
         self._receive.deadline = idle_at if idle_at < limit else limit
 
     def _commits(self, events: list[Event]) -> bool:
@@ -389,138 +368,116 @@ class Call:
 
     # -- how an attempt ends -----------------------------------------------------------------------------------------
 
-    def _take_last(self, events: list[Event], now: float) -> None:
+    def _take_last(self, exchange: Exchange, events: list[Event], now: float) -> None:
         """The events of the end of the body; the exchange is done."""
         if events and self._stream and (self.committed or self._commits(events)):
             self._deliver(events)
         else:
-            self._conclude(now)
+            self._conclude(exchange, now)
 
-    def _conclude(self, now: float) -> None:
+    def _conclude(self, exchange: Exchange, now: float) -> None:
         """The exchange is done: whole, or with an error of its own."""
-        exchange = self._running()
-        error = exchange.error
+        error, condition = exchange.error, exchange.condition or "garbled"
         if error is None:
-            self._complete(now)
-            return
-        if exchange.condition == "truncated" and not self._stream:
+            self._complete(exchange, now)
+        elif condition == "status":
+            self._refused(exchange, error, now)
+        elif condition == "truncated" and not self._stream:
             cut = failing.broke_in_reply(error.message, self.route.origin)
             cut.__cause__ = error
-            error = cut
-        if exchange.condition == "status":
-            self._refused(error, now)
+            self._failed(Verdict(cut, condition), now)
         else:
-            self._failed(error, exchange.condition or "garbled", now)
+            self._failed(Verdict(error, condition), now)
 
-    def _complete(self, now: float) -> None:
-        exchange = self._running()
+    def _complete(self, exchange: Exchange, now: float) -> None:
         self.response = exchange.response()
         if self._held:
             held, self._held = self._held, []
             self.committed = True
             self._deliver(held)
             return
-        if self._stream and exchange.sent_all and not exchange.http.ended and exchange.http.error is None:
-            if exchange.http.framing != "close":
-                self._receive.deadline = now + DRAIN
-                self._drain(now)
-                return
-        self._release(now, reusable=exchange.clean)
+        http = exchange.http
+        drains = self._stream and exchange.sent_all and http.framing != "close"
+        if drains and not http.ended and http.error is None:
+            self._receive.deadline = now + DRAIN
+            self._drain(exchange, now)
+        else:
+            self._release(reusable=exchange.clean)
 
-    def _drain(self, now: float) -> None:
-        http = self._running().http
+    def _drain(self, exchange: Exchange, now: float) -> None:
+        http = exchange.http
         if http.ended or http.error is not None or now >= self._receive.deadline:
-            self._release(now, reusable=self._running().clean)
-            return
-        self.state = "DRAIN"
-        self._action = self._receive
+            self._release(reusable=exchange.clean)
+        else:
+            self.state = "DRAIN"
+            self._action = self._receive
 
-    def _refused(self, error: LLMError, now: float) -> None:
+    def _refused(self, exchange: Exchange, error: LLMError, now: float) -> None:
         """A reply with an error status."""
-        exchange, operation = self._running(), self._operation
-        head = exchange.head
+        head, operation = exchange.head, self._operation
         if head is None or operation is None:
             raise LocalProtocolError("a refusal without a head")
+        self._try.failed(error, str(head.status), operation, stream=self._stream)
         if head.status == 401 and self._authorizes and not self._refreshed:
             self._refreshed = True
             self._operation = None
-            self._condition = "401"
-            self._attempt_error = error
-            self._after_release = Again(now, 0.0, "immediate")
-            self._release(now, reusable=exchange.clean)
+            self._again = Again(now, 0.0, "immediate")
+            self._release(reusable=exchange.clean)
             return
         retry_class = operation.retry_table.of_reply(head.status, error.code, error.error_type)
         told = should_retry(head.headers)
         if told is not None:
             retry_class = FATAL if not told else TRANSIENT if retry_class == FATAL else retry_class
         wall_now = None if self._epoch_offset is None else now + self._epoch_offset
-        hint = hint_in(head.headers, wall_now)
-        error.retry_after = hint
-        error.request_id = error.request_id or operation.request_id(head.headers)
-        self._condition = str(head.status)
-        self._decide(error, retry_class, hint, now)
+        error.retry_after = hint_in(head.headers, wall_now)
+        self._decide(error, retry_class, now)
 
-    def _failed(self, error: LLMError, condition: str, now: float) -> None:
+    def _failed(self, verdict: Verdict, now: float) -> None:
         """Anything else: the condition is a fault of the table, or "event" for an error inside a 2xx."""
-        table = self._operation.retry_table if self._operation is not None else _DEFAULT_TABLE
+        error, condition = verdict
+        table = _DEFAULT_TABLE if self._operation is None else self._operation.retry_table
+        self._try.failed(error, condition, self._operation, stream=self._stream)
         if condition == "event":
             retry_class = table.of_reply(None, error.code, error.error_type)
         else:
             retry_class = table.of_fault(condition)
-        self._condition = condition
-        self._decide(error, retry_class, error.retry_after, now)
+        self._decide(error, retry_class, now)
 
-    def _decide(self, error: LLMError, retry_class: RetryClass, hint: float | None, now: float) -> None:
-        exchange = self._exchange
-        if exchange is not None:
-            head = exchange.head
-            if head is not None:
-                error.status_code = error.status_code or head.status
-                if self._operation is not None and error.request_id is None:
-                    error.request_id = self._operation.request_id(head.headers)
-            if exchange.sent_all and (head is None or 200 <= head.status < 300):
-                self._billed = True
-            if self._stream and error.partial is None:
-                error.partial = exchange.response()
+    def _decide(self, error: LLMError, retry_class: RetryClass, now: float) -> None:
+        attempt, exchange = self._try, self._exchange
+        self._billed = self._billed or attempt.may_be_billed
         if not self.committed:
-            decision = self._retries.on_failure(self._condition, retry_class, hint, now, self._commit_at)
+            decision = self._retries.on_failure(attempt.condition, retry_class, error.retry_after, now, self._commit_at)
             if isinstance(decision, Again):
-                self._after_release = decision
-                self._fresh = self._condition == "stale"
+                self._again = decision
+                self._fresh = attempt.condition == "stale"
             else:
                 error.retry_suppressed = decision.suppressed
-        self._attempt_error = error
-        self._release(now, reusable=exchange is not None and exchange.clean)
+        self._release(reusable=exchange is not None and exchange.clean)
 
-    def _release(self, now: float, *, reusable: bool) -> None:
+    def _release(self, *, reusable: bool) -> None:
         self.state = "RELEASE"
-        hint = None
-        if reusable and self._exchange is not None:
-            hint = self._exchange.http.keep_alive_timeout
+        exchange = self._exchange
+        hint = exchange.http.keep_alive_timeout if reusable and exchange is not None else None
         self._action = Release(reusable, hint)
 
     def _settle(self, now: float) -> None:
         """After the release: write the attempt down, then wait, begin again, or finish."""
-        again = self._after_release
-        self._note(now, again)
-        if again is not None:
-            self._attempt_reason = self._condition
-            if again.delay > 0:
-                self.state = "WAIT"
-                self._phase = "backoff"
-                self._action = Wait(again.at)
-            else:
-                self._begin(now)
-            return
-        if self.response is not None and self._attempt_error is None:
+        attempt, again = self._try, self._again
+        self.attempts = (*self.attempts, attempt.row(len(self.attempts) + 1, now, self._operation, again))
+        if again is not None and again.delay > 0:
+            self._enter("WAIT", "backoff")
+            self._action = Wait(again.at)
+        elif again is not None:
+            self._begin(attempt.condition, now)
+        elif self.response is not None and attempt.error is None:
             self._retries.on_success()
             self.response.attempts = self.attempts
-            self._action = None
-            self.state = "DONE"
-            return
-        self._give_up(self._attempt_error or self._cancellation(), now)
+            self._finish()
+        else:
+            self._give_up(attempt.error or self._cancellation())
 
-    def _give_up(self, error: LLMError, now: float) -> None:
+    def _give_up(self, error: LLMError) -> None:
         operation = self._operation
         if operation is not None:
             error.provider = error.provider or operation.provider
@@ -530,117 +487,65 @@ class Call:
         error.attempts = self.attempts
         self.response = None
         self.error = error
-        self._action = None
+        self._finish()
+
+    def _finish(self) -> None:
         self.state = "DONE"
+        self._action = None
 
-    def _note(self, now: float, again: Again | None) -> None:
-        exchange, error = self._exchange, self._attempt_error
-        head = None if exchange is None else exchange.head
-        request_id = None
-        if head is not None and self._operation is not None:
-            request_id = self._operation.request_id(head.headers)
-        attempt = Attempt(
-            number=len(self.attempts) + 1,
-            started_at=self._attempt_started,
-            ended_at=now,
-            reason=self._attempt_reason,
-            connection=self._connection,
-            status=None if head is None else head.status,
-            outcome="ok" if error is None else self._condition,
-            error=None if error is None else type(error).__name__,
-            request_id=request_id,
-            delay=None if again is None else again.delay,
-            delay_reason=None if again is None else again.reason,
-        )
-        self.attempts = (*self.attempts, attempt)
+    # -- failures on a standing connection ---------------------------------------------------------------------------
 
-    # -- what a fault means where ------------------------------------------------------------------------------------
-
-    def _not_begun(self, kind: FaultKind, now: float, detail: str, cause: BaseException | None) -> None:
-        if kind == "timeout" and now >= self._commit_at:
-            error, condition = failing.deadline_passed(self._total_shown(), self._phase), "deadline"
-        elif kind == "timeout":
-            error, condition = failing.no_free_connection(self.timers.pool, detail), "pool_timeout"
-        else:
-            error, condition = failing.of_fault(kind, detail, self.route.origin), kind
-        error.__cause__ = cause
-        if not self._seat:
-            self._give_up(error, now)
-            return
-        self._failed(error, condition, now)
-
-    def _dial_failed(self, kind: FaultKind, now: float, detail: str, cause: BaseException | None) -> None:
-        condition: str = kind
-        if kind == "timeout" and now >= self._commit_at:
-            error, condition = failing.deadline_passed(self._total_shown(), "connect"), "deadline"
-        elif kind == "timeout":
-            error, condition = failing.connect_timed_out(self.timers.connect, self.route, detail), "connect_timeout"
-        else:
-            condition = "connect_reset" if kind == "reset" else kind
-            error = failing.of_fault(kind, detail, self.route.origin)
-        error.__cause__ = cause
-        self._failed(error, condition, now)
-
-    def _send_failed(self, kind: FaultKind, now: float, detail: str, cause: BaseException | None) -> None:
+    def _send_failed(self, failure: Failure, now: float) -> None:
         """A server that refuses early answers and closes: its answer tells more than our broken pipe."""
-        if kind == "timeout" and now >= self._commit_at:
-            self._broken(kind, now, detail, cause)
+        if failure.kind == "timeout" and now >= self._commit_at:
+            self._broken(failure, now)
             return
-        self._write_fault = (kind, detail, cause)
+        self._try.write_failure = failure
         self.state = "RECEIVE"
         self._receive.deadline = min(now + EARLY_ANSWER, self._commit_at)
         self._action = self._receive
 
-    def _receive_failed(self, kind: FaultKind, now: float, detail: str, cause: BaseException | None) -> None:
-        exchange = self._running()
+    def _receive_failed(self, failure: Failure, now: float) -> None:
+        exchange, attempt = self._running(), self._try
         if exchange.finishing:
-            self._take_last(exchange.finish(), now)
-            return
-        if kind != "timeout" or self._write_fault is not None:
-            self._broken(kind, now, detail, cause)
-            return
-        limit = self._total_at if self.committed else self._commit_at
-        keepalives_only = exchange.keepalives > self._keepalives_seen
-        if now >= limit:
-            error, condition = failing.deadline_passed(self._total_shown(), self._phase), "deadline"
-        elif self.committed or (exchange.head is not None and not self._stream):
-            error, condition = failing.idle(self.timers.idle, self._phase), "idle"
+            self._take_last(exchange, exchange.finish(), now)
+        elif failure.kind != "timeout" or attempt.write_failure is not None:
+            self._broken(failure, now)
         else:
-            error, condition = failing.first_token(self.timers.first_token, self._phase), "first_token"
-        if keepalives_only:
-            failing.blame_keepalives(error, now - self._sent_at)
-        error.__cause__ = cause
-        self._failed(error, condition, now)
+            clock = self._clock(now)
+            timer: Literal["idle", "first_token"] = "idle" if self._idles else "first_token"
+            self._failed(verdict.of_silence(timer, attempt, exchange, self.timers, clock, now, self._phase), now)
 
-    def _broken(self, kind: FaultKind, now: float, detail: str, cause: BaseException | None) -> None:
-        """The connection broke, or writing failed; what it means depends on what had been sent and received."""
-        exchange = self._running()
-        if self._write_fault is not None and not exchange.http.started:
-            kind, detail, cause = self._write_fault
-        if kind == "timeout":
-            deadline = now >= self._commit_at
-            error: LLMError = (
-                failing.deadline_passed(self._total_shown(), "write")
-                if deadline
-                else failing.write_timed_out(self.timers.write)
-            )
-            condition = "deadline" if deadline else "write_timeout"
-        elif self.committed:
-            error, condition = failing.cut(detail), "truncated"
-        elif exchange.http.started:
-            if exchange.head is not None and exchange.head.status >= 300:
-                exchange.receive_eof()
-                if exchange.condition == "status" and exchange.error is not None:
-                    self._refused(exchange.error, now)
-                    return
-            error, condition = failing.broke_in_reply(detail, self.route.origin), "truncated"
-        else:
-            error = failing.of_fault(kind, detail, self.route.origin)
-            condition = "stale" if self._reused else "no_reply" if exchange.sent_all else "write_failed"
-        error.__cause__ = cause
-        self._failed(error, condition, now)
+    def _broken(self, failure: Failure, now: float) -> None:
+        """The connection broke, or writing failed. What has come of a refusal is worth more than how it broke."""
+        exchange, attempt = self._running(), self._try
+        if attempt.write_failure is not None and not exchange.http.started:
+            failure = attempt.write_failure
+        if not self.committed and exchange.head is not None and exchange.head.status >= 300:
+            exchange.receive_eof()
+            if exchange.condition == "status":
+                self._conclude(exchange, now)
+                return
+        clock = self._clock(now)
+        self._failed(
+            verdict.of_break(failure, attempt, exchange, self.route, self.timers, clock, committed=self.committed), now
+        )
 
     # -- small words -------------------------------------------------------------------------------------------------
+
+    def _enter(self, state: State, phase: str) -> None:
+        self.state = state
+        self._phase = phase
+
+    @property
+    def _idles(self) -> bool:
+        """Which timer runs: before the first event of a stream, or the head of a whole reply, it is `first_token`."""
+        return self.committed or (not self._stream and self._phase == "body")
+
+    def _clock(self, now: float) -> Clock:
+        limit = self._total_at if self.committed else self._commit_at
+        timers = self.timers
+        return Clock(now >= limit, timers.total if limit == self._total_at else timers.until_commit)
 
     def _answering(self, wanted: type[_Action]) -> _Action:
         action = self._action
@@ -656,9 +561,6 @@ class Call:
     def _cancellation(self) -> LLMError:
         partial = self._exchange.response() if self._stream and self._exchange is not None else None
         return LLMStreamError("the call was cancelled", code="cancelled", partial=partial)
-
-    def _total_shown(self) -> float | None:
-        return self.timers.total if self._total_at <= self._commit_at else self.timers.until_commit
 
 
 _DEFAULT_POLICY: Final = RetryPolicy()

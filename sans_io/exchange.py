@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from .errors import LLMError, LLMStreamError
 from .events import Event
-from .http11 import HTTPExchange, ResponseHead
+from .heads import ResponseHead
+from .http11 import HTTPExchange
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .providers.base import Operation
 from .reply import Reply

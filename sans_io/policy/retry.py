@@ -292,11 +292,13 @@ def retry_after(headers: Headers, wall_now: float | None = None) -> float | None
         milliseconds = _decimal(found.get(name))
         if milliseconds is not None:
             return milliseconds / 1000
-    value = found.get("retry-after")
-    seconds = _decimal(value)
-    if seconds is not None or value is None:
+    said = found.get("retry-after")
+    if said is None:
+        return None
+    seconds = _decimal(said)
+    if seconds is not None:
         return seconds
-    then = http_date(value)
+    then = http_date(said)
     if then is None:
         return None
     since = http_date(found["date"]) if "date" in found else None

@@ -36,7 +36,7 @@ class LineReader:
         for line in lines:
             if self.ended or self.error is not None:
                 break
-            self._line(line.decode(), events)
+            self._line(line.decode("utf-8", "replace"), events)
         return events
 
     def _line(self, line: str, events: list[Event]) -> None:

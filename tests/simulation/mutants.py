@@ -77,8 +77,8 @@ MUTANTS = (
         "            self._fail(self._truncated())\n", "            pass\n",
     ),
     Mutant(
-        "partial lost", "sans_io/call.py",
-        "            if self._stream and error.partial is None:\n                error.partial = exchange.response()\n",
+        "partial lost", "sans_io/attempt.py",
+        "        if stream and error.partial is None:\n            error.partial = exchange.response()\n",
         "",
     ),
     Mutant(
@@ -88,12 +88,12 @@ MUTANTS = (
     ),
     Mutant(
         "cancelled connection reused", "sans_io/call.py",
-        "            self._attempt_error = self._cancellation()\n            self._release(now, reusable=False)",
-        "            self._attempt_error = self._cancellation()\n            self._release(now, reusable=True)",
+        'self._cancellation(), "cancelled", self._operation, stream=self._stream)\n            self._release(reusable=False)',
+        'self._cancellation(), "cancelled", self._operation, stream=self._stream)\n            self._release(reusable=True)',
     ),
     Mutant(
         "keep-alives count as content", "sans_io/call.py",
-        "            seen = exchange.content_events\n", "            seen = exchange.content_events + exchange.keepalives\n",
+        "exchange.content_events != attempt.content_seen", "True",
     ),
     Mutant(
         "one retry too many", "sans_io/policy/retry.py",
@@ -105,7 +105,7 @@ MUTANTS = (
     ),
     Mutant(
         "a stale connection's neighbour instead of a fresh one", "sans_io/call.py",
-        'self._fresh = self._condition == "stale"', "self._fresh = False",
+        'self._fresh = attempt.condition == "stale"', "self._fresh = False",
     ),
 )  # fmt: skip
 

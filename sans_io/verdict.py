@@ -1,0 +1,98 @@
+"""What a failure means, by where it happened: the error for the user, and the condition for the retry table.
+
+Rules of this file:
+- Pure functions of what is known; a deadline of the whole call always wins over the timer of a part ("deadline").
+- The condition is one of the faults of `policy.retry`; the wording of errors is `failing`'s.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from . import failing
+
+if TYPE_CHECKING:
+    from .attempt import Failure, Try
+    from .errors import LLMError
+    from .exchange import Exchange
+    from .policy.deadline import Timers
+    from .policy.pool import Route
+
+
+class Verdict(NamedTuple):
+    error: LLMError
+    condition: str
+
+
+class Clock(NamedTuple):
+    """How the time stands: whether the deadline of the whole call has passed, and how long it was (seconds)."""
+
+    overdue: bool
+    total: float | None
+
+
+def of_queue(failure: Failure, route: Route, timers: Timers, clock: Clock, phase: str) -> Verdict:
+    """No seat in the pool, or no credential."""
+    if failure.kind != "timeout":
+        verdict = Verdict(failing.of_fault(failure.kind, failure.detail, route.origin), failure.kind)
+    elif clock.overdue:
+        verdict = Verdict(failing.deadline_passed(clock.total, phase), "deadline")
+    else:
+        verdict = Verdict(failing.no_free_connection(timers.pool, failure.detail), "pool_timeout")
+    return _caused(verdict, failure)
+
+
+def of_dial(failure: Failure, route: Route, timers: Timers, clock: Clock) -> Verdict:
+    """No connection."""
+    if failure.kind != "timeout":
+        condition = "connect_reset" if failure.kind == "reset" else failure.kind
+        verdict = Verdict(failing.of_fault(failure.kind, failure.detail, route.origin), condition)
+    elif clock.overdue:
+        verdict = Verdict(failing.deadline_passed(clock.total, "connect"), "deadline")
+    else:
+        verdict = Verdict(failing.connect_timed_out(timers.connect, route, failure.detail), "connect_timeout")
+    return _caused(verdict, failure)
+
+
+def of_silence(
+    timer: Literal["idle", "first_token"],
+    attempt: Try,
+    exchange: Exchange,
+    timers: Timers,
+    clock: Clock,
+    now: float,
+    phase: str,
+) -> Verdict:
+    """Nothing that counts came in time. Keep-alives alone are named: the server lives, the answer does not."""
+    if clock.overdue:
+        verdict = Verdict(failing.deadline_passed(clock.total, phase), "deadline")
+    elif timer == "idle":
+        verdict = Verdict(failing.idle(timers.idle, phase), "idle")
+    else:
+        verdict = Verdict(failing.first_token(timers.first_token, phase), "first_token")
+    if exchange.keepalives > attempt.keepalives_seen:
+        failing.blame_keepalives(verdict.error, now - attempt.sent_at)
+    return verdict
+
+
+def of_break(
+    failure: Failure, attempt: Try, exchange: Exchange, route: Route, timers: Timers, clock: Clock, *, committed: bool
+) -> Verdict:
+    """The connection broke or took no bytes; what it means depends on what had been sent and received."""
+    if failure.kind == "timeout" and clock.overdue:
+        verdict = Verdict(failing.deadline_passed(clock.total, "write"), "deadline")
+    elif failure.kind == "timeout":
+        verdict = Verdict(failing.write_timed_out(timers.write), "write_timeout")
+    elif committed:
+        verdict = Verdict(failing.cut(failure.detail), "truncated")
+    elif exchange.http.started:
+        verdict = Verdict(failing.broke_in_reply(failure.detail, route.origin), "truncated")
+    else:
+        condition = "stale" if attempt.reused else "no_reply" if exchange.sent_all else "write_failed"
+        verdict = Verdict(failing.of_fault(failure.kind, failure.detail, route.origin), condition)
+    return _caused(verdict, failure)
+
+
+def _caused(verdict: Verdict, failure: Failure) -> Verdict:
+    verdict.error.__cause__ = failure.cause
+    return verdict
