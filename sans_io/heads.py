@@ -59,14 +59,10 @@ def parse_response_head(block: bytes, max_headers: int) -> ParsedHead | HeadFaul
     lines = block.decode("latin-1").split("\r\n")
     if block.count(b"\n") != len(lines) - 1:
         return BARE_LINE_FEED
-    match = _STATUS_LINE.fullmatch(lines[0])
-    if match is None:
-        return HeadFault("its status line is malformed", "bad_head")
-    version, status = match[1], int(match[2])
-    if version not in ("1.1", "1.0"):
-        return HeadFault(f"HTTP version {version} is neither 1.1 nor 1.0", "bad_version")
-    if not 100 <= status <= 599 or status == 101:
-        return HeadFault(f"status {status} is no answer to this request", "bad_status")
+    status_line = _short_status_line(lines[0]) if len(lines[0]) <= _MAX_SHORT else _status_line(lines[0])
+    if isinstance(status_line, HeadFault):
+        return status_line
+    version, status, reason = status_line
     # Of CR, LF, NUL, VT and FF a field value may hold none (h11; RFC 9110 section 5.5 names the first three).
     if block.count(b"\r") != len(lines) - 1 or b"\0" in block or b"\v" in block or b"\f" in block:
         return _MALFORMED
@@ -88,11 +84,11 @@ def parse_response_head(block: bytes, max_headers: int) -> ParsedHead | HeadFaul
     coding = found.get("content-encoding", "")
     promised = _KEEP_ALIVE_TIMEOUT.search(found["keep-alive"]) if "keep-alive" in found else None
     return ParsedHead(
-        ResponseHead(status, headers, version, match[3] or ""),
+        ResponseHead(status, headers, version, reason),
         chunked,
         length,
-        bool(coding) and not _members(coding) <= {"identity"},
-        version == "1.1" and "close" not in _members(found.get("connection", "")),
+        coding != "" and not _members(coding) <= {"identity"},
+        version == "1.1" and not ("connection" in found and "close" in _members(found["connection"])),
         float(promised[1]) if promised else None,
     )
 
@@ -108,8 +104,21 @@ _CONNECTION_FIELDS: Final = frozenset(
 )
 _CONTRADICTION: Final = -1
 #: As many digits as h11 takes.
-_LENGTH = re.compile(r"[0-9]{1,20}")
+_MAX_LENGTH_DIGITS: Final = 20
 _KEEP_ALIVE_TIMEOUT = re.compile(r"(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})(?![0-9])", re.IGNORECASE)
+
+
+def _status_line(line: str) -> tuple[str, int, str] | HeadFault:
+    """(version, status, reason)."""
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        return HeadFault("its status line is malformed", "bad_head")
+    version, status = match[1], int(match[2])
+    if version not in ("1.1", "1.0"):
+        return HeadFault(f"HTTP version {version} is neither 1.1 nor 1.0", "bad_version")
+    if not 100 <= status <= 599 or status == 101:
+        return HeadFault(f"status {status} is no answer to this request", "bad_status")
+    return version, status, match[3] or ""
 
 
 def _parse_fields(lines: list[str]) -> ResponseHeaders | None:
@@ -118,7 +127,7 @@ def _parse_fields(lines: list[str]) -> ResponseHeaders | None:
     for line in lines[1:]:
         name, _, value = line.partition(":")
         # Without a colon the name is the whole line; keep the two apart.
-        lower = _short_field_name(name) if len(name) <= _MAX_SHORT_NAME else _field_name(name)
+        lower = _short_field_name(name) if len(name) <= _MAX_SHORT else _field_name(name)
         if lower is None or len(name) == len(line):
             if line[:1] in (" ", "\t") and fields:
                 return _parse_fields(_unfolded(lines))
@@ -143,16 +152,21 @@ def _field_name(name: str) -> str | None:
     return None if not name or name.strip(_TCHAR) else name.lower()
 
 
-#: Names are a few dozen per server and cost more to check than all else in a head. Bounded: 512 names of 40 characters.
-_MAX_SHORT_NAME: Final = 40
+#: A server's status lines and field names are a few dozen, and checking them costs more than all else in a head.
+#: Bounded: texts of at most 40 characters, 512 names and 64 lines.
+_MAX_SHORT: Final = 40
 _short_field_name = lru_cache(maxsize=512)(_field_name)
+_short_status_line = lru_cache(maxsize=64)(_status_line)
 
 
 def _content_length(value: str) -> int:
     """The length, given once or repeated alike (RFC 9110 section 8.6); else _CONTRADICTION."""
-    lengths = {part.strip(" \t") for part in value.split(",")} if "," in value else {value}
-    length = lengths.pop()
-    return _CONTRADICTION if lengths or not _LENGTH.fullmatch(length) else int(length)
+    if "," in value:
+        lengths = {part.strip(" \t") for part in value.split(",")}
+        value = lengths.pop()
+        if lengths:
+            return _CONTRADICTION
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= _MAX_LENGTH_DIGITS else _CONTRADICTION
 
 
 def _members(value: str) -> set[str]:
