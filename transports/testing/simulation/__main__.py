@@ -35,7 +35,8 @@ def _search(first: int, last: int, jobs: int) -> int:
     spent += after.system + after.children_system - cpu.system - cpu.children_system
     print(table(findings))
     print(f"{findings.worlds} worlds, {findings.calls} calls, digest {findings.digest}")
-    print(f"{time.monotonic() - began:.1f} s, {spent:.1f} CPU seconds, {findings.calls / max(spent, 1e-9):.0f} calls per CPU second")
+    pace = findings.calls / max(spent, 1e-9)
+    print(f"{time.monotonic() - began:.1f} s, {spent:.1f} CPU seconds, {pace:.0f} calls per CPU second")
     for seed, violation in findings.failures[:5]:
         print(f"\nseed {seed}: {violation}\n  shrunk: {shrink(seed).command}", file=sys.stderr)
     if findings.failures:

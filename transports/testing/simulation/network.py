@@ -73,15 +73,13 @@ class SimWire:
             await self._event(deadline)
 
     async def send(self, data: memoryview, deadline: float) -> None:
-        if self._reset is not None or self.closed:
-            raise Fault("reset", self._reset or "closed by us")
+        self._check()
         if not self._reader.pending:
             self.busy = True
             self._peer.on_first_bytes(self)
         while self.stalled:
             await self._event(deadline)
-            if self._reset is not None or self.closed:
-                raise Fault("reset", self._reset or "closed by us")
+            self._check()
         for request in self._reader.receive_data(data):
             self.exchanges += 1
             self._peer.on_request(self, request)
@@ -128,6 +126,10 @@ class SimWire:
         """Take bytes again after `stalled`."""
         self.stalled = False
         self._wake()
+
+    def _check(self) -> None:
+        if self._reset is not None or self.closed:
+            raise Fault("reset", self._reset or "closed by us")
 
     def _take(self, max_bytes: int) -> bytes:
         """All that has arrived, as a socket gives it."""

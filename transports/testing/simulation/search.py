@@ -50,13 +50,9 @@ class Shrunk:
         return f"python -m transports.testing.simulation replay {self.seed} --calls {self.calls}{left_out}"
 
 
-def run_seed(
-    seed: int, *, calls: int = 24, without: frozenset[str] = frozenset(), keep_trace: bool = False
-) -> Outcome:
+def run_seed(seed: int, *, calls: int = 24, without: frozenset[str] = frozenset(), keep_trace: bool = False) -> Outcome:
     """One world as the search runs it."""
-    return World(
-        seed, calls=calls, without=without, keep_trace=keep_trace, liveness=seed % LIVENESS_EVERY == 0
-    ).run()
+    return World(seed, calls=calls, without=without, keep_trace=keep_trace, liveness=seed % LIVENESS_EVERY == 0).run()
 
 
 def search(first: int, last: int, *, jobs: int = 1, stop_after: int | None = None) -> Findings:

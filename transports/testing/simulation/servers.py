@@ -8,10 +8,14 @@ Rules of this file:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from .faults import BY_NAME, draw_idle, draw_server
+from .refusals import REFUSALS
 from .wires import Script, WireName, error_body, error_event, keepalive, script
 
 if TYPE_CHECKING:
@@ -20,7 +24,6 @@ if TYPE_CHECKING:
     from .world import World
 
 _SAME_READ: Final = "surplus bytes came with its last reply"
-_DATES: Final = ("Mon, 02 Nov 2026 10:00:00 GMT", "Mon, 02 Nov 2026 10:00:03 GMT")
 
 
 @dataclass(slots=True)
@@ -85,7 +88,9 @@ class SimServer:
             return
         conn.tainted = "it answered before the request was sent"
         body = error_body("openai", "invalid_request_error", "too large")
-        conn.write(b"HTTP/1.1 413 Too Large\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        conn.write(
+            b"HTTP/1.1 413 Too Large\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
         if self.world.roll() < 0.5:
             conn.finish()
 
@@ -165,7 +170,7 @@ class Reply:
 
     def _send(self, segments: list[bytes], afterwards: str | None = None, end: str | None = None) -> float:
         """Write the segments as the dice cut them; then the end ("fin", "reset"), or an idle fault. Seconds taken."""
-        world, conn = self.world, self.conn
+        world = self.world
         how = 1.0 if len(segments) == 1 or self.conn.tainted == _SAME_READ else world.roll()
         if how < 0.35:
             segments = [b"".join(segments)]
@@ -176,7 +181,7 @@ class Reply:
         pause = world.roll() * 0.05
         last = len(segments) - 1
         for index, segment in enumerate(segments):
-            loop.call_at(at, lambda data=segment, final=index == last: self._arrive(data, final, afterwards, end))
+            loop.call_at(at, partial(self._arrive, segment, index == last, afterwards, end))
             at += pause
         return at - loop.now
 
@@ -217,7 +222,7 @@ class Reply:
 
     def _refuse(self, fault: str) -> None:
         world, nonce = self.world, self.request.nonce
-        status, code, extra, hint = _REFUSALS[fault]
+        status, code, extra, hint = REFUSALS[fault]
         if fault == "gateway_html":
             body, kind = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>", "text/html"
         else:
@@ -262,7 +267,11 @@ class Reply:
             case "error_first":
                 pieces = [error_event(self.wire, _stream_code(self.wire, world.roll()), "failed early")]
             case "json_error_200":
-                pieces, kind, chunked = [error_body(self.wire, "api_error", "failed with 200")], "application/json", False
+                pieces, kind, chunked = (
+                    [error_body(self.wire, "api_error", "failed with 200")],
+                    "application/json",
+                    False,
+                )
                 length = len(pieces[0])
             case "empty_body":
                 pieces, length = [], 0
@@ -359,7 +368,13 @@ _MAY_END: Final = frozenset({"finish_then_eof", "finish_then_silence", "length_t
 
 def _garbled(reply: Reply) -> None:
     choice = reply.world.roll()
-    reply._raw(b"HTTP/9.9 banana\r\n\r\n" if choice < 0.3 else b"\x00\x01\x02nonsense\r\n\r\n" if choice < 0.6 else b"220 ftp\r\n")
+    reply._raw(
+        b"HTTP/9.9 banana\r\n\r\n"
+        if choice < 0.3
+        else b"\x00\x01\x02nonsense\r\n\r\n"
+        if choice < 0.6
+        else b"220 ftp\r\n"
+    )
 
 
 def _keepalive_race(reply: Reply) -> None:
@@ -369,10 +384,12 @@ def _keepalive_race(reply: Reply) -> None:
 
 def _early(reply: Reply) -> None:
     body = error_body(reply.wire, "invalid_request_error", "too large")
-    reply._raw(reply._head(413, "application/json", chunked=False, length=len(body), extra=b"Connection: close\r\n") + body)
+    reply._raw(
+        reply._head(413, "application/json", chunked=False, length=len(body), extra=b"Connection: close\r\n") + body
+    )
 
 
-_SIMPLE = {
+_SIMPLE: Final[dict[str, Callable[[Reply], None]]] = {
     "keepalive_race": _keepalive_race,
     "no_reply_fin": lambda reply: reply._no_reply("fin"),
     "no_reply_reset": lambda reply: reply._no_reply("reset"),
@@ -388,26 +405,6 @@ _SIMPLE = {
         b"HTTP/1.1 307 Elsewhere\r\nLocation: https://elsewhere.test/v1\r\nContent-Length: 0\r\n\r\n", end=None
     ),
 }
-
-#: fault -> status, provider's code, extra header fields, seconds the client must wait at least (0: no hint).
-_REFUSALS: Final[dict[str, tuple[int, str, bytes, float]]] = {
-    "throttled_seconds": (429, "rate_limit_error", b"Retry-After: 3\r\n", 3.0),
-    "throttled_ms": (429, "rate_limit_error", b"retry-after-ms: 1500\r\nRetry-After: 2\r\n", 1.5),
-    "throttled_date": (
-        429, "rate_limit_error", f"Date: {_DATES[0]}\r\nRetry-After: {_DATES[1]}\r\n".encode(), 3.0,
-    ),
-    "throttled_long": (429, "rate_limit_error", b"Retry-After: 86400\r\n", 86400.0),
-    "throttled_bare": (429, "rate_limit_error", b"", 0.0),
-    "throttled_nonsense": (429, "rate_limit_error", b"Retry-After: -5\r\nretry-after-ms: soon\r\n", 0.0),
-    "quota": (429, "insufficient_quota", b"Retry-After: 1\r\n", 1.0),
-    "server_error": (500, "api_error", b"", 0.0),
-    "overloaded": (529, "overloaded_error", b"Retry-After: 1\r\n", 1.0),
-    "gateway_html": (502, "", b"", 0.0),
-    "bad_request": (400, "invalid_request_error", b"", 0.0),
-    "unauthorized": (401, "authentication_error", b"", 0.0),
-    "lying_limits": (503, "api_error", b"x-ratelimit-remaining-requests: -3\r\nx-ratelimit-reset-requests: 9e99y\r\n", 0.0),
-    "should_retry": (400, "invalid_request_error", b"x-should-retry: true\r\n", 0.0),
-}  # fmt: skip
 
 
 def _stream_code(wire: WireName, roll: float) -> str:
@@ -427,7 +424,7 @@ def _recut(data: bytes, world: World) -> list[bytes]:
     """Up to 8 pieces, cut anywhere."""
     cuts = sorted({int(world.roll() * len(data)) for _ in range(1 + int(world.roll() * 7))})
     edges = [0, *cuts, len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [data[a:b] for a, b in pairwise(edges) if b > a]
 
 
 def _flipped(piece: bytes, world: World) -> bytes:

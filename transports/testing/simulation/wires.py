@@ -133,7 +133,9 @@ def _b(text: str) -> bytes:
 
 
 def _openai_stream(nonce: str, words: list[str], text: str, arguments: str) -> Script:
-    head = f'data: {{"id":"c-{nonce}","object":"chat.completion.chunk","created":1,"model":"sim","choices":[{{"index":0,'
+    head = (
+        f'data: {{"id":"c-{nonce}","object":"chat.completion.chunk","created":1,"model":"sim","choices":[{{"index":0,'
+    )
     pieces = [_b(head + '"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n')]
     pieces += [_b(f'{head}"delta":{{"content":"{word}"}},"finish_reason":null}}]}}\n\n') for word in words]
     if arguments:

@@ -1,0 +1,171 @@
+"""The judge of a simulated world: compares what callers have with what servers sent (I1 to I10).
+
+Rules of this file:
+- It looks only at the outside: responses, errors, ledgers, pool statistics, and the servers' own record.
+- What no client could know (bytes that overtake a request) is not held against it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sans_io.policy.retry import COSTS, HINTED_COST, RetryBudget
+
+from .loop import Cancelled, Task
+
+if TYPE_CHECKING:
+    from sans_io.errors import LLMError
+
+    from .world import SimCall, World
+
+#: After these a client waits for what may still come.
+_LATE: Final = frozenset({"finish_then_eof", "finish_then_silence", "bit_flip", "length_too_short"})
+_EXCUSED: Final = frozenset({"timeout", "cancelled", "idle_timeout", "first_token_timeout", "idle_keepalive_only"})
+#: Failures that cost the budget nothing: the server has not seen the request.
+_FREE: Final = frozenset(
+    {"refused", "unreachable", "connect_reset", "connect_timeout", "dns_temporary", "tls_failed", "stale"}
+)
+
+
+class Judge:
+    """`call` after each call, `pool` at the end of the world; what does not hold is given to `world.violated`."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._kept: list[object] = []
+
+    def call(self, sim: SimCall, task: Task) -> None:
+        """After the end of a call: its end, its times, its attempts, its text."""
+        call, nonce = sim.call, sim.nonce
+        if call is None:
+            return
+        error, response = call.error, call.response
+        word = "completed" if error is None else "cancelled" if error.code == "cancelled" else type(error).__name__
+        self.world.histogram["end:" + word] += 1
+        self.world.histogram["calls"] += 1
+        if sim.stream:
+            self.world.histogram["streams"] += 1
+        if sim.faults or (error is not None) or any(a.outcome != "ok" for a in call.attempts):
+            self.world.histogram["met a fault"] += 1
+        for attempt in call.attempts:
+            self.world.histogram["outcome:" + attempt.outcome] += 1
+        if error is not None and error.phase is not None:
+            self.world.histogram["phase:" + error.phase] += 1
+        self.world.trace("end", nonce, word, len(call.attempts), "".join(sim.delivered))
+        if not call.finished or (error is None) == (response is None):
+            self.world.violated("I7", f"{nonce} did not end in exactly one way: {response!r} {error!r}")
+            return
+        if task.error is not None and not isinstance(task.error, Cancelled):
+            self.world.violated("I7", f"{nonce} raised {task.error!r}")
+        if not sim.slow and sim.finished_at > max(sim.deadline, self.world.jumped_to) + 0.11:
+            self.world.violated("I7", f"{nonce} ended {sim.finished_at - sim.deadline:.3f} s after its deadline")
+        retries = sum(a.delay_reason in ("backoff", "server") for a in call.attempts)
+        stale = sum(a.delay_reason == "immediate" for a in call.attempts)
+        if retries > self.world.policy.max_retries or stale > 1:
+            self.world.violated(
+                "I8", f"{nonce} was tried {len(call.attempts)} times ({retries} retries, {stale} stale)"
+            )
+        for attempt, following in zip(call.attempts, call.attempts[1:], strict=False):
+            if attempt.delay_reason == "immediate" and following.connection == "reused":
+                self.world.violated("I8", f"{nonce} went from a stale connection to another idle one")
+        stats = self.world.runtime.hands.stats()
+        room = self.world.max_connections is None or stats.open + stats.connecting < self.world.max_connections
+        if stats.waiting and (room or stats.idle):
+            self.world.violated("I10", f"somebody waits although there is room: {stats}")
+        self._text(sim, error)
+
+    def _text(self, sim: SimCall, error: LLMError | None) -> None:
+        call, nonce = sim.call, sim.nonce
+        truth = self.world.server.last.get(nonce)
+        delivered = "".join(sim.delivered)
+        if call is None or (truth is None and not delivered and error is not None):
+            return
+        if truth is None:
+            self.world.violated("I1", f"{nonce} has an answer that nobody gave")
+            return
+        if truth.exact and not truth.text.startswith(delivered):
+            self.world.violated("I9", f"{nonce} was handed {delivered!r}, which is no prefix of {truth.text!r}")
+        if error is not None:
+            idle = call.timers.idle
+            kept_alive = truth.fault == "keepalives_after_content" and sim.committed and idle is not None
+            if (
+                kept_alive
+                and not sim.slow
+                and not self.world.jumped_to
+                and sim.finished_at > truth.sent_at + (idle or 0) + 0.5
+            ):
+                self.world.violated(
+                    "I7", f"{nonce} was kept alive by keep-alives for {sim.finished_at - truth.sent_at:.3f} s"
+                )
+            partial = error.partial
+            if delivered and (partial is None or not partial.content.startswith(delivered)):
+                self.world.violated("I9", f"{nonce}: the partial {partial!r} does not hold what was delivered")
+            if partial is not None and partial.tool_calls and not truth.ended:
+                self.world.violated("I9", f"{nonce}: a runnable tool call in a reply that did not end")
+            unexcused = truth.whole and truth.fault is None and not sim.cancelled and error.code not in _EXCUSED
+            last = call.attempts[-1] if call.attempts else None
+            if unexcused and last is not None and last.outcome != "stale" and last.status == 200:
+                self.world.violated("I9", f"{nonce} failed with {error!r} although its reply was whole")
+            return
+        response = call.response
+        if response is None:
+            return
+        self._kept += [response.raw, response.message, response.tool_calls]
+        prompt = truth.fault not in _LATE and not sim.slow and not sim.cancelled and not self.world.jumped_to
+        if prompt and sim.finished_at > truth.sent_at + 1.0:
+            self.world.violated(
+                "I7", f"{nonce} ended {sim.finished_at - truth.sent_at:.3f} s after the end of its reply"
+            )
+        if not truth.ended:
+            self.world.violated("I9", f"{nonce} is called complete although {truth.fault} cut it")
+        if not truth.exact:
+            return
+        if response.content != truth.text:
+            self.world.violated("I1", f"{nonce} has {response.content!r}, sent was {truth.text!r}")
+        if sim.stream and delivered != response.content and not sim.cancelled:
+            self.world.violated("I9", f"{nonce} was handed {delivered!r} of {response.content!r}")
+        arguments = [tool.arguments for tool in response.tool_calls]
+        if arguments != ([{"nonce": nonce}] if truth.tool else []):
+            self.world.violated("I1", f"{nonce} has the tool calls {response.tool_calls!r}")
+
+    def pool(self) -> None:
+        """Everybody has left: all slots are back, all connections can be closed."""
+        stats = self.world.runtime.hands.stats()
+        if stats.leased or stats.connecting or stats.waiting or stats.idle != stats.open:
+            self.world.violated("I10", f"after the last call the pool has {stats}")
+        if self.world.max_connections is not None and stats.open > self.world.max_connections:
+            self.world.violated("I10", f"more connections than {self.world.max_connections}: {stats}")
+        self.world.runtime.hands.close_all(self.world.loop.now)
+        for wire in self.world.runtime.wires:
+            if not wire.closed:
+                self.world.violated("I10", f"{wire} was never closed")
+        if len({id(thing) for thing in self._kept}) != len(self._kept):
+            self.world.violated("I6", "two responses share an object")
+        for number, budget in enumerate(self.world.budgets):
+            self._audit(number, budget)
+
+    def _audit(self, number: int, budget: RetryBudget) -> None:
+        """I8: what failed retries cost is covered by the budget's start and by the calls that succeeded at once."""
+        spent = successes = 0
+        for sim in self.world.calls.values():
+            if sim.key != str(number) or sim.call is None:
+                continue
+            attempts = sim.call.attempts
+            charged = [_cost(a.outcome, a.delay_reason) for a in attempts if a.delay is not None]
+            if sim.call.error is None:
+                # The last retry that cost anything is refunded by the success.
+                charged = [cost for cost in charged if cost][:-1]
+                successes += len(attempts) == 1
+            spent += sum(charged)
+        floor = (budget._floor.maxlen or 0) * COSTS["B"] * (1 + self.world.loop.now / 60.0)
+        if spent > budget.max_tokens + successes + floor:
+            self.world.violated(
+                "I8", f"retries of caller {number} cost {spent}, the budget allows {budget.max_tokens}+{successes}"
+            )
+
+
+def _cost(outcome: str, reason: str | None) -> int:
+    """What the retry after this attempt cost at least."""
+    if reason == "immediate" or outcome in _FREE:
+        return 0
+    return HINTED_COST if reason == "server" else COSTS["B"]

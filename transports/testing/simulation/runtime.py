@@ -1,0 +1,140 @@
+"""The transport of a simulated world: `AsyncRuntime` for the shipped pump, on virtual time.
+
+Rules of this file:
+- It is hands only: what a fault means is the Call's business, which one happens is the world's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeVar
+
+from sans_io.policy.pool import Pool, Route
+
+from ...faults import Fault
+from ...interface import AsyncBell, AsyncWire, Hands
+from ...resolver import Addresses, Job
+from .faults import draw_dial
+from .loop import Mailbox, VirtualLoop
+from .network import SimWire
+
+if TYPE_CHECKING:
+    from .world import World
+
+T = TypeVar("T")
+
+
+class SimBell:
+    """A bell on virtual time. That a wait ran out is forgotten, that it was rung is not."""
+
+    __slots__ = ("_loop", "_mailbox", "_rung")
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self._mailbox: Mailbox | None = None
+        self._rung = False
+
+    def ring(self) -> None:
+        self._rung = True
+        if self._mailbox is not None:
+            self._mailbox.put()
+
+    async def wait(self, until: float) -> None:
+        if self._rung:
+            return
+        self._mailbox = Mailbox(self._loop)
+        try:
+            await self._mailbox.take(until)
+        except Fault:
+            return
+        finally:
+            self._mailbox = None
+
+
+class SimRuntime:
+    """`transports.interface.AsyncRuntime` over simulated wires; it can carry any client's calls."""
+
+    def __init__(self, world: World, max_connections: int | None) -> None:
+        self._world = world
+        self._loop = world.loop
+        self._dialled = 0
+        self._fault: str | None = None
+        self.wires: list[SimWire] = []
+        self.hands: Hands[AsyncWire, AsyncBell] = Hands(
+            lambda: Pool(max_connections=max_connections, seed=world.seed), self.bell
+        )
+
+    def now(self) -> float:
+        return self._loop.now
+
+    def bell(self) -> SimBell:
+        return SimBell(self._loop)
+
+    def resolve(self, host: str, port: int, bell: AsyncBell) -> Job[Addresses]:
+        world = self._world
+        self._fault = world.draw(draw_dial, 0.3)
+        job: Job[Addresses] = Job(None, f"resolving {host}", lambda: _resolved(self._named(host)))
+        if self._fault == "dns_slow":
+            job.bells.append(bell)
+            self._loop.call_later(world.roll() * 8, lambda: _done(job))
+        else:
+            _done(job)
+        return job
+
+    def tls_ready(self, route: Route, bell: AsyncBell) -> Job[bool]:
+        return Job.of(True)
+
+    async def dial(self, addresses: Addresses, deadline: float, bell: AsyncBell) -> AsyncWire:
+        world, fault = self._world, self._fault
+        await self.pause(world.roll() * 0.1, deadline, bell)
+        match fault:
+            case "refused":
+                raise Fault("refused", "simulated")
+            case "unreachable":
+                raise Fault("unreachable", "simulated")
+            case "too_many_files":
+                raise Fault("too_many_files", "simulated")
+            case "dial_reset":
+                raise Fault("reset", "simulated")
+            case "dial_silence":
+                await self.pause(1e9, deadline, bell)
+        self._dialled += 1
+        wire = SimWire(self._loop, world.server, world.route, self._dialled)
+        self.wires.append(wire)
+        world.trace("dial", wire.number)
+        return wire
+
+    async def secure(self, wire: AsyncWire, route: Route, name: str, deadline: float) -> AsyncWire:
+        await self.pause(self._world.roll() * 0.1, deadline, self.bell())
+        if self._fault == "tls_failed":
+            raise Fault("tls_failed", "simulated")
+        if self._fault == "tls_verify":
+            raise Fault("tls_verify", "simulated")
+        return wire
+
+    async def within(self, result: Awaitable[T], deadline: float, bell: AsyncBell) -> T:
+        return await result
+
+    async def pause(self, seconds: float, deadline: float = float("inf"), bell: AsyncBell | None = None) -> None:
+        """Let virtual time pass; ends early when the bell rings."""
+        await (bell or self.bell()).wait(min(deadline, self.now() + seconds))
+        if self.now() >= deadline:
+            raise Fault("timeout", "")
+
+    def _named(self, host: str) -> str:
+        if self._fault == "dns_temporary":
+            raise Fault("dns_temporary", f"{host}: simulated")
+        if self._fault == "dns_failed":
+            raise Fault("dns_failed", f"{host}: simulated")
+        return host
+
+
+def _done(job: Job[Addresses]) -> None:
+    job.run()
+    job.done = True
+    for bell in job.bells:
+        bell.ring()
+
+
+def _resolved(host: str) -> Addresses:
+    return ()
