@@ -144,7 +144,7 @@ class RetryPolicy:
     retry_ambiguous: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_retries, bool) or not isinstance(self.max_retries, int) or self.max_retries < 0:
+        if type(self.max_retries) is not int or self.max_retries < 0:
             raise ValueError(f"max_retries must be an integer of at least 0, not {self.max_retries!r}")
         for name in ("base_transient", "base_throttled", "max_backoff", "max_retry_after"):
             value = getattr(self, name)
