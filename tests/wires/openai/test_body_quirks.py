@@ -1,0 +1,229 @@
+"""Whole replies of OpenAI's wire as servers really send them, and lists of models."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sans_io.errors import LLMAuthError, LLMError, LLMNotFoundError, LLMProtocolError, LLMServerError
+from sans_io.providers.openai_reply import ModelsReader
+from sans_io.response import ToolCall, Usage
+from tests.wires.openai.kit import body, body_reader, read, read_body
+
+
+def call(arguments: object = "{}", **more: object) -> dict:
+    return {"id": "c1", "type": "function", "function": {"name": "look", "arguments": arguments}, **more}
+
+
+def test_the_documented_body() -> None:
+    value = body(usage={"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 99})
+    response = read_body(value).response
+    assert (response.content, response.model, response.finish_reason) == ("Hi", "m", "stop")
+    assert response.usage == Usage(3, 2)
+    assert response.total_tokens == 5, "their total may not add up; ours does"
+    assert response.message == {"role": "assistant", "content": "Hi"}
+    assert response.raw == value
+
+
+@pytest.mark.parametrize("space", [b"\n\n\n   \n", b"\r\n", b" " * 5000, b"\xef\xbb\xbf"])
+def test_white_space_before_the_body(space: bytes) -> None:
+    reading = read(body_reader(), [space, json.dumps(body()).encode(), b"\n"])
+    assert reading.response.content == "Hi"
+
+
+def test_keep_alive_white_space_is_no_content() -> None:
+    reader = body_reader()
+    reader.receive_data(b"\n  \n")
+    assert (reader.content_events, reader.keepalives) == (0, 1)
+
+
+@pytest.mark.parametrize("message", [{}, {"content": None}, {"content": ""}, {"content": None, "tool_calls": None}])
+def test_content_absent_null_or_empty(message: dict) -> None:
+    response = read_body(body(message | {"role": "assistant"})).response
+    assert (response.content, response.tool_calls) == ("", [])
+    assert response.message == {"role": "assistant", "content": ""}
+
+
+def test_a_choice_without_a_message() -> None:
+    value = body()
+    value["choices"] = [
+        {"index": 0, "finish_reason": "content_filter", "content_filter_results": {"hate": {"filtered": True}}}
+    ]
+    response = read_body(value).response
+    assert (response.content, response.finish_reason) == ("", "content_filter")
+    value["choices"][0]["message"] = None
+    assert read_body(value).response.content == ""
+
+
+def test_no_choices_at_all_is_an_empty_answer_only_if_it_says_so() -> None:
+    assert read_body(body() | {"choices": []}).response.content == ""
+    assert isinstance(read_body(body() | {"choices": None}).error, LLMProtocolError)
+
+
+@pytest.mark.parametrize("arguments", ["", None, "null", "{}", {}])
+def test_no_arguments_are_an_empty_object(arguments: object) -> None:
+    response = read_body(body({"role": "assistant", "content": None, "tool_calls": [call(arguments)]}, "stop")).response
+    assert [(c.id, c.name, c.arguments) for c in response.tool_calls] == [("c1", "look", {})]
+    assert response.finish_reason == "tool_calls"
+    assert response.message["content"] is None
+
+
+def test_arguments_as_text_object_and_nonsense() -> None:
+    calls = [call('{"a": 1}'), call({"a": 2}, id="c2"), call('{"a": ', id="c3"), call("[1]", id="c4"), call(5, id="c5")]
+    response = read_body(body({"role": "assistant", "content": None, "tool_calls": calls}, "tool_calls")).response
+    assert [(c.id, c.arguments) for c in response.tool_calls] == [("c1", {"a": 1}), ("c2", {"a": 2})]
+    assert [c.id for c in response.invalid_tool_calls] == ["c3", "c4", "c5"]
+    assert all(c.arguments_error for c in response.invalid_tool_calls)
+    assert [entry["id"] for entry in response.message["tool_calls"]] == ["c1", "c2"]
+
+
+@pytest.mark.parametrize("ids", [("", ""), (None, None), ("a", "b")])
+def test_calls_are_told_apart_whatever_their_ids(ids: tuple[str | None, ...]) -> None:
+    calls = [call("{}", id=one, index=0) for one in ids]
+    response = read_body(body({"role": "assistant", "tool_calls": calls}, "tool_calls")).response
+    assert len(response.tool_calls) == 2
+    assert len({c.id for c in response.tool_calls}) == 2
+    assert all(c.id for c in response.tool_calls)
+
+
+def test_extras_of_calls_and_messages_are_sent_back() -> None:
+    signature = {"google": {"thought_signature": "c2ln"}}
+    message = {
+        "role": "assistant", "content": None, "refusal": None, "annotations": [], "function_call": None,
+        "reasoning_content": "Hm", "vendor": {"a": [1]}, "tool_calls": [call("{}", extra_content=signature, index=0)],
+    }  # fmt: skip
+    response = read_body(body(message, "tool_calls")).response
+    assert response.reasoning == "Hm"
+    assert response.message == {
+        "role": "assistant", "content": None, "reasoning_content": "Hm", "vendor": {"a": [1]},
+        "tool_calls": [call("{}", extra_content=signature)],
+    }  # fmt: skip
+
+
+def test_mistral_content_as_parts_with_thinking() -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}], "closed": True}
+    response = read_body(body({"role": "assistant", "content": [thinking, {"type": "text", "text": "Hi"}]})).response
+    assert (response.reasoning, response.content) == ("Hm", "Hi")
+    assert response.message["content"][1] == {"type": "text", "text": "Hi"}
+    assert response.message["content"][0]["thinking"] == [{"type": "text", "text": "Hm"}]
+
+
+def test_custom_tool_calls() -> None:
+    entry = {"id": "c1", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}
+    response = read_body(body({"role": "assistant", "content": None, "tool_calls": [entry]}, "tool_calls")).response
+    assert [(c.name, c.arguments) for c in response.tool_calls] == [("sql", {"input": "SELECT 1"})]
+    assert response.message["tool_calls"] == [entry]
+    assert ToolCall.from_openai(entry).arguments == {"input": "SELECT 1"}
+
+
+@pytest.mark.parametrize("indexes", [(0, 1), (1, 0), (0, 0), (None, None), (1, 1), ("a", "b")])
+def test_several_choices(indexes: tuple[object, ...]) -> None:
+    value = body()
+    value["choices"] = [
+        {"index": index, "message": {"content": letter}, "finish_reason": "stop"}
+        for index, letter in zip(indexes, "ab", strict=True)
+    ]
+    assert sorted(choice.content for choice in read_body(value).response.choices) == ["a", "b"]
+
+
+def test_where_usage_may_stand() -> None:
+    groq = body(x_groq={"usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+    assert read_body(groq).response.usage == Usage(3, 2)
+    assert read_body(body(usage=[1])).response.usage == Usage()
+
+
+# -- not the reply that was asked for --
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "hint"),
+    [
+        (b"", "empty_body", "empty body"),
+        (b" \n", "empty_body", "empty body"),
+        (
+            b"<!DOCTYPE html><html><head><title>Login</title></head></html>",
+            "html_body",
+            "is /v1 missing from base_url?",
+        ),
+        (b"upstream connect error", "not_json", "upstream connect error"),
+        (b'{"choices": [', "bad_json", "not valid JSON"),
+        (b"null", None, ""),
+        (b"[]", None, ""),
+        (b'"text"', None, ""),
+        (b"5", None, ""),
+        (b"{}", "no_choices", "without choices"),
+        (b'{"id": "x", "object": "list"}', "no_choices", "without choices"),
+        (b'{"choices": {}}', "bad_event", ""),
+        (b'{"choices": [1]}', "bad_event", ""),
+        (b'{"choices": [{"message": "x"}]}', "bad_event", ""),
+        (b"\xff\xfe", "not_json", ""),
+        (b'{"choices": [], "a": "\xff"}', "bad_json", "UTF-8"),
+        (b"[" * 1000 + b"]" * 1000, "bad_json", ""),
+        (b'{"choices": NaN}', "bad_json", ""),
+    ],
+)
+def test_bodies_that_are_no_reply(data: bytes, code: str | None, hint: str) -> None:
+    reading = read_body(data)
+    assert isinstance(reading.error, LLMProtocolError)
+    assert code is None or reading.error.code == code
+    assert hint in reading.error.message
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ({"error": {"message": "m", "type": "invalid_api_key"}}, LLMAuthError),
+        ({"error": {"message": "m", "code": 404}}, LLMNotFoundError),
+        ({"error": "m"}, LLMServerError),
+        ({"object": "error", "message": "m", "code": 500}, LLMServerError),
+        ({"detail": "m"}, LLMServerError),
+        ([{"error": {"message": "m", "code": 401, "status": "UNAUTHENTICATED"}}], LLMAuthError),
+        ({"choices": None, "base_resp": {"status_code": 1004, "status_msg": "m"}}, LLMServerError),
+        (body() | {"error": {"message": "m", "code": 502}}, LLMServerError),
+    ],
+)
+def test_errors_in_a_200(value: object, kind: type[LLMError]) -> None:
+    reading = read_body(value)
+    assert type(reading.error) is kind
+    assert reading.error.message == "m"
+
+
+def test_a_choice_that_failed_carries_what_it_had() -> None:
+    """OpenRouter, not streamed."""
+    value = body({"role": "assistant", "content": "Hel"}, "error")
+    value["choices"][0]["error"] = {"code": 502, "message": "Upstream error"}
+    error = read_body(value).error
+    assert isinstance(error, LLMServerError)
+    assert error.partial is not None
+    assert error.partial.content == "Hel"
+
+
+# -- lists of models --
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"object": "list", "data": [{"id": "a", "object": "model"}, {"id": "b"}]},
+        {"models": [{"name": "a"}, {"name": "b"}]},
+        [{"id": "a"}, {"id": "b"}],
+        {"data": ["a", None, {"id": 5}, {"id": "b"}]},
+    ],
+)
+def test_lists_of_models(value: object) -> None:
+    reader = ModelsReader("test")
+    reader.receive_data(json.dumps(value).encode())
+    reader.receive_eof()
+    assert reader.error is None
+    assert reader.ended
+    assert reader.models == ["a", "b"]
+
+
+@pytest.mark.parametrize("data", [b"null", b"{}", b"[1", b"", b"<html>", b'{"error": "m"}', b'{"data": {}}'])
+def test_what_is_no_list_of_models(data: bytes) -> None:
+    reader = ModelsReader("test")
+    reader.receive_data(data)
+    reader.receive_eof()
+    assert isinstance(reader.error, LLMError)
+    assert reader.models == []
