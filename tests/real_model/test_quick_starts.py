@@ -7,6 +7,7 @@ descriptors after the loop has ended.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -135,6 +136,7 @@ IN_A_LOOP = {
     """,
 }
 
+SLOW_STEP = re.compile(r"Executing <.*> took \d+\.\d+ seconds$")
 RUNNERS = {"asyncio": "asyncio.run(main())", "trio": "import trio; trio.run(main)"}
 
 AFTERWARDS = """
@@ -151,7 +153,8 @@ def run(script: str, server: EmbeddedServer) -> str:
     env |= {"OPENAI_API_KEY": KEYS[0], "OPENAI_BASE_URL": server.base_url, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", script]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100, check=False)
-    assert done.stderr == ""
+    # In debug mode asyncio reports each step above 0.1 s of wall time, which on a busy machine is any step.
+    assert [line for line in done.stderr.splitlines() if not SLOW_STEP.match(line)] == []
     assert done.returncode == 0
     return done.stdout
 
