@@ -382,8 +382,8 @@ class Call:
             self._complete(exchange, now)
         elif condition == "status":
             self._refused(exchange, error, now)
-        elif condition == "truncated" and not self._stream:
-            cut = failing.broke_in_reply(error.message, self.route.origin)
+        elif condition == "truncated" and (exchange.head is None or not self._stream):
+            cut = failing.broke_in_reply(error.message, self.route.origin, "head" if exchange.head is None else "body")
             cut.__cause__ = error
             self._failed(Verdict(cut, condition), now)
         else:

@@ -114,10 +114,10 @@ def cut(detail: str) -> LLMError:
     return LLMStreamError(f"the stream was cut before its end{note}", code="truncated", phase="stream")
 
 
-def broke_in_reply(detail: str, origin: Origin) -> LLMError:
+def broke_in_reply(detail: str, origin: Origin, phase: str) -> LLMError:
     note = f": {detail}" if detail else ""
     return LLMConnectionError(
-        f"{shown(origin)} broke the connection in the middle of its answer{note}", code="truncated", phase="body"
+        f"{shown(origin)} broke the connection in the middle of its answer{note}", code="truncated", phase=phase
     )
 
 

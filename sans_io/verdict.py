@@ -86,7 +86,8 @@ def of_break(
     elif committed:
         verdict = Verdict(failing.cut(failure.detail), "truncated")
     elif exchange.http.started:
-        verdict = Verdict(failing.broke_in_reply(failure.detail, route.origin), "truncated")
+        phase = "head" if exchange.head is None else "body"
+        verdict = Verdict(failing.broke_in_reply(failure.detail, route.origin, phase), "truncated")
     else:
         condition = "stale" if attempt.reused else "no_reply" if exchange.sent_all else "write_failed"
         verdict = Verdict(failing.of_fault(failure.kind, failure.detail, route.origin), condition)

@@ -148,7 +148,7 @@ class TLSLayer:
     `read`. What OpenSSL raises (`ssl.SSLError`) comes out; see `tls_fault`.
     """
 
-    __slots__ = ("_eof", "_fed", "_incoming", "_object", "_outgoing", "_want", "records")
+    __slots__ = ("_eof", "_failure", "_fed", "_incoming", "_object", "_outgoing", "_want", "records")
 
     def __init__(self, context: ssl.SSLContext, name: str) -> None:
         import ssl
@@ -160,6 +160,7 @@ class TLSLayer:
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         self.records = Records()
         self._fed = False
+        self._failure: OSError | None = None
 
     def handshake(self) -> bool:
         """Whether it is done; otherwise more ciphertext is needed."""
@@ -181,6 +182,8 @@ class TLSLayer:
 
     def read(self) -> bytes | None:
         """All plaintext there is; b"" at the end, None if more ciphertext is needed first."""
+        if self._failure is not None:
+            raise self._failure
         if not self._fed:
             return None
         parts: list[bytes] = []
@@ -193,6 +196,11 @@ class TLSLayer:
             # With or without a goodbye: whether the reply was whole is for its framing to say.
             if not parts:
                 return b""
+        except OSError as error:
+            # What came in order before the broken record is given out first.
+            self._failure = error
+            if not parts:
+                raise
         else:
             if not parts:
                 return b""
@@ -207,7 +215,9 @@ class TLSLayer:
 
     def unread(self) -> bool:
         """Whether anything arrived that `read` has not given out: plaintext, ciphertext, or a part of a record."""
-        return self.records.torn or bool(self._incoming.pending or self._object.pending())
+        if self._failure is not None or self.records.torn:
+            return True
+        return bool(self._incoming.pending or self._object.pending())
 
     def version(self) -> str | None:
         return self._object.version()
