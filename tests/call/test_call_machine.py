@@ -180,7 +180,7 @@ def reachable(state: str) -> set[str]:
     return found
 
 
-CallMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=50)
+CallMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50)
 TestCallMachine = CallMachine.TestCase
 
 

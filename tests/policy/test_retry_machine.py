@@ -104,7 +104,7 @@ class RetryMachine(RuleBasedStateMachine):
         assert self.floored <= self.floor * (1 + self.now / 60.0)
 
 
-RetryMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=50)
+RetryMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestRetryMachine = RetryMachine.TestCase
 
 
