@@ -28,7 +28,8 @@ BLOCKS_KEY: Final = "anthropic_blocks"
 VERSION_KEY: Final = "anthropic_version"
 
 WIRE: Final = "Anthropic"
-_THINKING: Final = frozenset({"thinking", "redacted_thinking"})
+#: A tuple, since what is looked up in it may be any JSON value.
+_THINKING: Final = ("thinking", "redacted_thinking")
 _IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _TOOL_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -205,7 +205,7 @@ class MessageStreamReader:
         block = self._blocks.get(index) if type(index) is int else self._current
         kind = delta.get("type")
         events: list[Event] = []
-        if kind in _TEXTS:
+        if isinstance(kind, str) and kind in _TEXTS:
             block_kind, field = _TEXTS[kind]
             text = delta.get(field)
             if not isinstance(text, str):

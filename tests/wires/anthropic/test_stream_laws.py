@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 from hypothesis import given
@@ -96,6 +97,7 @@ def test_values_of_the_wrong_type_never_raise(data: st.DataObject) -> None:
     encoded = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in events)
     reading = read(new_reader(), [encoded])
     json.dumps(reading.response.raw, ensure_ascii=False).encode()
+    message = copy.deepcopy(message)
     _replace_somewhere([message], data)
     read(WholeMessageReader("m", None), [json.dumps(message).encode()])
 
@@ -107,7 +109,7 @@ def _replace_somewhere(value: list | dict, data: st.DataObject) -> None:
         if isinstance(value[key], (list, dict)) and value[key] and data.draw(st.integers(0, 3)):
             value = value[key]
             continue
-        value[key] = data.draw(JSON_VALUES)
+        value[key] = copy.deepcopy(data.draw(JSON_VALUES))
         return
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from sans_io.errors import LLMContextLengthError, LLMQuotaError, LLMRateLimitError, LLMServerError, LLMStreamError
@@ -449,6 +451,24 @@ def test_a_delta_of_another_kind_than_its_block() -> None:
     )
     assert reading.text == "Hi!"
     assert [block["type"] for block in reading.response.raw["content"]] == ["thinking", "text"]
+
+
+@pytest.mark.parametrize("odd", [[], {}, None, 7, True, ""])
+def test_types_that_are_no_words(odd: object) -> None:
+    reading = stream(
+        start(),
+        block_start(0, type=odd, text="x"),
+        delta(0, odd, text="x"),
+        event("content_block_delta", index=odd, delta=odd),
+        b'data: {"type": %b}\n\n' % json.dumps(odd).encode(),
+        text_block(1, "Hi"),
+        message_delta(odd, stop_details=odd),
+        message_delta(),
+        STOP,
+    )
+    assert reading.text == "Hi"
+    assert whole({"type": "message", "content": [{"type": odd}, odd], "stop_reason": odd, "usage": odd, "model": odd}).ended
+    assert whole({"type": "message", "content": odd}).ended
 
 
 def test_a_compaction_block() -> None:

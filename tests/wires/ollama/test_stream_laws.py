@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 from hypothesis import given
@@ -78,6 +79,7 @@ def test_values_of_the_wrong_type_never_raise(data: st.DataObject) -> None:
     _replace_somewhere(lines, data)
     reading = read(new_reader(), [b"".join(json.dumps(each).encode() + b"\n" for each in lines)])
     json.dumps(reading.response.raw, ensure_ascii=False).encode()
+    reply = copy.deepcopy(reply)
     _replace_somewhere([reply], data)
     read(WholeChatReader("m"), [json.dumps(reply).encode()])
 
@@ -89,7 +91,7 @@ def _replace_somewhere(value: list | dict, data: st.DataObject) -> None:
         if isinstance(value[key], (list, dict)) and value[key] and data.draw(st.integers(0, 3)):
             value = value[key]
             continue
-        value[key] = data.draw(JSON_VALUES)
+        value[key] = copy.deepcopy(data.draw(JSON_VALUES))
         return
 
 
