@@ -168,7 +168,7 @@ class SharedBudget:
         self._key = key
         self._budget = RetryBudget()
 
-    def take(self, cost: int, now: float) -> bool:
+    def take(self, cost: int, now: float) -> int | None:
         with _shared.lock:
             taken = self._budget.take(cost, now)
             _spent[self._key] = self

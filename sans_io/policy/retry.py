@@ -155,7 +155,7 @@ class RetryPolicy:
 class Budget(Protocol):
     """What a Call needs of a budget; `cloud` wraps one in a lock where threads share it."""
 
-    def take(self, cost: int, now: float) -> bool: ...
+    def take(self, cost: int, now: float) -> int | None: ...
     def refund(self, cost: int) -> None: ...
     def on_success(self) -> None: ...
 
@@ -180,15 +180,16 @@ class RetryBudget:
         """Whether forgetting this budget changes nothing."""
         return self.tokens == self.max_tokens and not self._floor
 
-    def take(self, cost: int, now: float) -> bool:
+    def take(self, cost: int, now: float) -> int | None:
+        """The tokens taken for a retry (none for one of the floor's), or None where there may be no retry."""
         if cost <= self.tokens:
             self.tokens -= cost
-            return True
+            return cost
         floor = self._floor
         if len(floor) == floor.maxlen and not (floor and now - floor[0] >= 60.0):
-            return False
+            return None
         floor.append(now)
-        return True
+        return 0
 
     def refund(self, cost: int) -> None:
         self.tokens = min(self.max_tokens, self.tokens + cost)
@@ -251,9 +252,11 @@ class RetryState:
         if now + delay >= deadline:
             return Stop("deadline")
         cost = HINTED_COST if retry_class == THROTTLED and hint is not None else COSTS[retry_class]
-        if cost and not self.budget.take(cost, now):
+        taken = self.budget.take(cost, now)
+        if taken is None:
             return Stop("budget")
-        self._taken = cost
+        # What is given back when this retry succeeds: never more than was taken.
+        self._taken = taken
         self.retries += 1
         return Again(now + delay, delay, "backoff" if hint is None else "server")
 

@@ -65,7 +65,7 @@ MUTANTS = (
     ),
     Mutant(
         "budget not charged", "sans_io/policy/retry.py",
-        "if cost and not self.budget.take(cost, now):", "if False:",
+        "taken = self.budget.take(cost, now)", "taken = 0",
     ),
     Mutant(
         "terminal event ignored", "sans_io/reply.py",
