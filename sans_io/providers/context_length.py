@@ -19,13 +19,13 @@ _PATTERNS: Final = tuple(
     (re.compile(pattern.replace("N#", _N), re.IGNORECASE), groups)
     for pattern, groups in (
         # OpenAI, vLLM, OpenRouter, Azure
+        (r"_tokens' is too large: N#.{0,160}?context length is N# tokens.{0,80}?request has N#", "rl+"),
+        (r"max_(?:completion_)?tokens.{0,80}too large.{0,240}\(N# > N# - N#\)", "rl+"),
         (r"maximum context length is N# tokens.{0,80}?(?:requested|resulted in)(?: about)? N# tokens", "lr"),
         (r"maximum context length is N# tokens.{0,200}?\(N# in the messages", "lr"),
         (r"passed N# input tokens.{0,200}?context length is only N#", "rl"),
         (r"(?:maximum|max) (?:model )?context length (?:is|of) (?:only )?N#", "l"),
         (r"exceeds? the (?:model'?s? )?context (?:window|length|limit)", ""),
-        (r"_tokens' is too large: N#.{0,160}?context length is N# tokens.{0,80}?request has N#", "rl+"),
-        (r"max_(?:completion_)?tokens.{0,80}too large.{0,240}\(N# > N# - N#\)", "rl+"),
         # Anthropic
         (r"prompt is too long: N# tokens > N# maximum", "rl"),
         (r"input length and `?max_tokens`? exceed context limit: N# \+ N# > N#", "r+l"),
