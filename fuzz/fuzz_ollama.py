@@ -9,22 +9,36 @@ says.
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from sans_io.errors import LLMError
-from sans_io.events import Event, TextDelta
-from sans_io.providers.base import ReplyReader
-from sans_io.providers.ollama_reply import ChatStreamReader, ModelsReader, PullReader, VersionReader, WholeChatReader
-from sans_io.response import ChatResponse
+if TYPE_CHECKING:
+    from sans_io.events import Event
+    from sans_io.providers.base import ReplyReader
+    from sans_io.response import ChatResponse
 
-READERS = (ChatStreamReader, WholeChatReader, lambda: PullReader("m"), ModelsReader, VersionReader)
+
+@functools.cache
+def readers() -> tuple[Callable[[], ReplyReader], ...]:
+    """Imported on demand, so that the fuzzer can instrument what is imported."""
+    from sans_io.providers.ollama_reply import (
+        ChatStreamReader,
+        ModelsReader,
+        PullReader,
+        VersionReader,
+        WholeChatReader,
+    )
+
+    return (ChatStreamReader, WholeChatReader, lambda: PullReader("m"), ModelsReader, VersionReader)
 
 
 def one_input(data: bytes) -> None:
     """One run of the target."""
     if len(data) < 2:
         return
-    new_reader = READERS[data[0] % len(READERS)]
+    new_reader = readers()[data[0] % len(readers())]
     step = data[1] % 64 + 1
     body = data[2:]
     whole = outcome(new_reader(), [body])
@@ -33,6 +47,9 @@ def one_input(data: bytes) -> None:
 
 
 def outcome(reader: ReplyReader, chunks: list[bytes]) -> tuple[list[Event], ChatResponse, object]:
+    from sans_io.errors import LLMError
+    from sans_io.events import TextDelta
+
     events: list[Event] = []
     for chunk in chunks:
         if reader.ended or reader.error is not None:
@@ -55,7 +72,8 @@ def outcome(reader: ReplyReader, chunks: list[bytes]) -> tuple[list[Event], Chat
 def main() -> None:
     import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
-    atheris.instrument_all()
+    with atheris.instrument_imports(include=["sans_io"]):
+        readers()
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()
 
