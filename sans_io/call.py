@@ -153,6 +153,10 @@ class Call:
         """The one thing to do now; None when the call is finished. Asking again returns an equal action."""
         return self._action
 
+    def reseed(self, seed: int) -> None:
+        """Roll the jitter from this seed from now on, so that a simulated transport can be replayed."""
+        self._retries = RetryState(self._retries.policy, self._retries.budget, seed)
+
     # -- answers -----------------------------------------------------------------------------------------------------
 
     def on_authorized(self, operation: Operation, now: float) -> None:

@@ -18,7 +18,6 @@ from sans_io.errors import (
 from sans_io.events import TextDelta
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryBudget, RetryPolicy
-
 from tests.call.kit import ROUTE, operation, reply
 
 

@@ -99,7 +99,7 @@ class SimServer:
 
     def on_request(self, conn: SimWire, request: Request) -> None:
         world = self.world
-        call = world.calls.get(request.nonce)
+        call = world.caller_of(request)
         if call is None:
             world.violated("I1", f"a request with the unknown nonce {request.nonce!r}")
             return
@@ -140,6 +140,7 @@ class Reply:
         events = 8 + int(world.roll() * 5) if self.request.stream else 3
         said = script(self.wire, nonce, stream=self.request.stream, events=events, tool=world.roll() < 0.2)
         self.server.last[nonce] = Exchange(nonce, fault, said.text, said.tool, whole=fault is None)
+        world.answered(self.server.last[nonce])
         if fault is None:
             self._whole(said)
             return

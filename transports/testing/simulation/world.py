@@ -33,8 +33,8 @@ from .faults import Draw, draw_caller
 from .judge import Judge
 from .loop import Task, VirtualLoop
 from .runtime import SimRuntime
-from .servers import SimServer
-from .wires import WireName
+from .servers import Exchange, SimServer
+from .wires import Request, WireName
 
 if TYPE_CHECKING:
     from sans_io.providers.base import Operation
@@ -158,6 +158,17 @@ class World:
         if self._keep_trace:
             self._lines.append("VIOLATION " + line)
 
+    def caller_of(self, request: Request) -> SimCall | None:
+        """Whose request this is, by its nonce."""
+        return self.calls.get(request.nonce)
+
+    def answered(self, exchange: Exchange) -> None:
+        """A server has decided what it says to a request."""
+
+    def digest(self) -> str:
+        """The hash of the trace so far."""
+        return self._hash.hexdigest()
+
     # -- a run -----------------------------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
@@ -176,7 +187,7 @@ class World:
             elif task.error is not None:
                 self.violated("I7", f"{task.name} died of {task.error!r}")
         self._judge.pool()
-        return Outcome(self.seed, self._hash.hexdigest(), self.violations, len(self.calls), self.histogram, self._lines)
+        return Outcome(self.seed, self.digest(), self.violations, len(self.calls), self.histogram, self._lines)
 
     async def _caller(self, number: int, calls: int) -> None:
         for index in range(calls):
