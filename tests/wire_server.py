@@ -88,7 +88,7 @@ class WireServer:
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(256)
         self.port: int = self.listener.getsockname()[1]
-        self._closed = False
+        self._closed = self._shut = False
         self._thread = threading.Thread(target=self._accept, daemon=True, name=f"wire server {self.port}")
 
     @property
@@ -104,6 +104,7 @@ class WireServer:
         self.script = self.healthy
 
     def stop_listening(self) -> None:
+        self._shut = True
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
@@ -131,7 +132,10 @@ class WireServer:
             try:
                 sock, _ = self.listener.accept()
             except OSError:
-                return
+                if self.listener.fileno() < 0 or self._shut:
+                    return
+                threading.Event().wait(0.01)  # no descriptor left
+                continue
             sock.settimeout(PATIENCE)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = Peer(self, sock, len(self.accepted))
@@ -200,146 +204,6 @@ def sip(size: int, every: float) -> Step:
             left -= len(data)
         peer.heads.append(head)
         peer.requests.append(rest)
-
-    return step
-
-
-def send(self, data: bytes) -> None:
-    self.sock.sendall(data)
-
-
-class WireServer:
-    """Listens on 127.0.0.1. `reached` is set by the step `mark()`, `go` lets the step `wait_go()` pass."""
-
-    def __init__(self, script: Script, *, healthy: Script | None = None, receive_buffer: int | None = None) -> None:
-        self.script = script
-        self.healthy = healthy or forever(read(), answer())
-        self.accepted: list[Peer] = []
-        self.peers: set[Peer] = set()
-        self.reached = threading.Semaphore(0)
-        #: How many connections the step `gather()` waits for.
-        self.expected = 1
-        self._gathered = threading.Semaphore(0)
-        self._here = 0
-        self._lock = threading.Lock()
-        self.go = threading.Event()
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if receive_buffer is not None:
-            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen(256)
-        self.port: int = self.listener.getsockname()[1]
-        self._closed = False
-        self._thread = threading.Thread(target=self._accept, daemon=True, name=f"wire server {self.port}")
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def requests(self) -> int:
-        return sum(len(peer.requests) for peer in self.accepted)
-
-    def heal(self) -> None:
-        """From now on new connections are served well."""
-        self.script = self.healthy
-
-    def stop_listening(self) -> None:
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-    def closed_by_client(self, timeout: float = 2.0) -> bool:
-        """Whether every connection accepted so far comes to its end within the time."""
-        until = monotonic() + timeout
-        return all(peer.ended.wait(max(0.0, until - monotonic())) for peer in list(self.accepted))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closed = True
-        self.go.set()
-        self.stop_listening()
-        self._thread.join(5.0)
-        for peer in tuple(self.peers):
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(peer.sock, socket.SHUT_RDWR)
-
-    def _accept(self) -> None:
-        while not self._closed:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            sock.settimeout(PATIENCE)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = Peer(self, sock, len(self.accepted))
-            self.accepted.append(peer)
-            self.peers.add(peer)
-            threading.Thread(target=peer.run, args=(self.script,), daemon=True, name="wire peer").start()
-
-
-# -- steps ------------------------------------------------------------------------------------------------------------
-
-
-def read() -> Step:
-    """One whole request."""
-
-    def step(peer: Peer) -> None:
-        while b"\r\n\r\n" not in peer.buffer:
-            peer.more()
-        head, _, rest = peer.buffer.partition(b"\r\n\r\n")
-        length = next(
-            (
-                int(line.partition(b":")[2])
-                for line in head.split(b"\r\n")
-                if line.lower().startswith(b"content-length:")
-            ),
-            0,
-        )
-        peer.buffer = b""
-        chunks = [rest]
-        have = len(rest)
-        while have < length:
-            data = peer.sock.recv(1 << 18)
-            if not data:
-                raise Gone
-            chunks.append(data)
-            have += len(data)
-        peer.heads.append(head)
-        peer.requests.append(b"".join(chunks))
-
-    return step
-
-
-def read_some(size: int = 1) -> Step:
-    """Only the beginning of what the client sends."""
-
-    def step(peer: Peer) -> None:
-        while len(peer.buffer) < size:
-            peer.more()
-
-    return step
-
-
-def sip(size: int, every: float) -> Step:
-    """The rest of a request, slowly; then as `read()`."""
-
-    def step(peer: Peer) -> None:
-        while b"\r\n\r\n" not in peer.buffer:
-            peer.more()
-        head = peer.buffer.partition(b"\r\n\r\n")[0]
-        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-        while len(peer.buffer) < len(head) + 4 + length:
-            pause(every)(peer)
-            data = peer.sock.recv(size)
-            if not data:
-                raise Gone
-            peer.buffer += data
-        read()(peer)
 
     return step
 

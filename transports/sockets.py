@@ -44,7 +44,9 @@ class QuietSocket(socket.socket):
     __slots__ = ()
 
     def __del__(self) -> None:
-        self.close()
+        # Where no descriptor was left, the constructor raised before there was anything to close.
+        if hasattr(self, "_io_refs"):
+            self.close()
 
 
 def new_socket(address: Address) -> QuietSocket:
