@@ -1,4 +1,4 @@
-"""The fuzzing corpora of the Anthropic and Ollama readers, replayed, and damaged a little more."""
+"""The fuzzing corpora of the readers of the three wires, replayed, and damaged a little more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def target(name: str) -> Callable[[bytes], None]:
     return module.one_input
 
 
-SEEDS = [(name, seed) for name in ("anthropic", "ollama") for seed in sorted((FUZZ / "corpus" / name).glob("*"))]
+SEEDS = [
+    (name, seed) for name in ("anthropic", "ollama", "openai") for seed in sorted((FUZZ / "corpus" / name).glob("*"))
+]
 
 
 @pytest.mark.parametrize(("name", "seed"), SEEDS, ids=lambda value: value if isinstance(value, str) else value.name)
