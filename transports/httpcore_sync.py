@@ -3,7 +3,8 @@
 httpcore dials (`SyncBackend`: `connect_tcp` and `start_tls`); after that bytes flow through the socket it hands out.
 
 Rules of this file:
-- httpcore and ssl are imported at the first dial, not before.
+- httpcore is imported when the first call begins, which must dial, and ssl by the first https dial: not before, and
+  not within the time that a dial may take.
 - A blocked connect cannot be woken on every platform, so it runs in a daemon thread and the caller waits on a bell;
   a connection that comes too late is closed by that thread.
 - A socket's timeout is set only when it would pass the deadline or end long before it: that is a system call per read
@@ -61,6 +62,8 @@ class SyncTransport:
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> Pump:
         """A pump for the call. Next: `pump.advance()`."""
+        import httpcore  # noqa: F401  used where it is dialled; see the rules
+
         return Pump(call, self._runtime, authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
@@ -154,7 +157,7 @@ class SocketWire:
             data, self._held = self._held, None
             return data
         while True:
-            left = deadline - monotonic()
+            left = min(deadline - monotonic(), _LONGEST)
             if not left * 0.25 <= self._timeout <= left:
                 self._fit(left)
             try:
@@ -169,7 +172,7 @@ class SocketWire:
 
     def send(self, data: memoryview, deadline: float) -> None:
         while True:
-            left = deadline - monotonic()
+            left = min(deadline - monotonic(), _LONGEST)
             if not left * 0.25 <= self._timeout <= left:
                 self._fit(left)
             try:
@@ -263,7 +266,7 @@ class SocketWire:
         """A timeout somewhat below what is left serves many reads; the last stretch is timed exactly."""
         if left <= 0:
             raise Fault("timeout")
-        self._timeout = left if left < 0.05 else min(left * 0.75, _LONGEST)
+        self._timeout = left if left < 0.05 else left * 0.75
         try:
             self._sock.settimeout(self._timeout)
         except OSError as error:

@@ -184,12 +184,14 @@ class Hands(Generic[WireT, BellT]):
         if os.getpid() != self._pid:
             self.forget()
         with self._lock:
-            commands = self._overdue(now)
-            ticket, more = self._pool.acquire(route, now, fresh=fresh)
+            overdue = self._overdue(now) if self.abandoned or self._close_idle else None
+            ticket, commands = self._pool.acquire(route, now, fresh=fresh)
             self._seated.add(ticket)
             if not ticket.granted:
                 ticket.waker = self._new_bell()
-        self._obey(commands + more)
+        if overdue:
+            self._obey(overdue)
+        self._obey(commands)
         return ticket
 
     def bell_of(self, ticket: Ticket[WireT]) -> BellT:
@@ -200,7 +202,7 @@ class Hands(Generic[WireT, BellT]):
     def connected(self, ticket: Ticket[WireT], wire: WireT, now: float) -> None:
         """The ticket's owner has dialled."""
         with self._lock:
-            commands = self._overdue(now)
+            commands = self._overdue(now) if self.abandoned or self._close_idle else []
             if ticket in self._seated:
                 commands += self._pool.on_connected(ticket, wire, now)
                 self.wires.add(wire)
@@ -215,7 +217,7 @@ class Hands(Generic[WireT, BellT]):
     def release(self, ticket: Ticket[WireT], reusable: bool, now: float, idle_hint: float | None = None) -> None:
         """The caller is done. A ticket that this pool does not know (after a fork) changes nothing."""
         with self._lock:
-            commands = self._overdue(now)
+            commands = self._overdue(now) if self.abandoned or self._close_idle else []
             if ticket in self._seated:
                 self._seated.discard(ticket)
                 commands += self._pool.release(ticket, reusable, now, idle_hint)
@@ -224,7 +226,7 @@ class Hands(Generic[WireT, BellT]):
     def cancel(self, ticket: Ticket[WireT], now: float) -> None:
         """The caller left. Idempotent."""
         with self._lock:
-            commands = self._overdue(now)
+            commands = self._overdue(now) if self.abandoned or self._close_idle else []
             if ticket in self._seated:
                 self._seated.discard(ticket)
                 commands += self._pool.cancel(ticket, now)

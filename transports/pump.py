@@ -144,7 +144,11 @@ class Pump:
 
     def close(self) -> None:
         """The one that advances leaves: the call is cancelled, the seat given back, nothing awaited. Idempotent."""
-        call, now = self._call, self._runtime.now()
+        call = self._call
+        if self._ticket is None and call.finished:
+            self._tell_attempts()
+            return
+        now = self._runtime.now()
         self._cancelled = True
         self._delivered = False
         call.cancel(now)
