@@ -9,7 +9,6 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-import sys
 from typing import Final
 
 #: An empty list or dict with its collector's header; the first table of a dict (5 keys); the first block of a list.
@@ -32,7 +31,7 @@ _NUMBERS: Final = re.compile(r"[-+.0-9eE]{2,}")
 def exceeds(text: str, budget: int, unique_keys: bool = False) -> bool:
     """Whether decoding might take more than `budget` bytes beside the text. With `unique_keys` pairs are kept too."""
     # Characters of strings are copied once, as wide as the text's widest; a string being unescaped grows by a quarter.
-    width = (sys.getsizeof(text) - sys.getsizeof("")) // (len(text) or 1)
+    width = (text.__sizeof__() - "".__sizeof__()) // (len(text) or 1)
     budget -= len(text) * width * 5 // 4
     string = _STRING.get(width, _STRING[1])
     dicts, lists, keys = text.count("{"), text.count("["), text.count(":")

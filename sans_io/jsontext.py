@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TypeAlias
 
@@ -124,7 +123,7 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
     if len(text) > MAX_IN_PLACE:
         size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         # The body and the text decoded from it count too.
-        if jsonsize.exceeds(text, 11 * size + _FREE_MEMORY - sys.getsizeof(text), unique_keys):
+        if jsonsize.exceeds(text, 11 * size + _FREE_MEMORY - text.__sizeof__(), unique_keys):
             raise JSONTextError("so many small values that decoding them would take many times the text", "too_large")
     scan = _UNIQUE_SCAN if unique_keys else SCAN
     digits = limits.max_json_digits

@@ -23,15 +23,19 @@ class NDJSONDecoder:
     may be in the next line (`jsontext.SurrogateJoiner`).
     """
 
-    __slots__ = ("_fast", "_limits", "_line", "_plain_size", "_received", "error")
+    __slots__ = ("_crowd", "_digits", "_fast", "_left", "_limits", "_line", "_plain_size", "_small", "error")
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
-        self._received = 0
+        self._left = limits.max_stream
         self._line = bytearray()
         self._fast = jsontext.accelerator(limits)
-        # A block that short can hold no line and no document that is too long.
+        # A block that short can hold no line and no document that is too long; a document of `_small` characters is
+        # neither nested too deep nor does it hold too long a number; one of `_crowd` openers is not nested too deep.
         self._plain_size = min(limits.max_ndjson_line, limits.max_json, jsontext.MAX_IN_PLACE)
+        self._crowd = min(limits.max_json_depth, limits.max_json_containers)
+        self._digits = limits.max_json_digits
+        self._small = min(2 * self._crowd, self._digits)
         self.error: LLMProtocolError | None = None
 
     def receive_data(self, data: bytes) -> list[JSON]:
@@ -39,14 +43,10 @@ class NDJSONDecoder:
         values: list[JSON] = []
         if self.error is not None:
             return values
-        room = self._limits.max_stream - self._received
-        self._received += len(data)
-        if len(data) <= room:
-            self._receive(data, values)
-        else:
-            self._receive(data[:room], values)
-            if self.error is None:
-                self._fail("stream_too_long", f"more than {self._limits.max_stream} bytes in one stream")
+        self._left -= len(data)
+        going_on = self._receive(data if self._left >= 0 else data[: self._left], values)
+        if going_on and self._left < 0:
+            self._fail("stream_too_long", f"more than {self._limits.max_stream} bytes in one stream")
         return values
 
     def receive_eof(self) -> list[JSON]:
@@ -61,67 +61,73 @@ class NDJSONDecoder:
                 return values
         return values
 
-    def _receive(self, data: bytes, values: list[JSON]) -> None:
-        cut = data.rfind(b"\n") + 1
+    def _receive(self, data: bytes, values: list[JSON]) -> bool:
+        """Whether decoding may go on (so do the methods below)."""
+        if self._line:
+            at = data.find(b"\n") + 1
+            self._line += data[:at] if at else data
+            if not at:
+                return len(self._line) <= self._limits.max_ndjson_line or self._too_long()
+            line = bytes(self._line)
+            self._line.clear()
+            if not self._lines(line, values):
+                return False
+            data = data[at:]
+        cut = len(data) if data[-1:] == b"\n" else data.rfind(b"\n") + 1
         if cut:
-            at = 0
-            if self._line:
-                at = data.find(b"\n") + 1
-                self._line += data[:at]
-                line = bytes(self._line)
-                self._line.clear()
-                self._lines(line, 0, len(line), values)
-            if self.error is None and at < cut:
-                if self._fast is not None:
-                    self._lines(data, at, cut, values)
-                else:
-                    self._scan(data[at:cut], values)
-            if self.error is not None:
-                return
+            block = data[:cut]
+            if not (self._scan(block, values) if self._fast is None else self._lines(block, values)):
+                return False
             data = data[cut:]
-        self._line += data
-        if len(self._line) > self._limits.max_ndjson_line:
-            self._too_long()
+        if data:
+            self._line += data
+        return len(data) <= self._limits.max_ndjson_line or self._too_long()
 
-    def _scan(self, block: bytes, values: list[JSON]) -> None:
+    def _scan(self, block: bytes, values: list[JSON]) -> bool:
         """Whole lines by the standard library's scanner, in place: half the cost of cutting each line out first."""
+        if len(block) > self._plain_size:
+            return self._lines(block, values)
         try:
-            text = block.decode() if len(block) <= self._plain_size else ""
+            text = block.decode()
         except UnicodeDecodeError:
-            text = ""
-        limits = self._limits
-        crowded = text.count("{") + text.count("[") > min(limits.max_json_depth, limits.max_json_containers)
+            return self._lines(block, values)
         scan = jsontext.SCAN
         at = 0
         while at < len(text):
             try:
                 value, stop = scan(text, at)
             except (ValueError, StopIteration, RecursionError):
-                break
-            # JSON allows line ends between tokens, NDJSON does not: the first one must be where the value ends.
-            if text.find("\n", at) != stop:
-                break
-            if (crowded or stop - at > limits.max_json_digits) and not jsontext.needs_no_guard(text, at, stop, limits):
-                break
-            values.append(value)
-            at = stop + 1
-        if at < len(text) or not text:
-            rest = text[at:].encode() if text else block
-            self._lines(rest, 0, len(rest), values)
+                stop = -1
+            else:
+                # JSON allows line ends between tokens, NDJSON does not: the first one must be where the value ends.
+                if text.find("\n", at) == stop and (stop - at <= self._small or self._is_harmless(text, at, stop)):
+                    values.append(value)
+                    at = stop + 1
+                    continue
+            stop = text.find("\n", at) + 1
+            if not self._lines(text[at:stop].encode(), values):
+                return False
+            at = stop
+        return True
 
-    def _lines(self, data: bytes, at: int, end: int, values: list[JSON]) -> None:
-        """The lines of `data[at:end]`, which ends in LF, one by one."""
-        while at < end:
-            stop = data.find(b"\n", at, end)
+    def _is_harmless(self, text: str, start: int, stop: int) -> bool:
+        if text.count("{", start, stop) + text.count("[", start, stop) > self._crowd:
+            return False
+        return stop - start <= self._digits or jsontext.needs_no_guard(text, start, stop, self._limits)
+
+    def _lines(self, block: bytes, values: list[JSON]) -> bool:
+        """The lines of a block, which ends in LF, one by one."""
+        at = 0
+        while at < len(block):
+            stop = block.find(b"\n", at)
             if stop - at > self._limits.max_ndjson_line:
-                self._too_long()
-                return
+                return self._too_long()
             try:
-                self._line_value(data[at:stop], values)
+                self._line_value(block[at:stop], values)
             except JSONTextError as fault:
-                self._fail("bad_json", f"a line of the stream is not JSON: {fault}")
-                return
+                return self._fail("bad_json", f"a line of the stream is not JSON: {fault}")
             at = stop + 1
+        return True
 
     def _line_value(self, line: bytes, values: list[JSON]) -> None:
         value = self._fast(line) if self._fast is not None else jsontext.UNSURE
@@ -132,9 +138,11 @@ class NDJSONDecoder:
             value = jsontext.decode(text, self._limits)
         values.append(value)
 
-    def _too_long(self) -> None:
-        self._fail("ndjson_line_too_long", f"a line of the stream has more than {self._limits.max_ndjson_line} bytes")
+    def _too_long(self) -> bool:
+        limit = self._limits.max_ndjson_line
+        return self._fail("ndjson_line_too_long", f"a line of the stream has more than {limit} bytes")
 
-    def _fail(self, code: str, message: str) -> None:
+    def _fail(self, code: str, message: str) -> bool:
         self.error = LLMProtocolError(message, code=code)
         self._line.clear()
+        return False

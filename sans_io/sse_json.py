@@ -33,17 +33,39 @@ class SSEJSONDecoder:
     left as it is: its other half may be in the next event (`jsontext.SurrogateJoiner`).
     """
 
-    __slots__ = ("_events", "_fast", "_limits", "_plain_size", "_received", "_tail", "_tail_size", "error")
+    __slots__ = (
+        "_clear",
+        "_crowd",
+        "_digits",
+        "_events",
+        "_fast",
+        "_head",
+        "_left",
+        "_limits",
+        "_name",
+        "_plain_size",
+        "_raw_head",
+        "_small",
+        "_tail",
+        "error",
+    )
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._events = SSEDecoder(limits)
         self._fast: Callable[[bytes], JSON] | None = jsontext.accelerator(limits)
+        self._left = limits.max_stream
         self._tail = b""
-        self._received = 0
-        # Text that short can hold no line, event or document that is too long.
+        #: Whether the next byte begins a block: nothing waits here, in `_events`, or for its BOM.
+        self._clear = False
+        #: How the last block began and what it was called. Most blocks of a stream begin alike: one comparison.
+        self._head, self._raw_head, self._name = "data: {", b"data: {", "message"
+        # A block that short can hold no line, event or document that is too long; a document of `_small` characters
+        # is neither nested too deep nor does it hold too long a number; one of `_crowd` openers is not nested too deep.
         self._plain_size = min(limits.max_sse_line, limits.max_sse_event, limits.max_json, jsontext.MAX_IN_PLACE)
-        self._tail_size = min(_MAX_TAIL, self._plain_size)
+        self._crowd = min(limits.max_json_depth, limits.max_json_containers)
+        self._digits = limits.max_json_digits
+        self._small = min(2 * self._crowd, self._digits)
         self.error: LLMProtocolError | None = None
 
     @property
@@ -68,13 +90,18 @@ class SSEJSONDecoder:
     def receive_data(self, data: bytes) -> list[tuple[str, JSON]]:
         """The pairs that these bytes complete. Check `error` next, then feed more, or call `receive_eof()`."""
         pairs: list[tuple[str, JSON]] = []
-        if self.error is not None:
-            return pairs
-        self._received += len(data)
-        surplus = self._received - self._limits.max_stream
-        self._receive(data if surplus <= 0 else data[:-surplus], pairs)
-        if surplus > 0 and self.error is None:
-            self._fail("stream_too_long", f"more than {self._limits.max_stream} bytes in one stream")
+        size = len(data)
+        self._left -= size
+        if self._clear and data[-2:] == b"\n\n" and size <= self._plain_size and self._left >= 0:
+            if self._fast is None:
+                self._scan(data, pairs)
+            else:
+                self._cut_out(data, self._fast, pairs)
+        elif self.error is None:
+            going_on = self._receive(data if self._left >= 0 else data[: self._left], pairs)
+            if going_on and self._left < 0:
+                going_on = self._fail("stream_too_long", f"more than {self._limits.max_stream} bytes in one stream")
+            self._clear = going_on and not self._tail and self._events.between_events
         return pairs
 
     def receive_eof(self) -> list[tuple[str, JSON]]:
@@ -82,20 +109,20 @@ class SSEJSONDecoder:
         self._end_tail()
         return []
 
-    def _receive(self, data: bytes, pairs: list[tuple[str, JSON]]) -> None:
+    def _receive(self, data: bytes, pairs: list[tuple[str, JSON]]) -> bool:
+        """Any bytes in any state. Whether decoding may go on (so do the methods below)."""
         if self._tail:
             data = self._tail + data
             self._tail = b""
         elif not self._events.between_events and b"\r" not in data:
             # Back to the fast road after the next blank line.
             at = data.find(b"\n\n") + 2
-            self._decode(data[:at] if at > 1 else data, pairs)
-            data = data[at:] if at > 1 else b""
-        if not data or self.error is not None:
-            return
+            at = at if at > 1 else len(data)
+            if not self._decode(data[:at], pairs):
+                return False
+            data = data[at:]
         if b"\r" in data or not self._events.between_events:
-            self._decode(data, pairs)
-            return
+            return self._decode(data, pairs)
         cut = data.rfind(b"\n\n") + 2
         if cut > 1:
             block = data[:cut]
@@ -106,12 +133,12 @@ class SSEJSONDecoder:
             else:
                 going_on = self._scan(block, pairs)
             if not going_on:
-                return
+                return False
             data = data[cut:]
-        if len(data) > self._tail_size or data.startswith(b":"):
-            self._decode(data, pairs)
-        else:
-            self._tail = data
+        if len(data) > min(_MAX_TAIL, self._plain_size) or data.startswith(b":"):
+            return self._decode(data, pairs)
+        self._tail = data
+        return True
 
     def _scan(self, block: bytes, pairs: list[tuple[str, JSON]]) -> bool:
         """Whole blocks by the standard library's scanner, in place: half the cost of cutting each value out first."""
@@ -119,77 +146,102 @@ class SSEJSONDecoder:
             text = block.decode()
         except UnicodeDecodeError:
             return self._decode(block, pairs)
-        limits = self._limits
-        crowded = text.count("{") + text.count("[") > min(limits.max_json_depth, limits.max_json_containers)
-        digits = limits.max_json_digits
+        if "\r" in text:
+            return self._decode(block, pairs)
         scan = jsontext.SCAN
         at = 0
-        while at < len(text):
-            name = "message"
-            start = at + 6
-            if not text.startswith("data: {", at):
-                start = text.find("\n", at) + 7
-                if text.startswith("event: ", at) and text.startswith("data: {", start - 6):
-                    name = text[at + 7 : start - 7] or name
+        end = len(text)
+        while at < end:
+            if text.startswith(self._head, at) or self._new_head(text, at):
+                start = at + len(self._head) - 1
+                try:
+                    value, stop = scan(text, start)
+                except (ValueError, StopIteration, RecursionError):
+                    stop = -1
                 else:
-                    start = len(text)
-            try:
-                value, stop = scan(text, start)
-            except (ValueError, StopIteration, RecursionError):
-                value, stop = None, -1
-            if (
-                text.find("\n", start) == stop != -1
-                and text.startswith("\n", stop + 1)
-                and (not (crowded or stop - start > digits) or jsontext.needs_no_guard(text, start, stop, limits))
-            ):
-                pairs.append((name, value))
-                at = stop + 2
-                continue
+                    if (
+                        text.find("\n", start) == stop
+                        and stop + 1 < end
+                        and text[stop + 1] == "\n"
+                        and (stop - start <= self._small or self._is_harmless(text, start, stop))
+                    ):
+                        pairs.append((self._name, value))
+                        at = stop + 2
+                        continue
             stop = text.find("\n\n", at) + 2
             if stop == 1:  # the last of three LFs
-                stop = len(text)
+                stop = end
             if not self._decode(text[at:stop].encode(), pairs):
                 return False
             at = stop
         return True
 
+    def _new_head(self, text: str, at: int) -> bool:
+        """Whether a plain block begins at `text[at:]`; then its head is the one to expect from now on."""
+        name = "message"
+        start = at
+        if text.startswith("event: ", at):
+            start = text.find("\n", at) + 1
+            name = text[at + 7 : start - 1] or name
+        if not text.startswith("data: {", start):
+            return False
+        self._head = text[at : start + 7]
+        self._name = name
+        return True
+
+    def _is_harmless(self, text: str, start: int, stop: int) -> bool:
+        if text.count("{", start, stop) + text.count("[", start, stop) > self._crowd:
+            return False
+        return stop - start <= self._digits or jsontext.needs_no_guard(text, start, stop, self._limits)
+
     def _cut_out(self, block: bytes, fast: Callable[[bytes], JSON], pairs: list[tuple[str, JSON]]) -> bool:
         """Whole blocks by the accelerator, which takes bytes: nothing needs decoding beforehand."""
+        if b"\r" in block:
+            return self._decode(block, pairs)
         at = 0
-        while at < len(block):
-            name = "message"
-            start = at + 6
-            if not block.startswith(b"data: {", at):
-                start = block.find(b"\n", at) + 7
-                if block.startswith(b"event: ", at) and block.startswith(b"data: {", start - 6):
-                    name = block[at + 7 : start - 7].decode("utf-8", "replace") or name
-                else:
-                    start = len(block)
-            stop = block.find(b"\n", start)
-            if block.startswith(b"\n", stop + 1):
-                value = fast(block[start:stop])
-                if value is not jsontext.UNSURE:
-                    pairs.append((name, value))
-                    at = stop + 2
-                    continue
+        end = len(block)
+        while at < end:
+            if block.startswith(self._raw_head, at) or self._new_raw_head(block, at):
+                start = at + len(self._raw_head) - 1
+                stop = block.find(b"\n", start)
+                if stop + 1 < end and block[stop + 1] == _LF:
+                    value = fast(block[start:stop])
+                    if value is not jsontext.UNSURE:
+                        pairs.append((self._name, value))
+                        at = stop + 2
+                        continue
             stop = block.find(b"\n\n", at) + 2
             if stop == 1:  # the last of three LFs
-                stop = len(block)
+                stop = end
             if not self._decode(block[at:stop], pairs):
                 return False
             at = stop
         return True
 
+    def _new_raw_head(self, block: bytes, at: int) -> bool:
+        name = "message"
+        start = at
+        if block.startswith(b"event: ", at):
+            start = block.find(b"\n", at) + 1
+            name = block[at + 7 : start - 1].decode("utf-8", "replace") or name
+        if not block.startswith(b"data: {", start):
+            return False
+        self._raw_head = block[at : start + 7]
+        self._name = name
+        return True
+
     def _decode(self, data: bytes, pairs: list[tuple[str, JSON]]) -> bool:
-        """By the law. Whether decoding may go on."""
+        """By the law."""
         for event in self._events.receive_data(data):
             try:
                 self._judge(event, pairs)
             except JSONTextError as fault:
-                self._fail("bad_json", f"the data of an event is not JSON: {fault}")
-                return False
+                return self._fail("bad_json", f"the data of an event is not JSON: {fault}")
+        if self._events.error is None:
+            return True
         self.error = self._events.error
-        return self.error is None
+        self._clear = False
+        return False
 
     def _judge(self, event: ServerSentEvent, pairs: list[tuple[str, JSON]]) -> None:
         data = event.data
@@ -200,14 +252,17 @@ class SSEJSONDecoder:
 
     def _end_tail(self) -> None:
         """Hands the waiting bytes over; they complete no event, or they would not have waited."""
-        if self._tail:
-            self._decode(self._tail, [])
-            self._tail = b""
+        tail, self._tail = self._tail, b""
+        if tail:
+            self._decode(tail, [])
 
-    def _fail(self, code: str, message: str) -> None:
+    def _fail(self, code: str, message: str) -> bool:
         self.error = LLMProtocolError(message, code=code)
         self._tail = b""
+        self._clear = False
+        return False
 
 
 #: A longer unfinished block is moved out of the way of the next read: joining it again costs time for every read.
 _MAX_TAIL: Final = 4 * 1024
+_LF: Final = 10
