@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sans_io import heads as heads_module
 from sans_io.http11 import HTTPExchange, ResponseHead
 from tests.http11.oracle import h11_verdict, outcome
 
@@ -27,54 +30,58 @@ VALUES = st.sampled_from(
 ) | st.text(st.characters(codec="latin-1", exclude_characters="\r\n\x00\x0b\x0c"), max_size=30).map(
     lambda value: value.strip(" \t")
 )
-FRAMING = st.sampled_from(
-    [
-        "Content-Length: 3",
-        "content-length: 0",
-        "CONTENT-LENGTH:\t3 ",
-        "Content-Length: 3, 3",
-        "Content-Length: 3,4",
-        "Content-Length: +3",
-        "Content-Length: -1",
-        "Content-Length: 0x3",
-        "Content-Length: 1_0",
-        "Content-Length: \xb2",
-        "Content-Length: ",
-        "Content-Length: " + "0" * 19 + "3",
-        "Content-Length: " + "0" * 20 + "3",
-        "Transfer-Encoding: chunked",
-        "transfer-encoding:CHUNKED",
-        "Transfer-Encoding: gzip, chunked",
-        "Transfer-Encoding: identity",
-        "Transfer-Encoding: ",
-        "Connection: close",
-        "Connection: Keep-Alive, Close",
-    ]
-)
-ODD_LINES = st.sampled_from(
-    ["no colon", ": empty name", "sp ace: b", "name : b", "\xe9: b", "a: b\x00", "a: \x0b", "a:\x0c", "a: b\rc", "a: b\nc: d",
-     " folded", "\tfolded: too", "a: b\r\n c", "a:\r\n \r\n\tb ", "", "a", "ſ: b", "K: b"]
-)  # fmt: skip
-STATUS_LINES = st.sampled_from(
-    ["HTTP/1.1 200 OK", "HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.0 200 OK", "HTTP/1.1 204 No Content", "HTTP/1.1 404 \xe9\t",
-     "HTTP/1.1 304 x", "HTTP/1.1 599 x", "HTTP/1.1 100 Continue", "HTTP/1.1 103 Early Hints"]
-)  # fmt: skip
-ODD_STATUS_LINES = st.sampled_from(
-    ["HTTP/1.1  200 OK", "HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1 200OK", "HTTP/2.0 200 OK", "HTTP/1.2 200 OK",
+FRAMING = [
+    "Content-Length: 3",
+    "content-length: 0",
+    "CONTENT-LENGTH:\t3 ",
+    "Content-Length: 3, 3",
+    "Content-Length: 3,4",
+    "Content-Length: +3",
+    "Content-Length: -1",
+    "Content-Length: 0x3",
+    "Content-Length: 1_0",
+    "Content-Length: \xb2",
+    "Content-Length: ",
+    "Content-Length: " + "0" * 19 + "3",
+    "Content-Length: " + "0" * 20 + "3",
+    "Transfer-Encoding: chunked",
+    "transfer-encoding:CHUNKED",
+    "Transfer-Encoding: gzip, chunked",
+    "Transfer-Encoding: identity",
+    "Transfer-Encoding: ",
+    "Connection: close",
+    "Connection: Keep-Alive, Close",
+]
+ODD_LINES = ["no colon", ": empty name", "sp ace: b", "name : b", "\xe9: b", "a: b\x00", "a: \x0b", "a:\x0c", "a: b\rc", "a: b\nc: d",
+     " folded", "\tfolded: too", "a: b\r\n c", "a:\r\n \r\n\tb ", "", "a", "ſ: b", "K: b"]  # fmt: skip
+STATUS_LINES = ["HTTP/1.1 200 OK", "HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.0 200 OK", "HTTP/1.1 204 No Content", "HTTP/1.1 404 \xe9\t",
+     "HTTP/1.1 304 x", "HTTP/1.1 599 x", "HTTP/1.1 100 Continue", "HTTP/1.1 103 Early Hints"]  # fmt: skip
+ODD_STATUS_LINES = ["HTTP/1.1  200 OK", "HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1 200OK", "HTTP/2.0 200 OK", "HTTP/1.2 200 OK",
      "HTTP/0.9 200 OK", "HTTP/11 200 OK", "http/1.1 200 OK", "ICY 200 OK", "HTTP/1.1 600 OK", "HTTP/1.1 999 OK",
      "HTTP/1.1 099 OK", "HTTP/1.1 000 OK", "HTTP/1.1 101 Switching", "HTTP/1.1 200 \x00", "HTTP/1.1 200 O\rK", "", " ",
-     "HTTP/1.1 200 OK\n", "HTTP/1.1\t200 OK", "HTTP/1.1 \xb2\xb2\xb2 OK", "\x16\x03\x01", "<html>"]
-)  # fmt: skip
+     "HTTP/1.1 200 OK\n", "HTTP/1.1\t200 OK", "HTTP/1.1 \xb2\xb2\xb2 OK", "\x16\x03\x01", "<html>"]  # fmt: skip
+
+
+FIELDS = st.builds(
+    "{}:{}{}{}".format, TOKENS, st.sampled_from(["", " ", "\t", "  "]), VALUES, st.sampled_from(["", " "])
+)
 
 
 @st.composite
-def heads(draw: st.DrawFn, *, odd: bool) -> str:
-    status = draw(STATUS_LINES | ODD_STATUS_LINES if odd else STATUS_LINES)
-    fields = st.builds(
-        "{}:{}{}{}".format, TOKENS, st.sampled_from(["", " ", "\t", "  "]), VALUES, st.sampled_from(["", " "])
-    )
-    lines = [status, *draw(st.lists(fields | FRAMING | ODD_LINES if odd else fields, max_size=8))]
-    end = draw(st.sampled_from(["\r\n"] * 8 + ["\n", "\r"])) if odd else "\r\n"
+def heads(draw: st.DrawFn) -> str:
+    """A valid head, one with a single oddity (where a wrong acceptance shows), or one with many."""
+    oddity = draw(st.sampled_from(["none", "field", "framing", "status line", "line end", "many"]))
+    many = oddity == "many"
+    starts = STATUS_LINES + ODD_STATUS_LINES if many else ODD_STATUS_LINES if oddity == "status line" else STATUS_LINES
+    fields = FIELDS | st.sampled_from(FRAMING + ODD_LINES) if many else FIELDS
+    lines = [draw(st.sampled_from(starts)), *draw(st.lists(fields, max_size=6))]
+    if oddity in ("field", "framing"):
+        lines.insert(
+            draw(st.integers(1, len(lines))), draw(st.sampled_from(ODD_LINES if oddity == "field" else FRAMING))
+        )
+    end = "\r\n"
+    if many or oddity == "line end":
+        end = draw(st.sampled_from(["\r\n", "\n", "\r"]))
     return end.join(lines) + end + end
 
 
@@ -93,22 +100,16 @@ def is_documented_strictness(wire: bytes) -> bool:
             return False
 
 
-@given(heads(odd=True) | heads(odd=False), st.sampled_from([b"", b"abc", b"abcd", b"3\r\nabc\r\n0\r\n\r\n"]))
-def test_heads_are_read_as_h11_reads_them(head: str, body: bytes) -> None:
-    wire = head.encode("latin-1", "replace") + body
-    if wire.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")):
-        wire += b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+def assert_read_as_h11_reads_it(wire: bytes) -> None:
     verdict = h11_verdict(wire)
     ours = outcome([wire])
-    accepted = ours.ended and ours.error is None
-    if accepted:
+    if ours.ended and ours.error is None:
         assert verdict.ok
         assert ours.head.status == verdict.status
         assert ours.head.http_version.encode() == verdict.version
         assert ours.head.reason.encode("latin-1") == verdict.reason
         # h11 drops a Content-Length that repeats an earlier one, and lower-cases the transfer coding.
-        ours_fields = [pair for pair in ours.head.headers if pair[0] not in ("content-length", "transfer-encoding")]
-        assert ours_fields == [
+        assert [pair for pair in ours.head.headers if pair[0] not in ("content-length", "transfer-encoding")] == [
             (name.decode(), value.decode("latin-1"))
             for name, value in verdict.headers
             if name not in (b"content-length", b"transfer-encoding")
@@ -116,6 +117,31 @@ def test_heads_are_read_as_h11_reads_them(head: str, body: bytes) -> None:
         assert (ours.body, ours.surplus, ours.informational) == (verdict.body, bool(verdict.surplus), verdict.heads)
     elif verdict.ok:
         assert is_documented_strictness(wire), ours
+
+
+BODIES = [b"", b"abc", b"abcd", b"3\r\nabc\r\n0\r\n\r\n"]
+
+
+@given(heads(), st.sampled_from(BODIES))
+def test_heads_are_read_as_h11_reads_them(head: str, body: bytes) -> None:
+    wire = head.encode("latin-1", "replace") + body
+    if wire.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")):
+        wire += b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    assert_read_as_h11_reads_it(wire)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_each_oddity_alone_is_read_as_h11_reads_it(body: bytes) -> None:
+    final = "HTTP/1.1 200 OK"
+    variants = [[line] for line in STATUS_LINES + ODD_STATUS_LINES]
+    for odd in FRAMING + ODD_LINES:
+        variants += [[final, odd], [final, odd, "a: b"], [final, "a: b", odd], [final, "a: b", odd, "c: d"]]
+    variants += [[final, *pair] for pair in itertools.product(FRAMING, FRAMING)]
+    variants += [["HTTP/1.1 103 x", odd] for odd in FRAMING + ODD_LINES]
+    for lines in variants:
+        wire = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+        assert_read_as_h11_reads_it(wire + body)
+        assert_read_as_h11_reads_it(wire + b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
 
 
 def head_of(*lines: str, method: str = "POST") -> HTTPExchange:
@@ -145,6 +171,13 @@ def test_only_blanks_and_tabs_are_stripped_from_a_value() -> None:
     assert exchange.head.headers == (("a", "\xa0\x1cb\x85"),)
 
 
+def test_no_server_can_fill_the_memory_of_names_with_long_ones() -> None:
+    before = heads_module._short_field_name.cache_info().currsize
+    for length in (41, 1000, 60_000):
+        assert head_of("HTTP/1.1 200 OK", "n" * length + ": a").head is not None
+    assert heads_module._short_field_name.cache_info().currsize == before
+
+
 @pytest.mark.parametrize("value", ["chunked", "Chunked", "CHUNKED"])
 def test_the_name_of_the_transfer_coding_is_case_insensitive(value: str) -> None:
     assert head_of("HTTP/1.1 200 OK", f"Transfer-Encoding: {value}").framing == "chunked"
@@ -168,6 +201,7 @@ def test_the_name_of_the_transfer_coding_is_case_insensitive(value: str) -> None
         (["SSH-2.0-OpenSSH_9.9"], "bad_head"),
         (["", "HTTP/1.1 200 OK"], "bad_head"),
         (["HTTP/1.1 200 OK", "no colon"], "bad_head"),
+        (["HTTP/1.1 200 OK", "nocolon"], "bad_head"),
         (["HTTP/1.1 200 OK", "sp ace: a"], "bad_head"),
         (["HTTP/1.1 200 OK", "name : a"], "bad_head"),
         (["HTTP/1.1 200 OK", ": a"], "bad_head"),
