@@ -249,22 +249,25 @@ class ChatStream(_Stream):
 
     def until_done(self) -> ChatResponse:
         """Read to the end; the final response. Raises the stream's error, also when it had failed before."""
-        while self._pull():
-            self._pending = _NOTHING
+        while self._pull(skip=True):
+            pass
         return self._final()
 
     def close(self) -> None:
         """Stop reading. Before the end of the reply this cancels; after it the connection is kept. Harmless twice."""
         if self._ended:
             return
-        if not self._may_finish() or not self._turn.acquire(blocking=False):
+        if not self._owns_thread() or not self._turn.acquire(blocking=False):
             self.cancel()
             return
         try:
-            self._drop_pending()
-            while self._advance() is not None:
-                pass
-            self._settled()
+            if self._may_finish():
+                self._drop_pending()
+                while self._advance() is not None:
+                    pass
+                self._settled()
+            else:
+                self._end()
         finally:
             self._turn.release()
 
@@ -276,10 +279,12 @@ class ChatStream(_Stream):
     ) -> None:
         self.close()
 
-    def _pull(self) -> bool:
+    def _pull(self, *, skip: bool = False) -> bool:
         if not self._take_turn():
             return False
         try:
+            if skip:
+                self._pending = _NOTHING
             return self._took(self._advance())
         finally:
             self._turn.release()
@@ -347,22 +352,25 @@ class AsyncChatStream(_Stream):
 
     async def until_done(self) -> ChatResponse:
         """Read to the end; the final response. Raises the stream's error, also when it had failed before."""
-        while await self._pull():
-            self._pending = _NOTHING
+        while await self._pull(skip=True):
+            pass
         return self._final()
 
     async def aclose(self) -> None:
         """Stop reading. Before the end of the reply this cancels; after it the connection is kept. Harmless twice."""
         if self._ended:
             return
-        if not self._may_finish() or not self._turn.acquire(blocking=False):
+        if not self._owns_thread() or not self._turn.acquire(blocking=False):
             self.cancel()
             return
         try:
-            self._drop_pending()
-            while await self._advance() is not None:
-                pass
-            self._settled()
+            if self._may_finish():
+                self._drop_pending()
+                while await self._advance() is not None:
+                    pass
+                self._settled()
+            else:
+                self._end()
         finally:
             self._turn.release()
 
@@ -376,10 +384,12 @@ class AsyncChatStream(_Stream):
     ) -> None:
         await self.aclose()
 
-    async def _pull(self) -> bool:
+    async def _pull(self, *, skip: bool = False) -> bool:
         if not self._take_turn():
             return False
         try:
+            if skip:
+                self._pending = _NOTHING
             return self._took(await self._advance())
         finally:
             self._turn.release()
