@@ -242,7 +242,7 @@ def chat_request(
         else _boolean(parallel_tool_calls, "parallel_tool_calls"),
         n=None if n is None else _integer(n, "n", 1),
         extra_body=extra_body,
-        extra_headers=() if extra_headers is None else _checked_headers(extra_headers),
+        extra_headers=() if extra_headers is None else checked_headers(extra_headers, "extra_headers"),
     )
 
 
@@ -342,10 +342,6 @@ _OWN_HEADERS: Final = frozenset({
     "accept-encoding", "proxy-authorization", "proxy-connection",
 })  # fmt: skip
 _TOKEN: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-
-
-def _checked_headers(value: JSON) -> tuple[tuple[str, str], ...]:
-    return checked_headers(value, "extra_headers")
 
 
 def checked_headers(value: JSON, what: str) -> tuple[tuple[str, str], ...]:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ..errors import LLMAuthError, LLMBadRequestError
+from ..errors import LLMBadRequestError
 from ..http11 import HTTPRequest, RequestHead, merge_headers
 from ..messages import encode_body
 from ..policy.limits import DEFAULT_LIMITS, Limits
@@ -247,10 +247,7 @@ class OpenAICodec:
 def _decode_error(
     provider: str, model: str | None, rules: FailureRules, status: int, headers: Headers, body: bytes
 ) -> LLMError:
-    error = decode_failure(provider=provider, status=status, headers=headers, body=body, model=model, rules=rules)
-    if isinstance(error, LLMAuthError) and status == 401 and not error.message:
-        error.message = f"{provider} refused the API key"
-    return error
+    return decode_failure(provider=provider, status=status, headers=headers, body=body, model=model, rules=rules)
 
 
 def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:

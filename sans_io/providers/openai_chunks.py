@@ -102,10 +102,11 @@ class ChunkInterpreter:
                 self._refuse("an event that is not a JSON object")
         else:
             choices = chunk.get("choices")
-            if choices is not None:
+            error = reported_error(chunk)
+            # What the server says is wrong says more than what is wrong with the chunk that says it.
+            if isinstance(choices, list) or (choices is not None and error is None):
                 self._choices(choices, events, whole=False)
             self._describe(chunk)
-            error = reported_error(chunk)
             if error is None and name == "error" and choices is None:
                 error = chunk or {"error": "the server sent an error event without saying what it was"}
         if error is not None:
@@ -116,7 +117,7 @@ class ChunkInterpreter:
         """A whole reply (`chat.completion`). Look at `error`, then call `finish()`."""
         choices = body.get("choices")
         error = reported_error(body)
-        if choices is not None:
+        if isinstance(choices, list) or (choices is not None and error is None):
             self._choices(choices, [], whole=True)
             self._describe(body)
         elif error is None:
@@ -235,11 +236,8 @@ class ChunkInterpreter:
         elif content is not None:
             self._refuse("content that is neither text nor a list of parts")
         refusal = delta.get("refusal")
-        if isinstance(refusal, str) and refusal:
-            piece = answer.refusal_joiner.join(refusal)
-            if piece:
-                answer.choice.refusal.append(piece)
-                events.append(RefusalDelta(piece, index))
+        if isinstance(refusal, str):
+            self._refusal(answer, index, refusal, events)
         calls = delta.get("tool_calls")
         if calls is not None:
             self._tool_calls(answer, calls, events, whole)
@@ -250,6 +248,12 @@ class ChunkInterpreter:
         if piece:
             answer.choice.text.append(piece)
             events.append(TextDelta(piece, index))
+
+    def _refusal(self, answer: Answer, index: int, text: str, events: list[Event]) -> None:
+        piece = answer.refusal_joiner.join(text)
+        if piece:
+            answer.choice.refusal.append(piece)
+            events.append(RefusalDelta(piece, index))
 
     def _reasoning(self, answer: Answer, index: int, delta: JSONObject, events: list[Event]) -> None:
         """Under one of its names; servers in transition send the same text under two."""
@@ -279,7 +283,7 @@ class ChunkInterpreter:
             elif part.get("type") in ("text", "output_text", None) and isinstance(part.get("text"), str):
                 self.text(answer, index, part["text"], events)
             elif part.get("type") == "refusal" and isinstance(part.get("refusal"), str):
-                answer.choice.refusal.append(jsontext.well_formed(part["refusal"]))
+                self._refusal(answer, index, part["refusal"], events)
             else:
                 answer.marks.append((len(answer.choice.text), part))
                 if part.get("type") == "thinking":

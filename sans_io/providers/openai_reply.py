@@ -160,15 +160,14 @@ class OpenAIStreamReader:
         self._ended = True
 
     def _truncated(self) -> LLMStreamError:
-        where = "before its end (no [DONE], and a choice without finish_reason)" if self.content_events else "empty"
-        return LLMStreamError(f"{self._chunks.provider} ended the stream {where}", code="truncated")
+        lacks = "[DONE] and a finish_reason on every choice" if self.content_events else "a single event"
+        return LLMStreamError(f"{self._chunks.provider} ended the stream without {lacks}", code="truncated")
 
     def _fail(self, error: LLMError) -> None:
         error.provider = error.provider or self._chunks.provider
         error.model = error.model or self._chunks.model
         self.error = error
-        if error.partial is None:
-            error.partial = self.response()
+        error.partial = self.response()
 
 
 def _adds_to_the_answer(chunk: JSON) -> bool:
@@ -177,11 +176,11 @@ def _adds_to_the_answer(chunk: JSON) -> bool:
     if not isinstance(choices, list):
         return not isinstance(chunk, dict) and reported_error(chunk) is None
     for choice in choices:
-        delta = choice.get("delta") if isinstance(choice, dict) else choice
-        if isinstance(delta, dict):
-            delta = [value for key, value in delta.items() if key != "role" and value]
-        if delta:
-            return True
+        if not isinstance(choice, dict):
+            return choice is not None
+        for delta in (choice.get("delta"), choice.get("message")):
+            if delta and (not isinstance(delta, dict) or any(delta[key] for key in delta if key != "role")):
+                return True
     return False
 
 

@@ -25,7 +25,7 @@ _REQUEST_IDS: Final = {
     "x-generation-id": 4,
     "x-amzn-requestid": 5,
 }
-_PREFIXES: Final = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit-", "anthropic-priority-", "anthropic-fast-")
+_PREFIXES: Final = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit-")
 _ENDS: Final = ("limit", "remaining", "reset")
 _MAX_NUMBER: Final = 2**63
 
@@ -47,7 +47,7 @@ def rate_limit(headers: Headers) -> dict[str, float]:
     """
     numbers: dict[str, float] = {}
     for name, value in headers:
-        if "ratelimit" not in name:
+        if "ratelimit" not in name:  # Most are not; every reply comes through here.
             continue
         for prefix in _PREFIXES:
             if name.startswith(prefix):

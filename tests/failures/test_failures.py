@@ -429,3 +429,51 @@ def test_the_request_id_may_be_in_the_body() -> None:
         "test", {"type": "error", "error": {"type": "api_error", "message": "m"}, "request_id": "r9"}
     )
     assert error.request_id == "r9"
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        (b"<html><script>x", ""),
+        (b"<html>a<script>x</script>b<STYLE>y</STYLE>c", "a b c"),
+        ("<html>İ<script>x</script>".encode(), "İ x"),
+        (b"<html>a < b", "a < b"),
+    ],
+)
+def test_the_words_of_a_page(page: bytes, shown: str) -> None:
+    assert failed(500, page).message == f"test answered HTTP 500 with a web page instead of JSON: {shown}".strip()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"error": {"error": {"error": {"error": {"error": {"error": {"error": {"message": "m"}}}}}}}}},
+        {"error": {"message": '{"a": 1}'}},
+        {"error": {"message": "[1, 2"}},
+        {"error": {"message": "m", "metadata": {"raw": ""}, "details": {"error_code": 5}}},
+        {"error": {"message": "m", "metadata": {"raw": "no json"}, "details": ["x", {"reason": "R", "retryDelay": 5}]}},
+        {"errors": [5, None, "m"]},
+        {"detail": [{"loc": [], "msg": 5}, {"loc": "x", "msg": "m"}]},
+        {"error": ["", {"message": "m"}]},
+        {"message": " ", "code": "x" * 300, "request_id": ""},
+        {"error": {"message": {"a": {}}, "status": 503, "innererror": {"code": 5}}},
+    ],
+)
+def test_odd_bodies(body: object) -> None:
+    error = failed(400, body)
+    assert type(error) is LLMBadRequestError
+    assert error.message
+
+
+def test_a_reported_error_may_be_given_a_status() -> None:
+    assert failure_from_event("p", {"error": "m"}, status=429).status_code == 429
+
+
+def test_a_code_that_is_overlong_is_cut() -> None:
+    error = failed(400, {"error": {"message": "m", "code": "x" * 300}})
+    assert error.code == "x" * 200
+
+
+def test_a_quote_that_is_in_the_message_already_is_not_repeated() -> None:
+    raw = json.dumps({"error": {"message": "no"}})
+    assert failed(400, {"error": {"message": "upstream: no", "metadata": {"raw": raw}}}).message == "upstream: no"

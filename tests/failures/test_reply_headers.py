@@ -97,3 +97,8 @@ def test_rfc_3339_agrees_with_the_standard_library(moment: datetime) -> None:
 )  # fmt: skip
 def test_request_ids(headers: tuple, expected: str | None) -> None:
     assert request_id(headers) == expected
+
+
+def test_headers_that_only_sound_like_rate_limits() -> None:
+    headers = (("x-my-ratelimit", "5"), ("x-ratelimit-policy", "5"), ("x-ratelimit-reset", "1s" * 40))
+    assert rate_limit(headers) == {}

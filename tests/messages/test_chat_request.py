@@ -427,3 +427,21 @@ def test_text_that_utf8_cannot_hold_is_named_when_the_body_is_written() -> None:
     chat = chat_request([*HI, {"role": "user", "content": "a\ud800"}])
     with pytest.raises(LLMBadRequestError, match=r"^messages\[1\].content contains a lone surrogate"):
         encode_body({"model": "m", "messages": list(chat.messages)})
+
+
+def test_numbers_and_odd_keys_in_what_is_passed_on() -> None:
+    body = {"a": 1.5, "ключ": ["é", None, True, 2**70], "t": (1, 2)}
+    assert chat_request(HI, extra_body=body).extra_body == body
+    assert refused(extra_body={"\ud800": 1}).startswith("extra_body (a key) contains a lone surrogate")
+    part = {"type": "refusal", "refusal": "no"}
+    assert chat_request([{"role": "assistant", "content": [part]}]).messages[0]["content"] == [part]
+
+
+def test_a_body_that_json_cannot_hold_is_named_when_it_is_written() -> None:
+    with pytest.raises(LLMBadRequestError, match=r"^a\[0\] is not a JSON value"):
+        encode_body({"a": [object()]})
+
+
+def test_a_body_whose_own_keys_utf8_cannot_hold_cannot_be_written() -> None:
+    with pytest.raises(LLMBadRequestError, match=r"^the request cannot be written as JSON"):
+        encode_body({"\ud800": 1})

@@ -121,6 +121,8 @@ def test_a_schema_is_strict_only_if_it_can_be() -> None:
     assert inner == {"name": "My_answer_", "schema": closed, "strict": True}
     for schema in ({**closed, "required": []}, {**closed, "default": {}}, {"type": "object"}, {}, {"anyOf": [closed]}):
         assert "strict" not in sent(response_format=schema)["response_format"]["json_schema"]
+    either = {**closed, "properties": {"a": {"anyOf": [{"type": "string"}, closed]}}}
+    assert sent(response_format=either)["response_format"]["json_schema"]["strict"] is True
     nested = {**closed, "properties": {"a": {"type": "array", "items": {"type": "object", "properties": {}}}}}
     assert "strict" not in sent(response_format=nested)["response_format"]["json_schema"]
     given_form = {"type": "json_schema", "json_schema": {"name": "x", "schema": closed, "strict": False}}
@@ -381,3 +383,20 @@ def test_a_404_without_v1_in_the_base_url_says_so() -> None:
     operation = codec("generic", "https://host.example").operation(chat_request(HI, "m"))
     assert "is /v1 missing from base_url?" in operation.decode_error(404, (), b'{"detail": "Not Found"}').message
     assert operation.provider == "host.example"
+
+
+def test_a_deployment_needs_a_name_wherever_the_model_stands() -> None:
+    made = codec("azure", "https://r.openai.azure.com", api_version="v")
+    with pytest.raises(LLMBadRequestError, match=r"^model must name"):
+        built(made, model=None, extra_body={"model": "x"})
+    named = codec("azure", "https://r.openai.azure.com/openai/deployments/d", api_version="v")
+    assert "model" not in json.loads(built(named, model=None).body)
+
+
+@pytest.mark.parametrize("key", ["$defs", "definitions"])
+def test_definitions_must_be_strict_too(key: str) -> None:
+    inner = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    schema = {**inner, key: {"x": inner}}
+    assert sent(response_format=schema)["response_format"]["json_schema"]["strict"] is True
+    schema[key] = {"x": {"type": "object"}}
+    assert "strict" not in sent(response_format=schema)["response_format"]["json_schema"]

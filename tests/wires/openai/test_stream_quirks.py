@@ -587,3 +587,57 @@ def test_data_that_is_not_json() -> None:
 def test_chunks_that_say_nothing_are_passed_over() -> None:
     reading = read_stream({"type": "ping"}, {"id": "x", "choices": None}, {}, text("a"), {"moderation": {}}, STOP)
     assert reading.response.content == "a"
+
+
+def test_a_refusal_among_the_parts_of_content() -> None:
+    part = {"type": "refusal", "refusal": "No."}
+    response = read_stream(chunk({"content": [part]}), STOP).response
+    assert (response.refusal, response.message) == ("No.", {"role": "assistant", "content": "", "refusal": "No."})
+
+
+@pytest.mark.parametrize("thinking", ["Hm", [{"type": "text", "text": "Hm"}, 5, {"text": None}], 5])
+def test_thinking_in_odd_forms(thinking: object) -> None:
+    reading = read_stream(chunk({"content": [{"type": "thinking", "thinking": thinking}]}), STOP)
+    assert reading.response.reasoning == (None if thinking == 5 else "Hm")
+
+
+def test_details_that_are_no_objects_are_passed_over() -> None:
+    assert read_stream(chunk({"reasoning_details": ["x", {"text": 5}]}), STOP).response.reasoning is None
+
+
+def test_what_a_function_says_beside_name_and_arguments_is_sent_back() -> None:
+    function = {"name": "f", "arguments": "{}", "vendor": 1}
+    call = {"index": 0, "id": "c1", "type": "function", "function": function, "a": 1, "b": None}
+    response = read_stream(chunk({"tool_calls": [call]}), STOP).response
+    assert response.message["tool_calls"] == [{"id": "c1", "type": "function", "function": function, "a": 1}]
+
+
+def test_too_many_tool_calls() -> None:
+    reading = read_stream(text("a"), fragment(index=256, id="c", name="f", arguments="{}"))
+    assert isinstance(reading.error, LLMProtocolError)
+    assert reading.error.code == "too_many_tool_calls"
+    assert reading.error.provider == "test"
+
+
+def test_an_error_may_lack_its_blank_line() -> None:
+    reading = read(stream_reader(), [sse(text("a"), done=False) + b'data: {"error": {"message": "m"}}\n'])
+    assert isinstance(reading.error, LLMServerError)
+    for odd in (b"5", b'{"choices": [5]}', b'{"choices": [{"message": {"content": "b"}, "finish_reason": "stop"}]}'):
+        reading = read(stream_reader(), [sse(text("a"), done=False) + b"data: " + odd + b"\n"])
+        assert reading.error is not None
+        assert (reading.error.code, reading.text()) == ("truncated", "a")
+
+
+def test_the_servers_own_error_says_more_than_a_broken_chunk() -> None:
+    reading = read_stream({"choices": {}, "error": {"message": "m", "type": "server_error"}})
+    assert isinstance(reading.error, LLMServerError)
+    broken_too = read_stream({"choices": [5], "error": {"message": "m", "type": "server_error"}})
+    assert isinstance(broken_too.error, LLMProtocolError)
+
+
+def test_halves_of_a_character_in_refusals_and_reasoning() -> None:
+    for key in ("refusal", "reasoning"):
+        halves = [f'{{"choices": [{{"delta": {{"{key}": "{half}"}}}}]}}' for half in (r"\ud83d", r"\ude00!", r"\ud83d")]
+        response = read_stream(*halves, STOP).response
+        assert (response.refusal or response.reasoning) == "😀!\ufffd"
+        assert response.message[key] == "😀!\ufffd"
