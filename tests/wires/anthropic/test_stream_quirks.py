@@ -298,6 +298,7 @@ def test_pause_turn_keeps_everything_needed_to_go_on() -> None:
     )
     reading = stream(start(), begun, block_stop(0), message_delta("pause_turn"), STOP)
     assert reading.response.finish_reason == "pause"
+    assert reading.response.invalid_tool_calls == reading.response.tool_calls == []
     assert reading.response.message["anthropic_blocks"] == reading.response.raw["content"]
 
 
@@ -402,6 +403,7 @@ def test_a_second_message_start_fills_gaps_only() -> None:
     assert reading.response.raw["id"] == "msg_1"
     assert reading.response.model == "claude-y"
     assert reading.response.raw["usage"] == {"input_tokens": 10, "output_tokens": 7, "cache_read_input_tokens": 4}
+    assert stream(start(), start(usage=None), text_block(0, "a"), message_delta(), STOP).response.input_tokens == 10
 
 
 def test_no_message_start_at_all() -> None:
@@ -471,6 +473,66 @@ def test_types_that_are_no_words(odd: object) -> None:
     assert whole({"type": "message", "content": odd}).ended
 
 
+def test_thinking_before_calls_goes_back_with_the_calls_that_can_be_run() -> None:
+    thinking = block_start(0, type="thinking", thinking="Hm", signature="c2ln") + block_stop(0)
+    calls = tool_block(1, "f", '{"x": 1}', id="t1", caller={"type": "direct"}) + tool_block(2, "g", "{oops", id="t2")
+    reading = stream(start(), thinking, calls, message_delta("tool_use"), STOP)
+    assert reading.response.message["anthropic_blocks"] == [
+        {"type": "thinking", "thinking": "Hm", "signature": "c2ln"},
+        {"type": "tool_use", "id": "t1", "name": "f", "input": {"x": 1}, "caller": {"type": "direct"}},
+    ]
+    assert [call["id"] for call in reading.response.message["tool_calls"]] == ["t1"]
+
+
+def test_deltas_that_do_not_fit_their_block() -> None:
+    reading = stream(
+        start(),
+        block_start(0, type="text", text="", citations=None),
+        delta(0, "input_json_delta", partial_json='{"x": 1}'),
+        delta(0, "signature_delta", signature="c2ln"),
+        delta(0, "compaction_delta", content="c"),
+        delta(0, "citations_delta"),
+        delta(0, "citations_delta", citation={"n": 1}),
+        delta(0, "text_delta", text="x"),
+        block_stop(0),
+        block_start(1, type="thinking", thinking="", signature="c2ln"),
+        delta(1, "signature_delta", signature=7),
+        delta(1, "citations_delta", citation={}),
+        block_stop(1),
+        block_start(2, type="tool_use", id="t", name="f"),
+        delta(2, "input_json_delta", partial_json=7),
+        delta(2, "input_json_delta"),
+        block_stop(2),
+        block_start(3, type="compaction", content=None),
+        delta(3, "other_delta", content="c"),
+        block_stop(3),
+        block_start(4, type="text", text=7),
+        block_stop(4),
+        message_delta("tool_use"),
+        STOP,
+    )
+    assert reading.response.raw["content"] == [
+        {"type": "text", "text": "x", "citations": [{"n": 1}]},
+        {"type": "thinking", "thinking": "", "signature": "c2ln"},
+        {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+        {"type": "compaction", "content": None},
+        {"type": "text", "text": ""},
+    ]
+    assert reading.response.tool_calls[0].arguments == {}
+
+
+def test_keys_that_come_late() -> None:
+    late = event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={}, context_management={"applied_edits": []})
+    reading = stream(text_block(0, "x"), late, message_delta(None, usage={}), STOP)
+    assert reading.response.raw == {
+        "content": [{"type": "text", "text": "x"}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "context_management": {"applied_edits": []},
+    }
+    assert not any(isinstance(e, UsageReported) for e in reading.events)
+
+
 def test_a_compaction_block() -> None:
     reading = stream(
         start(),
@@ -496,6 +558,8 @@ def test_halves_of_a_character_in_two_deltas() -> None:
     assert stream(begun, piece("a\\ud83d"), piece("\\ude00b"), ending).text == "a😀b"
     assert stream(begun, piece("\\ud83d"), piece("b"), ending).text == "\ufffdb"
     assert stream(begun, piece("a\\ud83d"), ending).text == "a\ufffd"
+    other = block_start(1, type="text", text="") + delta(1, "text_delta", text="c")
+    assert stream(begun, other, piece("\\ud83d"), delta(1, "text_delta", text="d"), piece("\\ude00"), ending).text == "c\ufffdd\ufffd"
     assert (
         stream(begun, piece("a\\ud83d"), delta(1, "thinking_delta", thinking="hm"), piece("b"), ending).text
         == "a\ufffdb"
@@ -514,6 +578,8 @@ def test_refusal() -> None:
     assert reading.response.finish_reason == "content_filter"
     assert reading.response.refusal == "Not this."
     assert RefusalDelta("Not this.") in reading.events
+    twice = stream(start(), message_delta("refusal", stop_details=details), message_delta(None, stop_details=details), STOP)
+    assert twice.response.refusal == "Not this."
     assert reading.response.raw["stop_details"] == details
 
 
