@@ -1,0 +1,379 @@
+"""Timeouts, environment, keys, headers, proxies, warnings, budgets: what a constructor makes of them."""
+
+from __future__ import annotations
+
+import gc
+import math
+import pickle
+import warnings
+from typing import Any
+
+import pytest
+
+from cloud.llm import (
+    AnthropicClient,
+    InsecureTransportWarning,
+    LLMAuthError,
+    LLMBadRequestError,
+    LLMServerError,
+    OllamaClient,
+    OpenAICompatClient,
+    RetryPolicy,
+    Timeouts,
+)
+from cloud.llm import config, registry
+from cloud.llm.config import progress_timers, timers_for
+from sans_io.policy.deadline import Timers
+from sans_io.policy.retry import RetryBudget
+from sans_io.secret import Secret
+from tests.cloud.kit import BLOCKING, HELLO, MODES, WIRES, perform, scripted
+from transports.testing import ScriptedError, ScriptedReply, ScriptedTransport
+
+VARIABLES = (
+    "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_API_VERSION",
+    "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "OLLAMA_HOST", "OLLAMA_API_KEY",
+    "GROQ_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_AD_TOKEN", "HTTP_PROXY",
+    "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def header(client: Any, name: str) -> Any:
+    fields = {key.lower(): value for key, value in client.build_request(HELLO, "m").headers}
+    return fields.get(name)
+
+
+# -- timeouts ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_timeout() -> None:
+    assert timers_for(120.0, False) == Timers(120.0, None, 30.0, 5.0, 30.0, 120.0, 120.0)
+    assert timers_for(120.0, True) == Timers(None, 120.0, 30.0, 5.0, 30.0, 120.0, 120.0)
+    assert timers_for(2.0, False) == Timers(2.0, None, 2.0, 2.0, 2.0, 2.0, 2.0)
+    assert timers_for(None, False) == timers_for(None, True) == Timers(None, None, 30.0, 5.0, 30.0, None, None)
+
+
+def test_timeouts_one_by_one() -> None:
+    assert timers_for(Timeouts(), False) == timers_for(120.0, False)
+    assert timers_for(Timeouts(), True) == timers_for(120.0, True)
+    short = Timeouts(first_token=5.0, connect=1.0)
+    assert timers_for(short, False) == Timers(120.0, None, 30.0, 1.0, 30.0, 5.0, 120.0)
+    assert timers_for(short, True) == Timers(None, 120.0, 30.0, 1.0, 30.0, 5.0, 120.0)
+    patient = Timeouts(first_token=600.0, idle=900.0)
+    assert timers_for(patient, False).total == 900.0
+    assert timers_for(patient, True).until_commit == 600.0
+    bounded = Timeouts(total=10.0)
+    assert timers_for(bounded, True) == Timers(10.0, None, 10.0, 5.0, 10.0, 10.0, 10.0)
+    unlimited = Timeouts(total=None, idle=None, pool=None)
+    assert timers_for(unlimited, False) == Timers(None, None, None, 5.0, 30.0, 120.0, None)
+    assert timers_for(Timeouts(idle=math.inf), True).idle is None
+    assert progress_timers(7.0) == Timers(None, None, 7.0, 5.0, 7.0, 7.0, 7.0)
+    assert pickle.loads(pickle.dumps(short)) == short
+    assert "first_token=5.0" in repr(short)
+    assert "total=default" in repr(short)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, math.nan, "10", True, [1], -math.inf])
+def test_wrong_timeouts_are_refused_by_name(wrong: Any) -> None:
+    with pytest.raises(LLMBadRequestError, match="timeout"):
+        OpenAICompatClient("k", timeout=wrong)
+    with pytest.raises(LLMBadRequestError, match=r"Timeouts\.idle"):
+        Timeouts(idle=wrong)
+    with pytest.raises(LLMBadRequestError, match="timeout"):
+        OpenAICompatClient("k").chat(HELLO, timeout=wrong)
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, True, "3", None])
+def test_wrong_max_retries_are_refused(wrong: Any) -> None:
+    with pytest.raises(LLMBadRequestError, match="max_retries"):
+        OpenAICompatClient("k", max_retries=wrong)
+
+
+def test_a_retry_policy_brings_its_own_number() -> None:
+    assert OpenAICompatClient("k").max_retries == 3
+    assert OpenAICompatClient("k", max_retries=0).max_retries == 0
+    assert OpenAICompatClient("k", retry=RetryPolicy(max_retries=7)).max_retries == 7
+    with pytest.raises(ValueError, match="max_backoff"):
+        RetryPolicy(max_backoff=-1)
+
+
+# -- keys and places --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "variable"),
+    [
+        (lambda: OpenAICompatClient(), "OPENAI_API_KEY"),
+        (lambda: OpenAICompatClient(base_url="https://api.groq.com/openai/v1"), "GROQ_API_KEY"),
+        (lambda: OpenAICompatClient(dialect="groq"), "GROQ_API_KEY"),
+        (lambda: OpenAICompatClient(base_url="https://x.openai.azure.com"), "AZURE_OPENAI_API_KEY"),
+        (lambda: AnthropicClient(), "ANTHROPIC_API_KEY"),
+        (lambda: AnthropicClient(""), "ANTHROPIC_API_KEY"),
+    ],
+)
+def test_a_missing_key_names_its_variable(make: Any, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LLMAuthError, match=variable):
+        make()
+    monkeypatch.setenv(variable, "  ")
+    with pytest.raises(LLMAuthError, match=variable):
+        make()
+    monkeypatch.setenv(variable, "sk-env")
+    make()
+
+
+def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:7/v1")
+    assert OpenAICompatClient().base_url == "http://127.0.0.1:7/v1"
+    assert OpenAICompatClient(base_url="http://127.0.0.1:8/v1").base_url == "http://127.0.0.1:8/v1"
+    assert header(OpenAICompatClient(), "authorization") == Secret("Bearer sk-env")
+    assert header(OpenAICompatClient("sk-given"), "authorization") == Secret("Bearer sk-given")
+    client = OpenAICompatClient()
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-later")
+    assert header(client, "authorization") == Secret("Bearer sk-env")
+    assert header(client.with_options(timeout=1), "authorization") == Secret("Bearer sk-env")
+
+
+def test_a_key_from_the_environment_never_follows_to_another_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    monkeypatch.setenv("GROQ_API_KEY", "gsk-groq")
+    client = OpenAICompatClient()
+    groq = client.with_options(base_url="https://api.groq.com/openai/v1", model="m")
+    assert header(groq, "authorization") == Secret("Bearer gsk-groq")
+    monkeypatch.delenv("GROQ_API_KEY")
+    with pytest.raises(LLMAuthError, match="GROQ_API_KEY"):
+        client.with_options(base_url="https://api.groq.com/openai/v1")
+    given = OpenAICompatClient("sk-given").with_options(base_url="https://api.groq.com/openai/v1")
+    assert header(given, "authorization") == Secret("Bearer sk-given")
+
+
+def test_no_key_no_header() -> None:
+    for wire in WIRES:
+        client = BLOCKING[wire](base_url="http://127.0.0.1:9")
+        assert header(client, "authorization") is None
+        assert header(client, "x-api-key") is None
+    assert header(OpenAICompatClient(base_url="https://vllm.example/v1"), "authorization") is None
+
+
+def test_organization_and_project_go_to_openai_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-1")
+    client = OpenAICompatClient("k")
+    assert (header(client, "openai-organization"), header(client, "openai-project")) == ("org-1", "proj-1")
+    assert header(OpenAICompatClient("k", organization="org-2"), "openai-organization") == "org-2"
+    assert header(OpenAICompatClient("k", base_url="https://api.mistral.ai/v1"), "openai-organization") is None
+
+
+def test_azure_in_both_styles(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = "https://res.openai.azure.com"
+    one = OpenAICompatClient("k", "dep", base_url=endpoint)
+    assert one.build_request(HELLO).target == "/openai/v1/chat/completions"
+    assert header(one, "api-key") == Secret("k")
+    two = OpenAICompatClient("k", "my dep", base_url=endpoint, api_version="2024-10-21")
+    target = "/openai/deployments/my%20dep/chat/completions?api-version=2024-10-21"
+    assert two.build_request(HELLO).target == target
+    entra = OpenAICompatClient(lambda: "token", "dep", base_url=endpoint)
+    assert header(entra, "authorization") == Secret("Bearer token")
+    assert header(entra, "api-key") is None
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", endpoint)
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "env-key")
+    assert header(OpenAICompatClient(dialect="azure"), "api-key") == Secret("env-key")
+    monkeypatch.setenv("AZURE_OPENAI_AD_TOKEN", "env-token")
+    assert header(OpenAICompatClient(dialect="azure"), "authorization") == Secret("Bearer env-token")
+    assert header(OpenAICompatClient("given", dialect="azure"), "api-key") == Secret("given")
+    monkeypatch.setenv("OPENAI_API_VERSION", "2024-10-21")
+    assert "api-version=2024-10-21" in OpenAICompatClient("k", "d", dialect="azure").build_request(HELLO).target
+    monkeypatch.delenv("AZURE_OPENAI_ENDPOINT")
+    with pytest.raises(LLMBadRequestError, match="AZURE_OPENAI_ENDPOINT"):
+        OpenAICompatClient("k", dialect="azure")
+
+
+def test_anthropic_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert header(AnthropicClient("k"), "x-api-key") == Secret("k")
+    assert header(AnthropicClient(auth_token="t"), "authorization") == Secret("Bearer t")
+    assert header(AnthropicClient(auth_token=lambda: "t2"), "authorization") == Secret("Bearer t2")
+    assert header(AnthropicClient(auth_token="t").with_options(), "authorization") == Secret("Bearer t")
+    with pytest.raises(LLMBadRequestError, match="not both"):
+        AnthropicClient("k", auth_token="t")
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "env-token")
+    assert header(AnthropicClient(), "authorization") == Secret("Bearer env-token")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "env-key")
+    assert header(AnthropicClient(), "x-api-key") == Secret("env-key")
+    assert header(AnthropicClient(), "authorization") is None
+    assert header(AnthropicClient(auth_token="t"), "x-api-key") is None
+    assert header(AnthropicClient(betas=["a", "b"]), "anthropic-beta") == "a,b"
+    assert header(AnthropicClient(api_version="2023-06-01"), "anthropic-version") == "2023-06-01"
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        (None, "http://127.0.0.1:11434"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("gpu", "http://gpu:11434"),
+        ("gpu:1234", "http://gpu:1234"),
+        ("https://gpu", "https://gpu"),
+        ("http://gpu", "http://gpu"),
+        ("ollama.com", "https://ollama.com"),
+        (":5", "http://127.0.0.1:5"),
+    ],
+)
+def test_ollama_hosts(host: str | None, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert OllamaClient(host=host).base_url == url
+    assert OllamaClient(base_url=host).base_url == url
+    assert OllamaClient(host=host).with_options(timeout=1).base_url == url
+    if host is not None:
+        monkeypatch.setenv("OLLAMA_HOST", host)
+        assert OllamaClient().base_url == url
+        assert OllamaClient(host="other").base_url == "http://other:11434"
+        assert OllamaClient().with_options(host="other").base_url == "http://other:11434"
+    with pytest.raises(LLMBadRequestError, match="not both"):
+        OllamaClient(host="a", base_url="b")
+
+
+def test_models_by_default() -> None:
+    assert OpenAICompatClient("k").model == "gpt-5.4-mini"
+    assert AnthropicClient("k").model == "claude-sonnet-5-5"
+    assert OllamaClient().model == "qwen2.5:3b"
+    for place in ({"dialect": "groq"}, {"base_url": "https://llm.example/v1"}):
+        client = OpenAICompatClient("k", **place)
+        assert client.model is None
+        with pytest.raises(LLMBadRequestError, match="model"):
+            client.chat(HELLO)
+    local = OpenAICompatClient(base_url="http://127.0.0.1:41234/v1")
+    assert b"model" not in local.build_request(HELLO).body
+    moved = OpenAICompatClient("k").with_options(base_url="https://llm.example/v1")
+    assert moved.model is None
+
+
+@pytest.mark.parametrize("key", ["sk\r\nX: y", "sk\0", " sk", "schlüssel", "sk\x7f", 5, b"sk"])
+def test_wrong_keys_are_refused_and_not_echoed(key: Any) -> None:
+    for wire in WIRES:
+        with pytest.raises(LLMBadRequestError) as caught:
+            BLOCKING[wire](key)
+        assert "api_key" in caught.value.message
+        assert str(key) not in caught.value.message or key == 5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"base_url": "api.openai.com"}, {"base_url": "ftp://x"}, {"base_url": "https://u:p@x"}, {"base_url": 5},
+        {"headers": {"X": "a\nb"}}, {"headers": {"X y": "a"}}, {"headers": "X: y"}, {"headers": {"X": 1}},
+        {"headers": {"Host": "evil"}}, {"proxy": "socks5://x:1"}, {"proxy": "https://x:1"}, {"on_attempt": 5},
+        {"ssl_context": object(), "ca_file": "x"}, {"dialect": "klingon"},
+    ],
+)  # fmt: skip
+def test_wrong_options_are_refused_at_construction(options: dict[str, Any]) -> None:
+    with pytest.raises(LLMBadRequestError):
+        OpenAICompatClient("k", **options)
+
+
+# -- proxies and warnings ---------------------------------------------------------------------------------------------
+
+
+def test_the_environment_chooses_a_proxy_unless_it_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:pw@proxy.example:3128")
+    client = OpenAICompatClient("k")
+    assert (client._proxy.host, client._proxy.port) == ("proxy.example", 3128)
+    assert "pw" not in repr(vars(client))
+    assert OpenAICompatClient("k", trust_env=False)._proxy is None
+    assert OpenAICompatClient("k", proxy="http://other:1")._proxy.host == "other"
+    assert OpenAICompatClient("k", proxy="http://other:1").with_options(timeout=1)._proxy.host == "other"
+    assert OpenAICompatClient("k", base_url="https://127.0.0.1/v1")._proxy is None
+    monkeypatch.setenv("NO_PROXY", "api.openai.com")
+    assert OpenAICompatClient("k")._proxy is None
+    assert client.with_options(timeout=1)._proxy is None
+
+
+def test_a_proxy_variable_of_no_use_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "_warned", type(config._warned)())
+    monkeypatch.setenv("ALL_PROXY", "socks5://localhost:1")
+    with pytest.warns(UserWarning, match="socks5") as caught:
+        OpenAICompatClient("k")
+    assert caught[0].filename == __file__
+    OpenAICompatClient("k")
+
+
+def test_a_key_in_clear_text_warns_once_per_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "_warned", type(config._warned)())
+    for wire in WIRES:
+        with pytest.warns(InsecureTransportWarning) as caught:
+            BLOCKING[wire]("k", base_url=f"http://{wire}.example:80")
+        assert caught[0].filename == __file__
+        BLOCKING[wire]("k2", base_url=f"http://{wire}.example:80")
+    with pytest.warns(InsecureTransportWarning):
+        OpenAICompatClient(base_url="http://h.example/v1", headers={"Authorization": "Bearer x"})
+    # Nothing to steal, nobody to steal it, or nothing to read.
+    OpenAICompatClient(base_url="http://nokey.example/v1")
+    OpenAICompatClient("k", base_url="http://127.0.0.1/v1")
+    OpenAICompatClient("k", base_url="https://tls.example/v1")
+    monkeypatch.setattr(config, "_MAX_WARNED", 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for i in range(50):
+            OpenAICompatClient("k", base_url=f"http://h{i}.example/v1")
+    assert len(config._warned) <= 10
+
+
+# -- budgets ----------------------------------------------------------------------------------------------------------
+
+
+def test_clients_of_one_credential_share_a_budget() -> None:
+    def budget(key: str, **options: Any) -> Any:
+        client = OpenAICompatClient(key, **options)
+        client.build_request(HELLO, "m")
+        kept.append(client)
+        return client._made.budget
+
+    kept: list[Any] = []
+    assert budget("a") is budget("a")
+    assert budget("a") is not budget("b")
+    assert budget("a") is not budget("a", base_url="https://other.example/v1")
+    one, other = ScriptedTransport([]), ScriptedTransport([])
+    assert budget("a", transport=one) is budget("a", transport=one)
+    assert budget("a", transport=one) is not budget("a", transport=other)
+    assert budget("a", transport=one) is not budget("a")
+
+
+def test_an_untouched_budget_leaves_nothing_behind() -> None:
+    gc.collect()
+    before = len(registry._budgets)
+    for i in range(5_000):
+        OpenAICompatClient(f"key-{i}").build_request(HELLO)
+    gc.collect()
+    assert len(registry._budgets) - before < 10
+    assert len(registry._spent) <= registry.MAX_BUDGETS
+
+
+def test_a_spent_budget_outlives_its_clients_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "MAX_BUDGETS", 3)
+    monkeypatch.setattr(registry, "_spent", type(registry._spent)())
+    keys = [(0, ("https", f"{i}.example", 443), None) for i in range(5)]
+    for key in keys:
+        registry.SharedBudget(key).take(14, 0.0)
+    assert list(registry._spent) == keys[2:]
+    registry._spent[keys[4]].refund(14)
+    assert list(registry._spent) == keys[2:4]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_empty_budget_raises_the_original_error(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RetryBudget.__init__, "__defaults__", (28, 0))
+    transport = scripted(mode, *[ScriptedReply(error=ScriptedError("down", 500))] * 9)
+
+    async def scenario(client: Any) -> None:
+        with pytest.raises(LLMServerError) as caught:
+            await client.chat(HELLO)
+        assert caught.value.retry_suppressed == "budget"
+        assert len(caught.value.attempts) == 3
+        with pytest.raises(LLMServerError) as caught:
+            await client.with_options(timeout=5.0).chat(HELLO)
+        assert len(caught.value.attempts) == 1
+
+    perform(mode, scenario, transport=transport)
