@@ -11,13 +11,10 @@ Rules of this file:
 from __future__ import annotations
 
 import os
-import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -25,22 +22,13 @@ from .faults import Fault
 from .interface import ByteWire
 from .resolver import OTHERS, Job, Ringable
 from .sockets import READ_SIZE
+from .trust import new_context
 
 if TYPE_CHECKING:
     import ssl
 
 #: Contexts kept, oldest first out: each holds some 800 KiB of certificates.
 MAX_CONTEXTS: Final = 64
-
-#: Where distributions keep their bundle, in the order of how many machines have it.
-_BUNDLES: Final = (
-    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo
-    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",  # openSUSE
-    "/etc/ssl/cert.pem",  # Alpine, BSDs
-    "/usr/local/share/certs/ca-root-nss.crt",  # FreeBSD
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +52,6 @@ class TLSProfile:
         return cls(context_id=number)
 
 
-def profile_for(context: ssl.SSLContext | None, ca_file: str | os.PathLike[str] | None) -> TLSProfile | None:
-    """The profile of a client's `ssl_context=` and `ca_file=`, of which at most one is given."""
-    if context is not None:
-        return TLSProfile.of(context)
-    return None if ca_file is None else TLSProfile(ca_file=os.fspath(ca_file))
-
-
 _LOCK = threading.Lock()
 _COUNTER: Final = count(1)
 _NUMBERS: Final[WeakKeyDictionary[ssl.SSLContext, int]] = WeakKeyDictionary()
@@ -88,7 +69,7 @@ def tls_context(profile: object) -> ssl.SSLContext:
         return given
     context = _MADE.get(profile)
     if context is None:
-        context = _new_context(profile)
+        context = new_context(profile.ca_file)
         with _LOCK:
             context = _MADE.setdefault(profile, context)
             while len(_MADE) > MAX_CONTEXTS:
@@ -369,60 +350,3 @@ if hasattr(os, "register_at_fork"):
 def _prepare(profile: TLSProfile) -> bool:
     tls_context(profile)
     return True
-
-
-def _new_context(profile: TLSProfile) -> ssl.SSLContext:
-    import ssl
-
-    if profile.ca_file is None and sys.platform in ("darwin", "win32"):
-        import truststore
-
-        context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    else:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificates and names by itself
-        _load_trust(context, profile.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _load_trust(context: ssl.SSLContext, ca_file: str | None) -> None:
-    """The first source that has certificates in it."""
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except OSError as error:
-            raise Fault("tls_verify", f"ca_file {ca_file!r} gives no certificates: {error}", error) from None
-        return
-    tried: list[str] = []
-    for path in _trust_paths():
-        tried.append(str(path))
-        try:
-            if path.is_dir():
-                # OpenSSL looks into a directory of hashed names when it verifies.
-                if not any(path.glob("*.[0-9]")):
-                    continue
-                context.load_verify_locations(capath=path)
-                return
-            context.load_verify_locations(cafile=path)
-        except OSError:
-            continue
-        if context.cert_store_stats()["x509_ca"]:
-            return
-    raise Fault("tls_verify", f"no CA certificates found; looked at {', '.join(tried)}; give a PEM file with ca_file=")
-
-
-def _trust_paths() -> Iterator[Path]:
-    import ssl
-
-    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
-        if os.environ.get(variable):
-            yield Path(os.environ[variable])
-    known = ssl.get_default_verify_paths()
-    yield Path(known.openssl_cafile)
-    for bundle in _BUNDLES:
-        yield Path(bundle)
-    yield Path(known.openssl_capath)
-    import certifi  # comes with httpcore
-
-    yield Path(certifi.where())

@@ -1,18 +1,13 @@
 """trio, natively. One pool per `trio.run`; a transport serves any number of runs.
 
 Rules of this file:
-- Bytes go through a non-blocking socket of our own and `wait_readable`: nothing is kept between the kernel and the
-  reader. One scope per wait, none across a pull.
 - Seconds are those of `time.monotonic`, unless the run has a clock of its own (a test's MockClock): then its seconds.
 - The pool is a RunVar: it ends with its run.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -25,13 +20,14 @@ from sans_io.policy.pool import PoolStats, Route
 from sans_io.response import Attempt
 
 from . import resolver, tls
-from .faults import dial_fault, wire_fault
+from .faults import Fault
 from .happy_eyeballs import first_to_connect
-from .interface import AsyncAuthorize, AsyncBell, AsyncWire, Fault, Hands
+from .interface import AsyncAuthorize, AsyncBell, AsyncWire, Hands
+from .keeper import begin_keeper
 from .pools import PoolSettings, summed
 from .pump import Pump
-from .resolver import Address, Addresses, Job
-from .sockets import new_socket, readable, show, shut, take
+from .resolver import Addresses, Job
+from .trio_wire import SocketWire, connect
 
 T = TypeVar("T")
 
@@ -89,13 +85,7 @@ class Runtime:
         self.now = _clock()
         self._token = trio.lowlevel.current_trio_token()
         self.hands: Hands[AsyncWire, AsyncBell] = Hands(settings.new_pool, self.bell)
-        self._keeper = _keep(self.hands, self.now)
-        # trio is to end the generator with the run, and nobody is to make a task of it if it is collected before.
-        hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(finalizer=None)
-        with suppress(StopIteration):
-            self._keeper.asend(None).send(None)
-        sys.set_asyncgen_hooks(*hooks)
+        self._keeper = begin_keeper(self.hands, self.now)
 
     def bell(self) -> Bell:
         return Bell(self._token, self.now)
@@ -107,8 +97,8 @@ class Runtime:
         return tls.tls_ready(route.tls_profile, bell)
 
     async def dial(self, addresses: Addresses, deadline: float, bell: AsyncBell) -> AsyncWire:
-        connect = partial(_connect, self.now)
-        race = first_to_connect(addresses, connect, trio.open_nursery, trio.Event, trio.move_on_after)
+        one = partial(connect, self.now)
+        race = first_to_connect(addresses, one, trio.open_nursery, trio.Event, trio.move_on_after)
         return await self.within(race, deadline, bell)
 
     async def secure(self, wire: AsyncWire, route: Route, name: str, deadline: float) -> AsyncWire:
@@ -148,95 +138,6 @@ class Bell:
     def _wake(self) -> None:
         if self.scope is not None:
             self.scope.cancel()
-
-
-class SocketWire:
-    """A connected socket."""
-
-    __slots__ = ("_now", "_sock")
-
-    def __init__(self, sock: socket.socket, now: Callable[[], float]) -> None:
-        self._sock = sock
-        self._now = now
-
-    async def receive(self, max_bytes: int, deadline: float) -> bytes:
-        while True:
-            await self._wait(trio.lowlevel.wait_readable, deadline)
-            try:
-                return self._sock.recv(max_bytes)
-            except (BlockingIOError, InterruptedError):
-                continue
-            except OSError as error:
-                raise wire_fault(error) from None
-
-    async def send(self, data: memoryview, deadline: float) -> None:
-        while True:
-            try:
-                sent = self._sock.send(data)
-            except (BlockingIOError, InterruptedError):
-                await self._wait(trio.lowlevel.wait_writable, deadline)
-            except OSError as error:
-                raise wire_fault(error) from None
-            else:
-                if sent == len(data):
-                    return
-                data = data[sent:]
-
-    def unread(self) -> bool:
-        return readable(self._sock)
-
-    answered = unread
-
-    def take(self) -> bytes | None:
-        return take(self._sock)
-
-    def abort(self) -> None:
-        with suppress(RuntimeError, OSError):  # outside of a run nobody waits for it
-            trio.lowlevel.notify_closing(self._sock)
-        self._sock.close()
-
-    def shutdown(self) -> None:
-        shut(self._sock)
-
-    def forget(self) -> None:
-        self._sock.close()
-
-    async def _wait(self, wait: Callable[[socket.socket], Awaitable[None]], deadline: float) -> None:
-        while True:
-            with trio.CancelScope(relative_deadline=max(0.0, deadline - self._now())):
-                try:
-                    await wait(self._sock)
-                except (OSError, ValueError) as error:  # closed, by a fork or `abort`
-                    raise Fault("reset", "the connection was closed", error) from None
-                return
-            if self._now() >= deadline:  # trio's clock may be a hair ahead of ours
-                raise Fault("timeout")
-
-
-async def _connect(now: Callable[[], float], address: Address) -> SocketWire:
-    sock = new_socket(address)
-    try:
-        with suppress(BlockingIOError):
-            sock.connect(address[1])
-        await trio.lowlevel.wait_writable(sock)
-        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:
-            raise OSError(number, os.strerror(number))
-    except OSError as error:
-        sock.close()
-        raise dial_fault(error, show(address)) from None
-    except BaseException:
-        sock.close()
-        raise
-    return SocketWire(sock, now)
-
-
-async def _keep(hands: Hands[AsyncWire, AsyncBell], now: Callable[[], float]) -> AsyncGenerator[None, None]:
-    """Suspended for as long as the run lives; what closes its connections when it ends."""
-    try:
-        yield
-    finally:
-        hands.close_all(now())
 
 
 def _clock() -> Callable[[], float]:

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import warnings
+from pathlib import Path
 from time import monotonic, process_time
 from typing import Self
 
@@ -19,7 +20,7 @@ from sans_io.policy.deadline import Timers
 from sans_io.policy.pool import Route
 from sans_io.urls import Origin
 from tests.transports.modes import MODES, SYNC, Ask, Mode, answer
-from transports import tls
+from transports import tls, trust
 from transports.faults import Fault
 from transports.testing import FakeLLMServer, LoopbackServer, ScriptedReply
 from transports.tls import TLSLayer, TLSProfile, tls_context, tls_ready
@@ -434,7 +435,7 @@ class Ring:
 def test_the_default_context_is_made_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     made_in: list[str] = []
     monkeypatch.setattr(tls, "_MADE", {})
-    monkeypatch.setattr(tls, "_new_context", lambda profile: made_in.append(threading.current_thread().name))
+    monkeypatch.setattr(tls, "new_context", lambda ca_file: made_in.append(threading.current_thread().name))
     bell = Ring()
     job = tls_ready(None, bell)
     assert bell.event.wait(2.0)
@@ -445,9 +446,9 @@ def test_the_default_context_is_made_in_a_thread(monkeypatch: pytest.MonkeyPatch
 
 def test_no_certificates_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     """The error names what was looked at and what to do."""
-    monkeypatch.setattr(tls, "_trust_paths", lambda: iter([tmp_path / "a.pem", tmp_path]))
+    monkeypatch.setattr(trust, "_trust_paths", lambda: iter([tmp_path / "a.pem", tmp_path]))
     with pytest.raises(Fault) as caught:
-        tls._new_context(TLSProfile())
+        trust.new_context(None)
     assert str(tmp_path / "a.pem") in caught.value.detail
     assert "ca_file=" in caught.value.detail
 
@@ -456,18 +457,18 @@ def test_the_environment_comes_first_and_the_bundled_file_last(monkeypatch: pyte
     import certifi
 
     monkeypatch.setenv("SSL_CERT_FILE", ca_file)
-    paths = [str(path) for path in tls._trust_paths()]
+    paths = [str(path) for path in trust._trust_paths()]
     assert paths[0] == ca_file
     assert paths[-1] == certifi.where()
-    context = tls._new_context(TLSProfile())
+    context = trust.new_context(None)
     assert context.cert_store_stats()["x509_ca"] == 1
 
 
 def test_without_system_certificates_the_bundled_ones_serve(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     import certifi
 
-    monkeypatch.setattr(tls, "_trust_paths", lambda: iter([tmp_path / "none", tls.Path(certifi.where())]))
-    assert tls._new_context(TLSProfile()).cert_store_stats()["x509_ca"] > 50
+    monkeypatch.setattr(trust, "_trust_paths", lambda: iter([tmp_path / "none", Path(certifi.where())]))
+    assert trust.new_context(None).cert_store_stats()["x509_ca"] > 50
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a certificate"])
@@ -489,7 +490,7 @@ def test_a_context_that_is_gone() -> None:
 
 def test_contexts_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tls, "_MADE", {})
-    monkeypatch.setattr(tls, "_new_context", lambda profile: object())
+    monkeypatch.setattr(tls, "new_context", lambda ca_file: object())
     for number in range(tls.MAX_CONTEXTS + 10):
         tls_context(TLSProfile(str(number)))
     assert len(tls._MADE) == tls.MAX_CONTEXTS

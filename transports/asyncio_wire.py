@@ -1,0 +1,229 @@
+"""Bytes of one connection under asyncio.
+
+Rules of this file:
+- A non-blocking socket of our own and the loop's readiness callbacks: nothing is kept between the kernel and the
+  reader, so `unread()` is one look at the kernel, and closing is synchronous.
+- One future per wait, and one timer per wire that is moved only when it must fire earlier.
+- A wire at rest refers to no loop: a loop that is dropped takes its pool with it.
+- Loops without readiness callbacks (Windows' proactor) wait by anyio, which has a road of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Protocol
+from weakref import ref
+
+import anyio
+
+from sans_io.policy.deadline import NEVER
+
+from .faults import Fault, dial_fault, wire_fault
+from .resolver import Address
+from .sockets import new_socket, readable, show, shut, take
+
+
+class SocketWire:
+    """A connected socket and whoever waits for it. `receive` gives the future itself: no coroutine per read."""
+
+    __slots__ = ("_deadline", "_future", "_loop", "_reading", "_sock", "_timer", "_timer_at")
+
+    def __init__(self, sock: socket.socket, loop: ref[asyncio.AbstractEventLoop]) -> None:
+        self._sock = sock
+        self._loop = loop
+        self._future: asyncio.Future[bytes] | None = None
+        self._reading = False
+        self._deadline = NEVER
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = NEVER
+
+    def receive(self, max_bytes: int, deadline: float) -> Awaitable[bytes]:
+        future = self._wait(deadline)
+        if not self._reading:
+            try:
+                future.get_loop().add_reader(self._sock, self._on_readable, max_bytes)
+            except NotImplementedError:
+                return _receive_by_anyio(self._sock, max_bytes, deadline)
+            except (OSError, ValueError):  # closed by a fork or another thread
+                return _closed()
+            self._reading = True
+        return future
+
+    async def send(self, data: memoryview, deadline: float) -> None:
+        while True:
+            try:
+                sent = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                await self.writable(deadline)
+            except OSError as error:
+                raise wire_fault(error) from None
+            else:
+                if sent == len(data):
+                    return
+                data = data[sent:]
+
+    async def writable(self, deadline: float) -> None:
+        future = self._wait(deadline)
+        loop = future.get_loop()
+        try:
+            loop.add_writer(self._sock, _complete, future)
+        except NotImplementedError:
+            await _writable_by_anyio(self._sock, deadline)
+            return
+        try:
+            await future
+        finally:
+            self._future = None
+            loop.remove_writer(self._sock)
+
+    def unread(self) -> bool:
+        self._drop_timer()  # it would refer to the loop, and to this wire for as long as it runs
+        return readable(self._sock)
+
+    def answered(self) -> bool:
+        return readable(self._sock)
+
+    def take(self) -> bytes | None:
+        return take(self._sock)
+
+    def abort(self) -> None:
+        self._drop_timer()
+        loop = self._loop()
+        if self._reading and loop is not None and not loop.is_closed():
+            loop.remove_reader(self._sock)
+        self._reading = False
+        self._future = None
+        self._sock.close()
+
+    def shutdown(self) -> None:
+        shut(self._sock)
+
+    def interrupt(self) -> None:
+        """Make whoever waits here give up. The loop's thread only; a connect is not woken by `shutdown` everywhere."""
+        future, self._future = self._future, None
+        if future is not None and not future.done():
+            future.set_exception(Fault("reset", "interrupted"))
+
+    def forget(self) -> None:
+        self._sock.close()
+
+    def _wait(self, deadline: float) -> asyncio.Future[bytes]:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop():
+            raise Fault("local", "this connection belongs to another event loop")
+        self._deadline = deadline
+        if deadline < self._timer_at:
+            self._drop_timer()
+            self._timer_at = deadline
+            self._timer = loop.call_later(max(0.0, deadline - monotonic()), self._on_timer)
+        future = self._future = loop.create_future()
+        return future
+
+    def _on_readable(self, max_bytes: int) -> None:
+        future = self._future
+        if future is None or future.done():
+            # Nobody reads: the kernel keeps the bytes, and stops the peer when it has enough of them.
+            self._stop_reading()
+            return
+        try:
+            data = self._sock.recv(max_bytes)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._stop_reading()
+            self._future = None
+            future.set_exception(wire_fault(error))
+            return
+        if not data:
+            self._stop_reading()
+        # What was read is the caller's: a pooled wire keeps nothing of it, and nothing that knows the loop.
+        self._future = None
+        future.set_result(data)
+
+    def _stop_reading(self) -> None:
+        self._reading = False
+        asyncio.get_running_loop().remove_reader(self._sock)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._timer_at = NEVER
+        future = self._future
+        if future is None or future.done():
+            return
+        if monotonic() < self._deadline:  # it was moved meanwhile
+            self._timer_at = self._deadline
+            self._timer = future.get_loop().call_later(self._deadline - monotonic(), self._on_timer)
+        else:
+            self._future = None
+            future.set_exception(Fault("timeout"))
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._timer_at = NEVER
+
+
+class Interrupting(Protocol):
+    """A bell that, when it is rung, calls what was left with it."""
+
+    interrupt: Callable[[], None] | None
+
+
+async def connect(
+    loop: ref[asyncio.AbstractEventLoop], deadline: float, bell: Interrupting | None, address: Address
+) -> SocketWire:
+    """A wire to this address. Raises `Fault`; then nothing of it is left."""
+    sock = new_socket(address)
+    wire = SocketWire(sock, loop)
+    if bell is not None:
+        bell.interrupt = wire.interrupt
+    try:
+        with suppress(BlockingIOError):
+            sock.connect(address[1])
+        await wire.writable(deadline)
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise OSError(number, os.strerror(number))
+    except OSError as error:
+        wire.abort()
+        raise dial_fault(error, show(address)) from None
+    except BaseException:
+        wire.abort()
+        raise
+    return wire
+
+
+async def _receive_by_anyio(sock: socket.socket, max_bytes: int, deadline: float) -> bytes:
+    while True:
+        with anyio.CancelScope(deadline=anyio.current_time() + (deadline - monotonic())) as scope:
+            await anyio.wait_readable(sock)
+        if scope.cancelled_caught:
+            raise Fault("timeout")
+        try:
+            return sock.recv(max_bytes)
+        except (BlockingIOError, InterruptedError):
+            continue
+        except OSError as error:
+            raise wire_fault(error) from None
+
+
+async def _writable_by_anyio(sock: socket.socket, deadline: float) -> None:
+    with anyio.CancelScope(deadline=anyio.current_time() + (deadline - monotonic())) as scope:
+        await anyio.wait_writable(sock)
+    if scope.cancelled_caught:
+        raise Fault("timeout")
+
+
+async def _closed() -> bytes:
+    raise Fault("reset", "the connection was closed")
+
+
+def _complete(future: asyncio.Future[bytes]) -> None:
+    if not future.done():
+        future.set_result(b"")

@@ -1,0 +1,173 @@
+"""Bytes of one connection on a blocking socket, plain or TLS.
+
+Rules of this file:
+- A socket's timeout is set only when it would pass the deadline or end long before it: that is a system call per read
+  saved. When a read times out early it is simply repeated (`_fit`).
+- Reads and writes are woken by `shutdown`, from any thread.
+- With TLS, what the kernel holds is looked into before it counts: session tickets are nobody's answer.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from .faults import Fault, dial_fault, wire_fault
+from .sockets import READ_SIZE, shut
+
+if TYPE_CHECKING:
+    from httpcore import NetworkStream
+
+#: The longest that a socket or an event is told to wait at once; whoever has longer asks again.
+LONGEST: Final = 3600.0
+
+
+class SocketWire:
+    """A connected socket, plain or TLS."""
+
+    __slots__ = ("_handle", "_held", "_poll", "_sock", "_stream", "_timeout", "_tls", "_torn")
+
+    def __init__(self, stream: NetworkStream, tls: bool = False) -> None:
+        self._stream = stream
+        #: A `socket.socket`, with TLS an `ssl.SSLSocket`, which has `pending` besides.
+        self._sock: Any = stream.get_extra_info("socket")
+        self._tls = tls
+        #: A TLS read that timed out may have left a part of a record with OpenSSL, which does not say so.
+        self._torn = False
+        self._handle: socket.socket | None = None
+        self._timeout = 0.0
+        self._poll = _poller(self._sock)
+        #: Plaintext (or the end, b"") met while looking for it.
+        self._held: bytes | None = None
+
+    def receive(self, max_bytes: int, deadline: float) -> bytes:
+        if self._held is not None:
+            data, self._held = self._held, None
+            return data
+        while True:
+            left = min(deadline - monotonic(), LONGEST)
+            if not left * 0.25 <= self._timeout <= left:
+                self._fit(left)
+            try:
+                received: bytes = self._sock.recv(max_bytes)
+                return received
+            except (TimeoutError, BlockingIOError, InterruptedError):
+                self._torn = self._tls
+                if monotonic() >= deadline:
+                    raise Fault("timeout") from None
+            except OSError as error:
+                raise wire_fault(error) from None
+
+    def send(self, data: memoryview, deadline: float) -> None:
+        while True:
+            left = min(deadline - monotonic(), LONGEST)
+            if not left * 0.25 <= self._timeout <= left:
+                self._fit(left)
+            try:
+                sent = self._sock.send(data)
+            except (TimeoutError, BlockingIOError, InterruptedError):
+                self._torn = self._tls
+                if monotonic() >= deadline:
+                    raise Fault("timeout") from None
+            except OSError as error:
+                raise wire_fault(error) from None
+            else:
+                if sent == len(data):
+                    return
+                data = data[sent:]
+
+    def unread(self) -> bool:
+        return self.answered() or self._torn or (self._tls and self._readable())
+
+    def answered(self) -> bool:
+        if self._held is not None:
+            return True
+        if not self._readable():
+            return False
+        return not self._tls or self._look_into()
+
+    def _readable(self) -> bool:
+        try:
+            return bool(self._poll(0)) or (self._tls and self._sock.pending() > 0)
+        except (OSError, ValueError):
+            return True
+
+    def _look_into(self) -> bool:
+        """Session tickets come unasked after the handshake, so something to read is no answer yet."""
+        from ssl import SSLWantReadError
+
+        from .tls import Records
+
+        records = Records()
+        self._timeout = 0.0
+        try:
+            self._sock.settimeout(0.0)
+            # The socket's own recv, below TLS: OpenSSL reads one record at a time, so a record begins here.
+            waiting = socket.socket.recv(self._sock, 2 * READ_SIZE, socket.MSG_PEEK)
+            records.follow(waiting)
+            if records.torn and not 0 < records.first <= len(waiting):
+                return False
+            self._held = self._sock.recv(READ_SIZE)
+        except (SSLWantReadError, BlockingIOError):
+            self._torn = self._torn or records.torn
+            return False
+        except (OSError, ValueError):
+            self._held = b""
+        return True
+
+    def abort(self) -> None:
+        self._stream.close()
+
+    def shutdown(self) -> None:
+        shut(self._handle or self._sock)
+
+    def forget(self) -> None:
+        self._sock.close()
+
+    def secure(self, profile: object, name: str, deadline: float) -> SocketWire:
+        """The same connection with TLS. This wire is only good for `shutdown` meanwhile, and for nothing afterwards."""
+        from httpcore import ConnectError, ConnectTimeout
+
+        from . import tls
+
+        context = tls.tls_context(profile)
+        left = deadline - monotonic()
+        if left <= 0:
+            raise Fault("timeout")
+        try:
+            # The socket object changes hands inside; a second descriptor lets `shutdown` reach the connection.
+            self._handle = self._sock.dup()
+        except OSError as error:
+            raise dial_fault(error, name) from None
+        try:
+            return SocketWire(self._stream.start_tls(context, server_hostname=name, timeout=left), tls=True)
+        except ConnectTimeout:
+            raise Fault("timeout") from None
+        except ConnectError as error:
+            raise tls.tls_fault(error.__cause__ or error, name) from None
+        except ValueError as error:
+            raise tls.tls_fault(error, name) from None
+        finally:
+            self._handle.close()
+
+    def _fit(self, left: float) -> None:
+        """A timeout somewhat below what is left serves many reads; the last stretch is timed exactly."""
+        if left <= 0:
+            raise Fault("timeout")
+        self._timeout = left if left < 0.05 else left * 0.75
+        try:
+            self._sock.settimeout(self._timeout)
+        except OSError as error:
+            raise wire_fault(error) from None
+
+
+def _poller(sock: socket.socket) -> Callable[[int], list[object]]:
+    """A function that tells without waiting whether a socket is readable."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return poll.poll  # type: ignore[return-value]  # a list of pairs is a list of objects to whoever only counts
+    return lambda _: list(select.select([sock], [], [], 0)[0])

@@ -1,0 +1,88 @@
+"""TLS client contexts, and where a system keeps the certificates that it trusts.
+
+Rules of this file:
+- Certificates and names are always verified, TLS 1.2 is the least, and there is no switch to turn either off.
+- macOS and Windows verify by themselves (truststore). Elsewhere the first source that has certificates is read, once:
+  the environment, OpenSSL's own paths, the distributions', and the bundle that comes with httpcore.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from .faults import Fault
+
+if TYPE_CHECKING:
+    import ssl
+
+#: Where distributions keep their bundle, in the order of how many machines have it.
+_BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # Alpine, BSDs
+    "/usr/local/share/certs/ca-root-nss.crt",  # FreeBSD
+)
+
+
+def new_context(ca_file: str | None) -> ssl.SSLContext:
+    """A client context that trusts the certificates in `ca_file`, or the system's. Reads files. Raises `Fault`."""
+    import ssl
+
+    if ca_file is None and sys.platform in ("darwin", "win32"):
+        import truststore
+
+        context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificates and names by itself
+        _load_trust(context, ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _load_trust(context: ssl.SSLContext, ca_file: str | None) -> None:
+    """The first source that has certificates in it."""
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as error:
+            raise Fault("tls_verify", f"ca_file {ca_file!r} gives no certificates: {error}", error) from None
+        return
+    tried: list[str] = []
+    for path in _trust_paths():
+        tried.append(str(path))
+        try:
+            if path.is_dir():
+                # OpenSSL looks into a directory of hashed names when it verifies.
+                if not any(path.glob("*.[0-9]")):
+                    continue
+                context.load_verify_locations(capath=path)
+                return
+            context.load_verify_locations(cafile=path)
+        except OSError:
+            continue
+        if context.cert_store_stats()["x509_ca"]:
+            return
+    raise Fault("tls_verify", f"no CA certificates found; looked at {', '.join(tried)}; give a PEM file with ca_file=")
+
+
+def _trust_paths() -> Iterator[Path]:
+    import ssl
+
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        if os.environ.get(variable):
+            yield Path(os.environ[variable])
+    known = ssl.get_default_verify_paths()
+    yield Path(known.openssl_cafile)
+    for bundle in _BUNDLES:
+        yield Path(bundle)
+    yield Path(known.openssl_capath)
+    import certifi  # comes with httpcore
+
+    yield Path(certifi.where())
