@@ -149,7 +149,23 @@ class Client(ABC, Generic[CodecT]):
         A key that was read from the environment is read again if `base_url` or what decides it changes, so that it
         never follows to another vendor.
         """
-        arguments = {
+        arguments = self._given()
+        if self._key_variable is not None and not _PLACE.isdisjoint(changes):
+            arguments = {name: None if value is self._key else value for name, value in arguments.items()}
+        if "max_retries" in changes and "retry" not in changes:
+            changes["retry"] = config.with_max_retries(self._retry, changes.pop("max_retries"))
+        other = type(self)(**{**arguments, **changes})
+        if other._key is self._key:
+            other._keep_key(self)
+        return other
+
+    def _keep_key(self, other: Self) -> None:
+        """The key came from this other client: remember what that one knew about it."""
+        self._key_variable = other._key_variable
+
+    def _given(self) -> dict[str, Any]:
+        """Constructor arguments that make this client again."""
+        return {
             "api_key": self._key,
             "model": self._model_given,
             "base_url": str(self._base_url),
@@ -166,11 +182,6 @@ class Client(ABC, Generic[CodecT]):
             "limits": self._limits,
             **self._arguments(),
         }
-        if self._key_variable is not None and not _PLACE.isdisjoint(changes):
-            del arguments["api_key"]
-        if "max_retries" in changes and "retry" not in changes:
-            changes["retry"] = config.with_max_retries(self._retry, changes.pop("max_retries"))
-        return type(self)(**{**arguments, **changes})
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(model={self.model!r}, base_url={str(self._base_url)!r})"
@@ -181,14 +192,12 @@ class Client(ABC, Generic[CodecT]):
     def __deepcopy__(self, memo: object) -> Self:
         return self.with_options()
 
-    def __getstate__(self) -> dict[str, object]:
-        state = dict(self.__dict__)
-        state["_made"] = None
-        if self._has_secret_header() or (self._proxy is not None and self._proxy.authorization is not None):
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without its key: one from the environment is read again there, one that was given is missing then."""
+        if self._has_secret_header() or (self._proxy_given and self._proxy is not None and self._proxy.authorization):
             raise TypeError("a client with credentials in headers or proxy cannot be pickled")
-        if self._key is not None:
-            state["_key"] = _lost_in_pickling
-        return state
+        lost = None if self._key is None or self._key_variable is not None else _lost_in_pickling
+        return _again, (type(self), {k: lost if v is self._key else v for k, v in self._given().items()})
 
     # -- from arguments to a call -------------------------------------------------------------------------------------
 
@@ -310,6 +319,10 @@ def _checked_headers(headers: Mapping[str, str | Secret]) -> tuple[tuple[str, st
     if not hasattr(headers, "items"):
         raise LLMBadRequestError(f"headers must be a dict of strings, not {type(headers).__name__}")
     return merge_headers((), headers)
+
+
+def _again(cls: Callable[..., object], arguments: dict[str, Any]) -> object:
+    return cls(**arguments)
 
 
 def _lost_in_pickling() -> str:

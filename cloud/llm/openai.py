@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from sans_io.errors import LLMBadRequestError
 from sans_io.providers.dialects import DIALECTS, Dialect, dialect_for
@@ -83,8 +83,7 @@ class _OpenAI(ChatClient["OpenAICodec"]):
             key, variable = checked_key(None, (_AZURE_TOKEN,))
         else:
             key, variable = checked_key(api_key, chosen.key_variables or _COMMON_KEY)
-        if chosen.azure and (variable == _AZURE_TOKEN or callable(key)):
-            self._dialect = chosen = replace(chosen, auth="bearer")
+        self._is_token = chosen.azure and (variable == _AZURE_TOKEN or callable(key))
         if key is None and chosen.needs_key and not place.origin.is_loopback and not _brings_auth(headers):
             raise missing_key(chosen.name, chosen.key_variables)
         self._dialect_given = dialect
@@ -160,8 +159,13 @@ class _OpenAI(ChatClient["OpenAICodec"]):
             organization=self._organization,
             project=self._project,
             api_version=self._api_version,
+            auth="bearer" if self._is_token else None,
             limits=limits,
         )
+
+    def _keep_key(self, other: Self) -> None:
+        super()._keep_key(other)
+        self._is_token = other._is_token
 
     def _arguments(self) -> dict[str, Any]:
         return {

@@ -15,7 +15,7 @@ MASK: Final = "***"
 
 _PATTERNS: Final = (
     # The value of an authorization header, in whatever it is written down.
-    (re.compile(r"(?i)\b(bearer|basic)(\s+|%20)[^\s\"',;<>\\]+"), rf"\1\2{MASK}"),
+    (re.compile(r"(?i)(?<![A-Za-z])(bearer|basic)(\s+|%20)[^\s\"',;<>\\]+"), rf"\1\2{MASK}"),
     # name=value, "name": "value", name: value, where the name says what the value is.
     (
         re.compile(
@@ -26,9 +26,12 @@ _PATTERNS: Final = (
         rf"\1{MASK}",
     ),
     # The keys of the known vendors, wherever they stand: sk-..., sk-ant-..., gsk_..., xai-..., hf_..., AIza..., JWTs.
-    (re.compile(r"\b(sk|pk|rk|gsk|xai|hf|pplx|nvapi|csk|tgp|fw|r8|key|whsec)[-_][A-Za-z0-9_\-]{8,}"), rf"\1-{MASK}"),
-    (re.compile(r"\bAIza[A-Za-z0-9_\-]{16,}"), f"AIza{MASK}"),
-    (re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)?"), f"eyJ{MASK}"),
+    (
+        re.compile(r"(?<![A-Za-z])(sk|pk|rk|gsk|xai|hf|pplx|nvapi|csk|tgp|fw|r8|key|whsec)[-_][A-Za-z0-9_\-]{8,}"),
+        rf"\1-{MASK}",
+    ),
+    (re.compile(r"(?<![A-Za-z])AIza[A-Za-z0-9_\-]{16,}"), f"AIza{MASK}"),
+    (re.compile(r"(?<![A-Za-z])eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)?"), f"eyJ{MASK}"),
     # User information in a URL.
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@\"']+@"), rf"\1{MASK}@"),
 )

@@ -1,16 +1,16 @@
 """One scenario, written once, performed by blocking clients, on asyncio and on trio, over memory or real sockets.
 
-    async def scenario(client):                 # `client` is awaited in every mode
-        response = await client.chat(...)
+async def scenario(client):                 # `client` is awaited in every mode
+    response = await client.chat(...)
 
-    perform(mode, scenario, "openai", transport=...)
+perform(mode, scenario, "openai", transport=...)
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 import trio
 
@@ -59,10 +59,10 @@ class Awaited:
 
     aclose = close
 
-    async def __aenter__(self) -> Awaited:
-        return Awaited(self.blocking.__enter__())
+    async def __aenter__(self) -> Self:
+        return type(self)(self.blocking.__enter__())
 
-    async def __aexit__(self, *exc: Any) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         self.blocking.__exit__(*exc)
 
     def __aiter__(self) -> Awaited:

@@ -20,8 +20,9 @@ from cloud.llm import (
     OpenAICompatClient,
     RetryPolicy,
     Timeouts,
+    config,
+    registry,
 )
-from cloud.llm import config, registry
 from cloud.llm.config import progress_timers, timers_for
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryBudget
@@ -136,7 +137,10 @@ def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch
     client = OpenAICompatClient()
     monkeypatch.setenv("OPENAI_API_KEY", "sk-later")
     assert header(client, "authorization") == Secret("Bearer sk-env")
-    assert header(client.with_options(timeout=1), "authorization") == Secret("Bearer sk-env")
+    other = client.with_options(timeout=1)
+    assert header(other, "authorization") == Secret("Bearer sk-env")
+    with pytest.raises(LLMAuthError):
+        other.with_options(base_url="https://api.groq.com/openai/v1")
 
 
 def test_a_key_from_the_environment_never_follows_to_another_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +190,9 @@ def test_azure_in_both_styles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_OPENAI_AD_TOKEN", "env-token")
     assert header(OpenAICompatClient(dialect="azure"), "authorization") == Secret("Bearer env-token")
     assert header(OpenAICompatClient("given", dialect="azure"), "api-key") == Secret("given")
+    moved = OpenAICompatClient(dialect="azure").with_options(timeout=1)
+    assert header(moved, "authorization") == Secret("Bearer env-token")
+    assert header(moved.with_options(api_key="given"), "api-key") == Secret("given")
     monkeypatch.setenv("OPENAI_API_VERSION", "2024-10-21")
     assert "api-version=2024-10-21" in OpenAICompatClient("k", "d", dialect="azure").build_request(HELLO).target
     monkeypatch.delenv("AZURE_OPENAI_ENDPOINT")

@@ -193,10 +193,10 @@ def test_a_cut_stream_is_an_error_with_what_had_arrived(mode: str, wire: str) ->
 
     async def scenario(client: Any) -> None:
         stream = client.chat_stream(HELLO)
-        pieces = []
+        pieces: list[str] = []
         with pytest.raises(LLMStreamError) as caught:
-            async for piece in stream:
-                pieces.append(piece)
+            while True:
+                pieces.append(await anext(stream))
         error = caught.value
         assert error.code == "truncated"
         assert error.partial is not None
