@@ -16,6 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/real_model/" in item.path.as_posix():
             item.add_marker(pytest.mark.real_model)
+            item.add_marker(pytest.mark.timeout(400))  # one thread of computation, perhaps on a busy machine
 
 
 @pytest.fixture(scope="session")
