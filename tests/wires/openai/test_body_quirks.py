@@ -227,3 +227,10 @@ def test_what_is_no_list_of_models(data: bytes) -> None:
     reader.receive_eof()
     assert isinstance(reader.error, LLMError)
     assert reader.models == []
+
+
+def test_entries_of_one_list_are_never_merged() -> None:
+    """Only entries of different chunks are pieces of one another."""
+    details = [{"type": "reasoning.text", "index": 0, "text": letter} for letter in "ab"]
+    message = {"role": "assistant", "content": "Hi", "reasoning_details": details}
+    assert read_body(body(message)).response.message["reasoning_details"] == details

@@ -641,3 +641,11 @@ def test_halves_of_a_character_in_refusals_and_reasoning() -> None:
         response = read_stream(*halves, STOP).response
         assert (response.refusal or response.reasoning) == "😀!\ufffd"
         assert response.message[key] == "😀!\ufffd"
+
+
+def test_raw_holds_the_last_word_on_each_key_whatever_came_between() -> None:
+    def one(tier: str | None, **more: object) -> dict:
+        return chunk({"role": "assistant", "content": None, "refusal": "x"}, service_tier=tier, **more)
+
+    raw = read_stream(one("a"), one("b"), one(None, citations=["c"]), chunk({}, "stop")).response.raw
+    assert (raw["service_tier"], raw["citations"]) == ("b", ["c"])
