@@ -165,7 +165,7 @@ class _OpenAI(ChatClient["OpenAICodec"]):
 
     def _keep_key(self, other: Self) -> None:
         super()._keep_key(other)
-        self._is_token = other._is_token
+        self._is_token = self._is_token or other._is_token
 
     def _arguments(self) -> dict[str, Any]:
         return {

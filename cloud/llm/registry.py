@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock
-from collections import OrderedDict
 from itertools import count
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -122,6 +121,17 @@ def async_transport() -> AsyncTransport:
     raise RuntimeError("no asyncio or trio loop is running here; use the blocking client, or asyncio.run()")
 
 
+def async_pool_stats(transport: AsyncTransport | None) -> PoolStats:
+    """Of this transport, else of the one for the running loop; outside of a loop nothing has to be made for it."""
+    if transport is None:
+        transport = _shared.asyncio if running_loop() is None else async_transport()
+    if transport is not None:
+        return transport.pool_stats()
+    from sans_io.policy.pool import PoolStats
+
+    return PoolStats(open=0, idle=0, leased=0, connecting=0, waiting=0, dialled=0, reused=0, destroyed={})
+
+
 def number_of(transport: Transport) -> int:
     """The number of a user's own transport, which from now on takes part in `close_all_cloud_clients()`."""
     with _shared.lock:
@@ -156,42 +166,42 @@ BudgetKey: TypeAlias = "tuple[int, Origin, str | None]"
 #: Budgets kept although no client holds them any more: those that are not full.
 MAX_BUDGETS: Final = 4096
 _budgets: WeakValueDictionary[BudgetKey, SharedBudget] = WeakValueDictionary()
-_spent: OrderedDict[BudgetKey, SharedBudget] = OrderedDict()
+#: In order of their last use. A plain dict: an OrderedDict takes a hundred bytes more for each of them.
+_spent: dict[BudgetKey, SharedBudget] = {}
 
 
-class SharedBudget:
+class SharedBudget(RetryBudget):
     """A `RetryBudget` that threads and loops share. While anything is taken from it, it outlives its clients."""
 
-    __slots__ = ("__weakref__", "_budget", "_key")
+    __slots__ = ("__weakref__", "_key")
 
     def __init__(self, key: BudgetKey) -> None:
+        super().__init__()
         self._key = key
-        self._budget = RetryBudget()
 
     def take(self, cost: int, now: float) -> int | None:
         with _shared.lock:
-            taken = self._budget.take(cost, now)
+            taken = super().take(cost, now)
+            _spent.pop(self._key, None)
             _spent[self._key] = self
-            _spent.move_to_end(self._key)
             if len(_spent) > MAX_BUDGETS:
-                _spent.popitem(last=False)
+                del _spent[next(iter(_spent))]
         return taken
 
     def refund(self, cost: int) -> None:
         with _shared.lock:
-            self._budget.refund(cost)
+            super().refund(cost)
             self._forget_if_whole()
 
     def on_success(self) -> None:
-        budget = self._budget
-        if budget.tokens == budget.max_tokens:
+        if self.tokens == self.max_tokens:
             return
         with _shared.lock:
-            budget.on_success()
+            super().on_success()
             self._forget_if_whole()
 
     def _forget_if_whole(self) -> None:
-        if self._budget.untouched:
+        if self.untouched:
             _spent.pop(self._key, None)
 
 

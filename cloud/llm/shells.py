@@ -119,8 +119,8 @@ class AsyncClient(Client[CodecT]):
         return listing.names
 
     def pool_stats(self) -> PoolStats:
-        """A snapshot of the pool that this client shares in the running loop."""
-        return (self._transport or registry.async_transport()).pool_stats()
+        """A snapshot of the pool that this client shares in the running loop; outside of one, of all asyncio loops."""
+        return registry.async_pool_stats(self._transport)
 
     async def close(self) -> None:
         """Nothing is closed: the pool is shared (see `close_all_cloud_clients`). Harmless twice."""
