@@ -45,6 +45,8 @@ def loads(data: bytes | str, *, limits: Limits = DEFAULT_LIMITS, unique_keys: bo
     Strings always encode to UTF-8: an unpaired surrogate escape becomes U+FFFD. With `unique_keys` an object that
     names a key twice is refused (it means different things to different parsers). Raises `JSONTextError`.
     """
+    if len(data) > limits.max_json:
+        raise JSONTextError(f"more than {limits.max_json} bytes of JSON", "too_large")
     text = decode_utf8(data) if isinstance(data, bytes) else well_formed(data)
     value = decode(text, limits, unique_keys)
     return _mended(value) if _SURROGATE_ESCAPE.search(text) else value

@@ -77,7 +77,7 @@ def sse_by_the_letter(wire: bytes) -> list[tuple[str, str, str]]:
         field, colon, value = line.partition(":")
         if colon and not field:
             continue
-        value = value[1:] if value.startswith(" ") else value
+        value = value.removeprefix(" ")
         if field == "data":
             data += value + "\n"
         elif field == "event":
