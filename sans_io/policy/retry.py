@@ -11,7 +11,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -168,27 +167,30 @@ class RetryBudget:
     <= 500 + clean successes + cost of the floor's. The pattern is that of the AWS SDKs' retry quota.
     """
 
-    __slots__ = ("_floor", "max_tokens", "tokens")
+    __slots__ = ("_floored", "floor", "max_tokens", "tokens")
 
     def __init__(self, max_tokens: int = 500, floor: int = 6) -> None:
         self.max_tokens = max_tokens
         self.tokens = max_tokens
-        self._floor: deque[float] = deque(maxlen=floor)
+        self.floor = floor
+        #: When the last retries on an empty budget were made. A tuple, since most budgets never have one: an empty
+        #: deque takes 600 bytes, and a server of many tenants keeps thousands of budgets.
+        self._floored: tuple[float, ...] = ()
 
     @property
     def untouched(self) -> bool:
         """Whether forgetting this budget changes nothing."""
-        return self.tokens == self.max_tokens and not self._floor
+        return self.tokens == self.max_tokens and not self._floored
 
     def take(self, cost: int, now: float) -> int | None:
         """The tokens taken for a retry (none for one of the floor's), or None where there may be no retry."""
         if cost <= self.tokens:
             self.tokens -= cost
             return cost
-        floor = self._floor
-        if len(floor) == floor.maxlen and not (floor and now - floor[0] >= 60.0):
+        recent = tuple(at for at in self._floored if now - at < 60.0)
+        if len(recent) >= self.floor:
             return None
-        floor.append(now)
+        self._floored = (*recent, now)
         return 0
 
     def refund(self, cost: int) -> None:

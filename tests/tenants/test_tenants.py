@@ -21,7 +21,8 @@ from sans_io.policy.retry import RetryPolicy
 from sans_io.urls import parse_base_url
 from tests.callers import ASYNCIO, IN_THREADS, MODES, SYNC, TRIO, Mode, chat, close, pull, settled
 from tests.chaos import FAULTS, chaos_server
-from transports.testing import FakeLLMServer, ScriptedTransport
+from tests.wire_server import reply
+from transports.testing import ScriptedTransport
 
 KEYS = 50
 CALLERS = 25
@@ -113,25 +114,25 @@ def _all_at_once(mode: Mode, caller) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
 def test_a_hundred_thousand_keys_used_once_leave_nothing() -> None:
-    """A client for each, which builds its request and takes from its retry budget; every tenth makes its call."""
-    server = FakeLLMServer()
-    transport = ScriptedTransport(server)
+    """A client for each, which takes from its retry budget; every tenth builds its request, every fiftieth makes its call."""
+    transport = ScriptedTransport([])
     messages = [{"role": "user", "content": "x"}]
+    origin = parse_base_url("http://127.0.0.1:9/v1").origin
 
     def use(first: int, count: int) -> None:
         for number in range(first, first + count):
             client = SYNC.client("http://127.0.0.1:9/v1", api_key=f"sk-once-{number}", transport=transport)
-            client.build_request(messages)
-            budget = retry_budget(transport, parse_base_url(client.base_url).origin, f"print {number}")
-            assert budget.take(14, 0.0)
+            assert retry_budget(transport, origin, f"{number:016x}").take(14, 0.0)
             if number % 10 == 0:
-                assert client.chat(messages).content == "You said: x"
-                server.requests.clear()
-                transport.requests.clear()
+                client.build_request(messages)
+            if number % 50 == 0:
+                transport.add(reply("yes"))
+                assert client.chat(messages).content == "yes"
+                transport._requests.clear()
 
-    use(0, 10_000)
+    use(0, 20)
     before = _resident()
-    use(10_000, 100_000)
+    use(20, 100_000)
     assert _resident() - before <= 2 << 20
     assert len(_budgets) <= MAX_BUDGETS
     assert len(_spent) <= MAX_BUDGETS
