@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print("the command line needs the extra 'cli': pip install 'cloud-llm[cli]'", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # while typer was being imported
+        return 130
     try:
         app(arguments, prog_name="cloud-llm")
     except SystemExit as done:
