@@ -19,7 +19,7 @@ CALLS = int(os.environ.get("SOAK_CALLS", "10000"))
 def test_a_long_run_leaves_nothing() -> None:
     """In a process of its own, so that the memory is ours and not the test runner's."""
     ran = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.soak.run", str(CALLS)],
+        [sys.executable, "-W", "error", "-m", "tests.soak.run", str(CALLS)],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-3000:]
