@@ -195,10 +195,12 @@ class MessageAssembler:
         return True
 
     def finish(self) -> list[Event]:
-        """The message ended in order."""
+        """The message ended in order. Not so if a cap was exceeded: look at `reply.error`."""
         events = self.end_text()
         for block in self._blocks:
             events += self.close(block)
+        if self.reply.error is not None:
+            return events
         if self.choice.finish_reason == "length" and self._blocks and self._blocks[-1].call is not None:
             self.choice.tools.cut_last()
         ending = self.reply.finish()

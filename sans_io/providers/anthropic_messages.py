@@ -173,9 +173,8 @@ class _Conversation:
             if not isinstance(function, dict):
                 raise cannot_say(f"{path}.tool_calls[{i}]", WIRE, "only function calls have a place there")
             if call["id"] not in present:
-                arguments = loads(function["arguments"])
                 block = {"type": "tool_use", "id": self._wire_id(call["id"]), "name": function["name"]}
-                blocks.append({**block, "input": arguments if isinstance(arguments, dict) else {}})
+                blocks.append({**block, "input": loads(function["arguments"])})
         return blocks
 
     def _wire_id(self, call_id: str) -> str:
@@ -215,7 +214,7 @@ def _says_the_same(blocks: list[JSONObject], message: JSONObject) -> bool:
         function = call.get("function")
         if not isinstance(function, dict):
             return False
-        calls.append((call["id"], function["name"], loads(function["arguments"]) or {}))
+        calls.append((call["id"], function["name"], loads(function["arguments"])))
     native = [(b.get("id"), b.get("name"), b.get("input") or {}) for b in blocks if b.get("type") == "tool_use"]
     return native == calls
 

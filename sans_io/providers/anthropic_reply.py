@@ -241,7 +241,7 @@ class MessageStreamReader:
         if self._message.stop_reason is not None:
             return self._finish()
         self._fail(
-            LLMStreamError("the stream ended before its message (no stop_reason, no message_stop)", code="truncated")
+            LLMStreamError("the stream was cut: it ended without stop_reason and message_stop", code="truncated")
         )
         return []
 

@@ -115,10 +115,7 @@ def _call(call: JSONObject, path: str) -> JSONObject:
     function = call.get("function")
     if not isinstance(function, dict):
         raise cannot_say(path, _WIRE, "only function calls have a place there")
-    arguments = function["arguments"]
-    if isinstance(arguments, str):
-        arguments = loads(arguments)
-    return {"id": call["id"], "function": {"name": function["name"], "arguments": arguments or {}}}
+    return {"id": call["id"], "function": {"name": function["name"], "arguments": loads(function["arguments"])}}
 
 
 def _tools(chat: ChatRequest) -> list[JSONObject]:

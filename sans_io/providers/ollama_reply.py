@@ -112,9 +112,9 @@ class LineReader(ABC):
             self._fail(LLMStreamError(self._cut(), code="truncated"))
         return events
 
+    @abstractmethod
     def response(self) -> ChatResponse:
         """What has arrived so far, whole or partial."""
-        return ChatResponse()
 
     def _lines(self, values: list[JSON]) -> list[Event]:
         events: list[Event] = []
@@ -135,7 +135,7 @@ class LineReader(ABC):
         """One line that is no error."""
 
     def _cut(self) -> str:
-        return "the stream ended before the line that says it is done"
+        return "the stream was cut: it ended without a line that says it is done"
 
     def _stopped(self) -> bool:
         return self.ended or self.error is not None
@@ -306,7 +306,9 @@ class _Answer:
         return events
 
     def finish(self, value: JSONObject) -> list[Event]:
-        """The answer ended in order; `value` is the line that said so."""
+        """The answer ended in order, unless a cap was exceeded; `value` is the line that said so."""
+        if self.reply.error is not None:
+            return []
         events = self._add_thinking(self._thinking.flush()) + self._add_text(self.joiner.flush())
         reason = value.get("done_reason")
         if isinstance(reason, str) and reason:

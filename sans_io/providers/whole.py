@@ -15,7 +15,7 @@ from ..events import Event
 from ..jsontext import JSON, JSONObject, JSONTextError
 from ..policy.limits import DEFAULT_LIMITS, Limits
 from ..response import ChatResponse
-from .failures import failure_from_event, not_json
+from .failures import failure_from_event, not_json, printable
 
 #: The largest token count that is believed; servers send signed 64-bit numbers.
 _MAX_COUNT = 2**63
@@ -86,16 +86,15 @@ class WholeReader(ABC):
     def read(self, value: JSONObject) -> None:
         """Take the document in; call `fail()`, `reported()` or `unexpected()` if it is not what was asked for."""
 
+    @abstractmethod
     def response(self) -> ChatResponse:
         """The reply as a `ChatResponse`; empty where it is something else, or not yet whole."""
-        return ChatResponse()
 
     def fail(self, error: LLMError) -> None:
-        """Set `error`, once."""
-        if self.error is None:
-            error.provider = error.provider or self.provider
-            error.model = error.model or self.model
-            self.error = error
+        """Set `error`; called once, since nothing is read after it."""
+        error.provider = error.provider or self.provider
+        error.model = error.model or self.model
+        self.error = error
 
     def reported(self, value: JSON) -> None:
         """The document is the server's error, sent with a 2xx."""
@@ -103,10 +102,9 @@ class WholeReader(ABC):
 
     def unexpected(self, value: JSON) -> None:
         """The document is JSON, but not the reply that was asked for."""
-        body = jsontext.dumps(value)[:2000]
-        error = not_json(self.provider, 200, (), body, model=self.model, wanted="the reply that was asked for")
-        error.code = "unexpected_reply"
-        self.fail(error)
+        shown = printable(jsontext.dumps(value)[:2000].decode("utf-8", "ignore"), 200)
+        message = f"{self.provider} answered with JSON that is not the reply that was asked for: {shown}"
+        self.fail(LLMProtocolError(message, code="unexpected_reply", body=value))
 
     def _undecodable(self, body: bytes, fault: JSONTextError) -> LLMError:
         if body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"["):

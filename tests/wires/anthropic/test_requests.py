@@ -164,6 +164,15 @@ def test_a_history_with_thinking_keeps_its_version(version: str) -> None:
 
 
 def test_a_history_without_thinking_is_free() -> None:
+    bare = {
+        "role": "assistant",
+        "content": "4",
+        "anthropic_version": "2023-06-01",
+        "anthropic_blocks": [{"type": "text", "text": "4"}],
+    }
+    assert (
+        dict(CODEC.build(chat_request([*HELLO, bare, *HELLO], "claude-x")).headers)["anthropic-version"] == "2026-10-21"
+    )
     answer = whole(
         {"type": "message", "content": [{"type": "text", "text": "4"}], "stop_reason": "end_turn"}
     ).response.message
@@ -202,6 +211,7 @@ def test_later_system_messages_stay_where_they_are() -> None:
     old = body(later, temperature=1)
     assert old["system"] == "Now in French."
     assert [turn["role"] for turn in old["messages"]] == ["user", "user"]
+    assert body([*HELLO, {"role": "system", "content": ""}])["messages"] == HELLO
 
 
 def test_a_system_message_holds_text_only() -> None:
@@ -244,6 +254,7 @@ def test_images() -> None:
         ({"type": "file", "file": {"file_data": "data:application/zip;base64,AAAA"}}, "messages[0].content[0].file"),
         ({"type": "file", "file": {"file_data": "data:text/plain;base64,/w=="}}, "messages[0].content[0].file"),
         ({"type": "file", "file": {"file_data": "AAAA"}}, "messages[0].content[0].file"),
+        ({"type": "file", "file": {"file_data": "data:application/pdf;base64,"}}, "messages[0].content[0].file"),
     ],
 )
 def test_parts_that_the_wire_cannot_say(part: dict, path: str) -> None:
@@ -449,6 +460,10 @@ def test_ids_of_other_vendors_are_rewritten() -> None:
 def test_calls_that_are_no_functions() -> None:
     custom = {"id": "c", "type": "custom", "custom": {"name": "f", "input": "x"}}
     refused("messages[1].tool_calls[0]", [*HELLO, {"role": "assistant", "content": None, "tool_calls": [custom]}])
+    refused(
+        "messages[1].tool_calls[0]",
+        [*HELLO, {"role": "assistant", "content": "4", "tool_calls": [custom], "anthropic_blocks": THINKING}],
+    )
 
 
 # -- assistant messages -----------------------------------------------------------------------------------------------
@@ -474,6 +489,7 @@ def test_native_blocks_are_used_while_they_say_the_same() -> None:
     "edit",
     [
         {"content": "5"},
+        {"content": None},
         {"tool_calls": []},
         {"tool_calls": [call("t", arguments='{"x":2}')]},
         {"tool_calls": [call("u", arguments='{"x":1}')]},
@@ -482,7 +498,7 @@ def test_native_blocks_are_used_while_they_say_the_same() -> None:
 )
 def test_an_edit_wins_over_native_blocks_and_thinking_stays_first(edit: dict) -> None:
     message = {"content": "4", "tool_calls": [call("t", arguments='{"x":1}')], "anthropic_blocks": NATIVE, **edit}
-    rebuilt = [{"type": "text", "text": message["content"]}]
+    rebuilt = [{"type": "text", "text": message["content"]}] if message["content"] else []
     for each in message["tool_calls"]:
         rebuilt.append(
             {

@@ -178,6 +178,19 @@ def test_a_tool_turn() -> None:
     ]
 
 
+def test_a_result_of_a_call_nobody_named() -> None:
+    native = {
+        "role": "assistant",
+        "content": "x",
+        "anthropic_blocks": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}],
+    }
+    assert sent(*HELLO, native, {"role": "tool", "tool_call_id": "t", "content": "1"})[2] == {
+        "role": "tool",
+        "content": "1",
+        "tool_call_id": "t",
+    }
+
+
 def test_arguments_may_be_objects() -> None:
     got = sent(*HELLO, {"role": "assistant", "content": None, "tool_calls": [openai_call("a", arguments={"x": 1})]})
     assert got[1]["tool_calls"][0]["function"]["arguments"] == {"x": 1}

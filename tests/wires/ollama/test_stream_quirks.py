@@ -11,7 +11,7 @@ from sans_io.events import PullProgress, ReasoningDelta, TextDelta, ToolCallStar
 from sans_io.policy.limits import Limits
 from sans_io.policy.retry import FATAL, THROTTLED, TRANSIENT
 from sans_io.providers.ollama import RETRY_TABLE
-from sans_io.providers.ollama_reply import ChatStreamReader, ModelsReader, PullReader, VersionReader
+from sans_io.providers.ollama_reply import ChatStreamReader, ModelsReader, PullReader, VersionReader, WholeChatReader
 from tests.wires.ollama.kit import END, TIME, call, last, line, stream, whole
 from tests.wires.reading import read
 
@@ -198,6 +198,7 @@ def test_the_generate_endpoint() -> None:
         "context": [1],
     }
     assert whole({"model": "m", "response": "Hi", "done": True}).response.content == "Hi"
+    assert "thinking" not in stream(b'{"model":"m","response":"Hi","done":true}\n').response.raw
 
 
 def test_halves_of_a_character_in_two_lines() -> None:
@@ -263,6 +264,8 @@ def test_too_many_tool_calls() -> None:
     limits = Limits(max_tool_index=1)
     calls = line(message_tool_calls=[call("f", {})] * 3)
     assert read(ChatStreamReader("m", limits=limits), [calls, last()]).error.code == "too_many_tool_calls"
+    entire = last(message_tool_calls=[call("f", {})] * 3)
+    assert read(WholeChatReader("m", limits=limits), [entire]).error.code == "too_many_tool_calls"
 
 
 def test_nothing_after_done_is_read() -> None:
