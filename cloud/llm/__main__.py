@@ -16,14 +16,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = _taken_out("--debug", arguments)
     try:
-        from .cli import CommandError, app
+        from .cli import CommandError, StoppedError, app
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("typer", "rich", "click"):
             raise
         print("the command line needs the extra 'cli': pip install 'cloud-llm[cli]'", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # while typer was being imported
-        return 130
     try:
         app(arguments, prog_name="cloud-llm")
     except SystemExit as done:
@@ -34,15 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = f"{type(error).__name__}: " if isinstance(error, LLMError) else ""
         print(f"cloud-llm: {name}{redact(str(error))}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        print("\nStopped.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has enough. Python would complain again when it flushes at exit.
+    except StoppedError as stopped:
+        if not stopped.by_reader:
+            print("\nStopped.", file=sys.stderr)
+            return 130
+        # Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return 0
 
 

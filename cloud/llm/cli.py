@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 from rich.console import Console
@@ -41,6 +42,32 @@ if TYPE_CHECKING:
 
 class CommandError(Exception):
     """A command cannot go on; the message is one line for people."""
+
+
+class StoppedError(Exception):
+    """Ctrl-C; or, with `by_reader`, whoever read our output has gone."""
+
+    def __init__(self, by_reader: bool = False) -> None:
+        super().__init__("stopped")
+        self.by_reader = by_reader
+
+
+P = ParamSpec("P")
+
+
+def stoppable(command: Callable[P, None]) -> Callable[P, None]:
+    """What stops a command leaves it as `StoppedError`: what typer makes of it differs from version to version."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise StoppedError from None
+        except BrokenPipeError:
+            raise StoppedError(by_reader=True) from None
+
+    return run
 
 
 app = typer.Typer(
@@ -76,6 +103,7 @@ def options(
 
 
 @app.command()
+@stoppable
 def chat(
     prompt: Annotated[list[str] | None, typer.Argument(help="What to say; text from a pipe is added to it.")] = None,
     model: ModelOption = None,
@@ -108,6 +136,7 @@ def chat(
 
 
 @app.command()
+@stoppable
 def models(
     base_url: BaseURLOption = None,
     provider: ProviderOption = "openai",
@@ -125,6 +154,7 @@ def models(
 
 
 @app.command()
+@stoppable
 def demo(
     base_url: BaseURLOption = None,
     model: ModelOption = None,
@@ -138,6 +168,7 @@ def demo(
 
 
 @app.command("serve-fake")
+@stoppable
 def serve_fake(
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="The port; 0 takes a free one.")] = 0,
@@ -159,6 +190,7 @@ def serve_fake(
 
 
 @ollama.command("list")
+@stoppable
 def list_installed(host: HostOption = None, as_json: JSONOption = False) -> None:
     """The models that are installed."""
     names = _ollama(host).list_models()
@@ -170,6 +202,7 @@ def list_installed(host: HostOption = None, as_json: JSONOption = False) -> None
 
 
 @ollama.command()
+@stoppable
 def pull(model_name: Annotated[str, typer.Argument()], host: HostOption = None) -> None:
     """Download a model, or what is new of it."""
     with _progress_bars() as show:
@@ -178,6 +211,7 @@ def pull(model_name: Annotated[str, typer.Argument()], host: HostOption = None) 
 
 
 @ollama.command()
+@stoppable
 def ensure(model_name: Annotated[str, typer.Argument()], host: HostOption = None) -> None:
     """Download a model unless it is installed."""
     with _progress_bars() as show:

@@ -46,7 +46,7 @@ class Awaited:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.blocking, name)
-        if name in {"chat_stream", "events"}:
+        if name in {"chat_stream", "events", "with_options"}:
             return lambda *args, **kwargs: Awaited(value(*args, **kwargs))
         if name in {
             "chat", "list_models", "until_done", "is_available", "has_model", "pull_model", "ensure_model",
