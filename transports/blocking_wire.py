@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: The longest that a socket or an event is told to wait at once; whoever has longer asks again.
 LONGEST: Final = 3600.0
+#: The part of what is left below which a socket's timeout is set anew: the deadlines of writing and reading differ by
+#: less, so a call on a connection in use sets none at all.
+_SHORTEST: Final = 1 / 16
 
 
 class SocketWire:
@@ -49,7 +52,7 @@ class SocketWire:
             return data
         while True:
             left = min(deadline - monotonic(), LONGEST)
-            if not left * 0.25 <= self._timeout <= left:
+            if not left * _SHORTEST <= self._timeout <= left:
                 self._fit(left)
             try:
                 received: bytes = self._sock.recv(max_bytes)
@@ -64,7 +67,7 @@ class SocketWire:
     def send(self, data: memoryview, deadline: float) -> None:
         while True:
             left = min(deadline - monotonic(), LONGEST)
-            if not left * 0.25 <= self._timeout <= left:
+            if not left * _SHORTEST <= self._timeout <= left:
                 self._fit(left)
             try:
                 sent = self._sock.send(data)
@@ -80,14 +83,14 @@ class SocketWire:
                 data = data[sent:]
 
     def unread(self) -> bool:
-        return self.answered() or self._torn or (self._tls and self._readable())
+        if self._tls:
+            return self.answered() or self._torn or self._readable()
+        return self._readable()
 
     def answered(self) -> bool:
         if self._held is not None:
             return True
-        if not self._readable():
-            return False
-        return not self._tls or self._look_into()
+        return self._readable() and (not self._tls or self._look_into())
 
     def _readable(self) -> bool:
         try:

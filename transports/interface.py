@@ -191,7 +191,8 @@ class Hands(Generic[WireT, BellT]):
                 ticket.waker = self._new_bell()
         if overdue:
             self._obey(overdue)
-        self._obey(commands)
+        if len(commands) > ticket.granted:  # a grant at once rings no bell
+            self._obey(commands)
         return ticket
 
     def bell_of(self, ticket: Ticket[WireT]) -> BellT:
@@ -221,7 +222,8 @@ class Hands(Generic[WireT, BellT]):
             if ticket in self._seated:
                 self._seated.discard(ticket)
                 commands += self._pool.release(ticket, reusable, now, idle_hint)
-        self._obey(commands)
+        if commands:
+            self._obey(commands)
 
     def cancel(self, ticket: Ticket[WireT], now: float) -> None:
         """The caller left. Idempotent."""

@@ -114,7 +114,14 @@ class Pump:
                         self._tell_attempts()
                         return None
                     else:
-                        await self._do(action, now)
+                        if isinstance(action, Send):
+                            await self._send(action)
+                        elif isinstance(action, Acquire):
+                            await self._acquire(action, now)
+                        elif isinstance(action, Release):
+                            self._release(action, now)
+                        else:
+                            await self._do(action)
                         now = clock()
                         if self._cancelled:
                             call.cancel(now)
@@ -173,14 +180,9 @@ class Pump:
 
     # -- one action each; an answer is given unless the pump was cancelled meanwhile ---------------------------------
 
-    async def _do(self, action: Action, now: float) -> None:
-        if isinstance(action, Send):
-            await self._send(action)
-        elif isinstance(action, Acquire):
-            await self._acquire(action, now)
-        elif isinstance(action, Release):
-            self._release(action, now)
-        elif isinstance(action, Connect):
+    async def _do(self, action: Action) -> None:
+        """What is done once in a while."""
+        if isinstance(action, Connect):
             await self._connect(action)
         elif isinstance(action, Wait):
             await self._pause(self._runtime.bell(), action.until)
