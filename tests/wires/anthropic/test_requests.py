@@ -499,15 +499,9 @@ def test_native_blocks_are_used_while_they_say_the_same() -> None:
 def test_an_edit_wins_over_native_blocks_and_thinking_stays_first(edit: dict) -> None:
     message = {"content": "4", "tool_calls": [call("t", arguments='{"x":1}')], "anthropic_blocks": NATIVE, **edit}
     rebuilt = [{"type": "text", "text": message["content"]}] if message["content"] else []
-    for each in message["tool_calls"]:
-        rebuilt.append(
-            {
-                "type": "tool_use",
-                "id": each["id"],
-                "name": each["function"]["name"],
-                "input": json.loads(each["function"]["arguments"]),
-            }
-        )
+    for entry in message["tool_calls"]:
+        arguments = json.loads(entry["function"]["arguments"])
+        rebuilt += [{"type": "tool_use", "id": entry["id"], "name": entry["function"]["name"], "input": arguments}]
     assert assistant(message) == [THINKING[0], *rebuilt]
 
 

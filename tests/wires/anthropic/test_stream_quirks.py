@@ -215,6 +215,11 @@ def test_full_input_in_the_block_start() -> None:
     assert [e.arguments for e in reading.events if isinstance(e, ToolCallDelta)] == ['{"a":1}']
 
 
+def test_full_input_as_text_in_the_block_start() -> None:
+    reading = stream(start(), tool_block(0, "f", input='{"a": 1}'), message_delta("tool_use"), STOP)
+    assert reading.response.tool_calls[0].arguments == {"a": 1}
+
+
 def test_pieces_win_over_the_input_in_the_block_start() -> None:
     reading = stream(start(), tool_block(0, "f", '{"a":', " 2}", input={"a": 1}), message_delta("tool_use"), STOP)
     assert reading.response.tool_calls[0].arguments == {"a": 2}
@@ -236,6 +241,12 @@ def test_a_call_that_the_token_limit_cut_is_not_run(reason: str) -> None:
     assert call.arguments_error
     assert reading.response.finish_reason == "length"
     assert reading.response.message == {"role": "assistant", "content": ""}
+
+
+def test_a_cut_call_stays_in_raw() -> None:
+    reading = stream(start(), tool_block(0, "write", '{"path": ', '"a"}'), message_delta("max_tokens"), STOP)
+    assert reading.response.tool_calls == []
+    assert reading.response.raw["content"][0]["input"] == {"path": "a"}
 
 
 def test_a_cut_call_in_a_whole_reply_looks_like_one_with_fewer_arguments() -> None:
@@ -461,6 +472,7 @@ def test_types_that_are_no_words(odd: object) -> None:
         start(),
         block_start(0, type=odd, text="x"),
         delta(0, odd, text="x"),
+        delta(0, "input_json_delta", partial_json="{}"),
         event("content_block_delta", index=odd, delta=odd),
         b'data: {"type": %b}\n\n' % json.dumps(odd).encode(),
         text_block(1, "Hi"),
