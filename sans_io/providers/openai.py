@@ -258,7 +258,7 @@ def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:
 
 
 #: Keys of messages that are another wire's: Anthropic's blocks, Ollama's thinking and tool names, the error flag.
-_FOREIGN_KEYS: Final = frozenset({"anthropic_blocks", "thinking", "is_error", "tool_name"})
+_FOREIGN_KEYS: Final = frozenset({"anthropic_blocks", "anthropic_version", "thinking", "is_error", "tool_name"})
 #: Content parts that only Anthropic's wire has.
 _FOREIGN_PARTS: Final = frozenset({
     "image", "document", "tool_use", "tool_result", "redacted_thinking", "server_tool_use", "search_result",
