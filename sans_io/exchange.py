@@ -10,6 +10,8 @@ Rules of this file:
 
 from __future__ import annotations
 
+from functools import partial
+
 from .errors import LLMError, LLMStreamError
 from .events import Event
 from .heads import ResponseHead
@@ -125,9 +127,8 @@ class Exchange:
         response = None if reply is None else reply.response()
         if reply is not None and response is not None:
             headers = reply.headers
-            response.headers = _as_dict(headers)
             response.request_id = self._operation.request_id(headers)
-            response.rate_limit = self._operation.rate_limit(headers)
+            response.attach(partial(_as_dict, headers), partial(self._operation.rate_limit, headers))
         return response
 
     def _begin(self, head: ResponseHead) -> Reply:
