@@ -86,6 +86,8 @@ class AnthropicCodec:
         self._auth_token = auth_token
         self._headers = headers
         self._heads: dict[tuple[str, str, str], RequestHead] = {}
+        # Built at once, so that a value that cannot be sent is refused where it was given.
+        self._head("POST", "messages", api_version or API_VERSION)
 
     def with_credential(self, secret: Secret) -> AnthropicCodec:
         """The same codec with another credential of the same kind (key or token)."""

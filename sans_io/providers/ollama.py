@@ -57,6 +57,8 @@ class OllamaCodec:
         self._credential = credential
         self._headers = headers
         self._heads: dict[str, RequestHead] = {}
+        # Built at once, so that a value that cannot be sent is refused where it was given.
+        self._head("POST", "api/chat")
 
     def with_credential(self, secret: Secret) -> OllamaCodec:
         """The same codec with another credential."""

@@ -574,6 +574,16 @@ def test_a_token_is_a_bearer() -> None:
     assert "anthropic-beta: b\r\n" in wire
 
 
+@pytest.mark.parametrize(
+    "option",
+    [{"betas": ["a\nb"]}, {"api_version": "2026\r\nx: y"}, {"headers": {"X-One": "ä"}}, {"headers": {"Host": "x"}}],
+)
+def test_what_cannot_be_a_header_is_refused_at_construction(option: dict) -> None:
+    with pytest.raises(LLMBadRequestError) as caught:
+        AnthropicCodec(BASE_URL, **option)
+    assert "x: y" not in caught.value.message
+
+
 def test_without_a_credential_none_is_sent() -> None:
     assert {"x-api-key", "authorization"}.isdisjoint(headers())
 

@@ -263,6 +263,11 @@ def test_heads() -> None:
     assert CODEC.build(chat_request(HELLO, "m")).head is CODEC.build(chat_request(HELLO, "m")).head
 
 
+def test_what_cannot_be_a_header_is_refused_at_construction() -> None:
+    with pytest.raises(LLMBadRequestError, match="X-One"):
+        OllamaCodec(parse_base_url("http://127.0.0.1:11434"), headers={"X-One": "a\nb"})
+
+
 def test_operations() -> None:
     chat = CODEC.operation(chat_request(HELLO, "m", stream=True))
     assert (chat.form, chat.provider, chat.model) == ("ndjson", "ollama", "m")
