@@ -222,8 +222,14 @@ class ModelsReader(WholeReader):
     def __init__(self, provider: str, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(provider, None, limits)
         self.models: list[str] = []
+        self._raw: JSONObject = {}
+
+    def response(self) -> ChatResponse:
+        """No chat: only `raw` is filled."""
+        return ChatResponse(raw=self._raw)
 
     def read(self, value: JSONObject) -> None:
+        self._raw = value
         error = reported_error(value)
         entries = value.get("data", value.get("models"))
         if error is not None and not isinstance(entries, list):
