@@ -383,7 +383,9 @@ def test_12_no_key_in_what_an_error_or_a_client_shows(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize(
-    "order", [(ASYNCIO, ASYNCIO), (TRIO, TRIO), (ASYNCIO, TRIO, ASYNCIO), (TRIO, ASYNCIO, TRIO)], ids=str
+    "order",
+    [(ASYNCIO, ASYNCIO), (TRIO, TRIO), (ASYNCIO, TRIO, ASYNCIO), (TRIO, ASYNCIO, TRIO)],
+    ids=lambda order: "-".join(mode.name for mode in order),
 )
 def test_13_one_client_serves_one_run_after_the_other(order: tuple[Mode, ...]) -> None:
     """Over the shared transports, which are chosen by the loop that runs."""
