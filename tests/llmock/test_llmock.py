@@ -68,7 +68,7 @@ class Judge:
         return {finding["code"] for finding in self.ask("verdict")["findings"]}
 
     def client(self, mode: Mode, wire: str, **options):
-        options = {"timeout": 20.0, "retry": RetryPolicy(max_retries=3, base_transient=0.2), **options}
+        options = {"timeout": 20.0, "retry": RetryPolicy(max_retries=3, base_transient=0.15), **options}
         return mode.client(self.url + PLACES[wire], wire, **options)
 
 
@@ -123,7 +123,7 @@ def run(mode: Mode, main) -> None:
 @each
 @each_mode
 @pytest.mark.parametrize("stream", [False, True], ids=["chat", "stream"])
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 529])
+@pytest.mark.parametrize("status", [429, 500, 529])
 def test_it_comes_back_after_a_failure_and_with_patience(
     judge: Judge, mode: Mode, wire: str, stream: bool, status: int
 ) -> None:
@@ -131,7 +131,7 @@ def test_it_comes_back_after_a_failure_and_with_patience(
     if status == 429:
         behaviour["retry_after"] = 0.4
     judge.prepare(behaviour)
-    client = judge.client(mode, wire, retry=RetryPolicy(max_retries=3, base_transient=0.2, base_throttled=0.2))
+    client = judge.client(mode, wire, retry=RetryPolicy(max_retries=3, base_transient=0.15, base_throttled=0.15))
 
     async def main() -> None:
         if stream:
