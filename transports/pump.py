@@ -334,8 +334,6 @@ async def _pass_through(tunnel: Tunnel, wire: AsyncWire, deadline: float) -> Non
         tunnel.receive_data(data)
         if tunnel.error is not None:
             raise Fault("proxy_refused", tunnel.error)
-    if tunnel.surplus:
-        raise Fault("proxy_refused", "the proxy sent bytes of its own after its answer to CONNECT")
 
 
 def _crowd(stats: PoolStats) -> str:

@@ -334,8 +334,6 @@ def _pass_through(tunnel: Tunnel, wire: SyncWire, deadline: float) -> None:
         tunnel.receive_data(data)
         if tunnel.error is not None:
             raise Fault("proxy_refused", tunnel.error)
-    if tunnel.surplus:
-        raise Fault("proxy_refused", "the proxy sent bytes of its own after its answer to CONNECT")
 
 
 def _crowd(stats: PoolStats) -> str:

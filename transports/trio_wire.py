@@ -75,7 +75,7 @@ class SocketWire:
             with trio.CancelScope(relative_deadline=max(0.0, deadline - self._now())):
                 try:
                     await wait(self._sock)
-                except (OSError, ValueError) as error:  # closed, by a fork or `abort`
+                except (OSError, ValueError, trio.ClosedResourceError) as error:  # by a fork or `abort`
                     raise Fault("reset", "the connection was closed", error) from None
                 return
             if self._now() >= deadline:  # trio's clock may be a hair ahead of ours

@@ -1,6 +1,13 @@
-"""`FakeClock`: time that passes only when somebody waits."""
+"""`FakeClock`: time that passes only when somebody waits. `RealClock`: the same, for those who truly want to wait."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+#: Seconds between looks at whether a real wait has become pointless.
+_SLICE: Final = 0.02
 
 
 class FakeClock:
@@ -25,5 +32,34 @@ class FakeClock:
         self._now = max(self._now, when)
         return self._now
 
+    async def wait_until(self, when: float, given_up: Callable[[], bool]) -> None:  # noqa: ARG002  see RealClock
+        """`advance_to` for those who await."""
+        self.advance_to(when)
+
     def __repr__(self) -> str:
-        return f"FakeClock({self._now!r})"
+        return f"{type(self).__name__}({self():.3f})"
+
+
+class RealClock(FakeClock):
+    """The monotonic clock of this machine; waiting takes its time. For replaying at the recorded pace."""
+
+    __slots__ = ()
+
+    def __call__(self) -> float:
+        return time.monotonic()
+
+    def advance_to(self, when: float) -> float:
+        if when == float("inf"):
+            raise ValueError("this would wait for ever: nothing is scripted to come and there is no deadline")
+        time.sleep(max(0.0, when - self()))
+        return max(when, self())
+
+    def advance(self, seconds: float) -> float:
+        return self.advance_to(self() + seconds)
+
+    async def wait_until(self, when: float, given_up: Callable[[], bool]) -> None:
+        """Until then, or until `given_up()`; other tasks go on meanwhile."""
+        import anyio
+
+        while not given_up() and (left := when - self()) > 0:  # noqa: ASYNC110  what gives up rings no event
+            await anyio.sleep(min(left, _SLICE))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from .script import ReceivedRequest, WireName
+    from .script import ReceivedRequest, ScriptedReply, WireName
 
 _READ: Final = 64 * 1024
 #: How long a connection that was hung up on may take to close its own side before it is closed all the same.
@@ -128,6 +128,10 @@ class LoopbackServer:
     def base_url(self, wire: WireName) -> str:
         """What a client of this wire takes as its base_url."""
         return f"{self.url}/v1" if wire == "openai" else self.url
+
+    def script(self, *replies: ScriptedReply) -> None:
+        """The next chat requests get these, one each, whatever their wire."""
+        self.server.script(*replies)
 
     @property
     def requests(self) -> list[ReceivedRequest]:

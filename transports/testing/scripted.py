@@ -202,6 +202,12 @@ class ScriptedWire:
             elif piece.hang_up == "rst":
                 self._coming.append((self._last_at, Fault("reset", "Connection reset by peer")))
 
+    async def await_arrival(self, deadline: float) -> None:
+        """What `receive` would wait for, awaited."""
+        if not self.closed:
+            when = min(self._coming[0][0], deadline) if self._coming else deadline
+            await self._clock.wait_until(when, lambda: self.closed)
+
     def unread(self) -> bool:
         return self.closed or bool(self._coming and self._coming[0][0] <= self._clock())
 
@@ -222,6 +228,7 @@ class _AsyncScriptedWire:
         self.abort = self.shutdown = self.forget = wire.abort
 
     async def receive(self, max_bytes: int, deadline: float) -> bytes:
+        await self._wire.await_arrival(deadline)
         return self._wire.receive(max_bytes, deadline)
 
     async def send(self, data: memoryview, deadline: float) -> None:
@@ -256,13 +263,13 @@ class _Bell:
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
-        self._rung = False
+        self.rung = False
 
     def ring(self) -> None:
-        self._rung = True
+        self.rung = True
 
     def wait(self, until: float) -> None:
-        if not self._rung:
+        if not self.rung:
             self._clock.advance_to(until)
 
 
@@ -270,11 +277,13 @@ class _AsyncBell:
     """The same, awaited."""
 
     def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
         self._bell = _Bell(clock)
         self.ring = self._bell.ring
 
     async def wait(self, until: float) -> None:
-        self._bell.wait(until)
+        if not self._bell.rung:
+            await self._clock.wait_until(until, lambda: self._bell.rung)
 
 
 class _SyncRuntime:
