@@ -1,0 +1,121 @@
+"""Instructions per event and per call under cachegrind: what a noisy machine does not change. The regression gate.
+
+    python bench/icount.py                 all rows, with their gates; exit code 1 if one is exceeded
+    python bench/icount.py --only chat     rows whose name has the word
+
+Each row is run twice, with little and with much work; the difference over the difference in work is the cost of one.
+Needs valgrind; without it a line says so and nothing is measured (exit code 0).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+#: (operation, client) -> the most instructions that one event or call may cost; None: shown for comparison.
+GATES: dict[tuple[str, str], int | None] = {
+    ("stream", "floor"): None,
+    ("stream", "ours"): 75_000,
+    ("stream", "ours-asyncio"): 75_000,
+    ("chat", "floor"): None,
+    ("chat", "ours"): 840_000,
+    ("chat", "ours-asyncio"): 900_000,
+    ("chat", "ours-trio"): 1_100_000,
+}
+WORK = {"stream": (400, 2400), "chat": (100, 500)}
+
+
+def instructions(client: str, operation: str, base: str, work: int) -> int:
+    """All instructions of one process that does this much work."""
+    command = [
+        "valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null",
+        sys.executable, __file__, "--child", client, operation, base, str(work),
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(HERE.parent)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
+    if done.returncode or found is None:
+        raise RuntimeError(f"{client} {operation}: {done.stderr[-400:]}")
+    return int(found[1].replace(",", ""))
+
+
+def child(name: str, operation: str, base: str, work: int) -> None:
+    """The measured process."""
+    sys.path.insert(0, str(HERE))
+    from clients import CLIENTS
+
+    kind = CLIENTS[name].kind
+
+    def sync() -> None:
+        client = CLIENTS[name](base)
+        if operation == "chat":
+            for _ in range(work):
+                client.chat("chat")
+        else:
+            client.stream(f"stream-{work}", lambda _: None)
+
+    async def asynchronous() -> None:
+        client = CLIENTS[name](base)
+        if operation == "chat":
+            for _ in range(work):
+                await client.chat("chat")
+        else:
+            await client.stream(f"stream-{work}", lambda _: None)
+
+    if kind == "sync":
+        sync()
+    elif kind == "asyncio":
+        import asyncio
+
+        asyncio.run(asynchronous())
+    else:
+        import trio
+
+        trio.run(asynchronous)
+    os._exit(0)  # what an interpreter does at its end is not counted
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["--child"]:
+        child(*sys.argv[2:5], int(sys.argv[5]))  # type: ignore[call-arg]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="")
+    chosen = parser.parse_args()
+    if shutil.which("valgrind") is None:
+        print("valgrind is not installed: no instructions were counted")
+        return 0
+    server = subprocess.Popen(
+        [sys.executable, str(HERE / "server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    base = f"http://127.0.0.1:{server.stdout.readline().split()[1]}"
+    exceeded = False
+    print("| what | client | instructions each | gate |\n|---|---|---:|---:|")
+    try:
+        for (operation, client), gate in GATES.items():
+            if chosen.only not in f"{operation} {client}":
+                continue
+            little, much = WORK[operation]
+            cost = (instructions(client, operation, base, much) - instructions(client, operation, base, little)) / (
+                much - little
+            )
+            over = gate is not None and cost > gate
+            exceeded = exceeded or over
+            print(
+                f"| {operation} | {client} | {cost:,.0f} | {'' if gate is None else f'{gate:,}'}{' EXCEEDED' if over else ''} |",
+                flush=True,
+            )
+    finally:
+        server.kill()
+    return int(exceeded)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""Our clients beside their peers and the floors, interleaved in one run: `python bench/run.py [--rounds 5] [--write]`.
+
+Machines are shared and noisy, so only ratios within a round mean anything: each round runs every client once, and a
+table shows the median over the rounds of cost / cost of the reference in the same round. The absolute column is a
+median too and says little. Peers (openai, anthropic, ollama) come from the `bench` extra; those missing are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PEERS = {"openai": "openai", "openai-asyncio": "openai", "anthropic": "anthropic", "anthropic-helper": "anthropic",
+         "ollama": "ollama"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One table: an order for every client, and the reference its ratios are taken against."""
+
+    title: str
+    order: dict[str, Any]
+    clients: tuple[str, ...]
+    reference: str
+    goals: str
+    unit: str = "µs"
+
+
+MEASURES = (
+    Measure("Stream, one event a write: CPU per event", {"op": "stream", "model": "stream-2000"},
+            ("floor", "ours", "ours-asyncio", "ours-trio", "openai", "openai-asyncio"), "floor",
+            "ours ≤ 1.5 × floor and ≤ 1/12 of openai"),
+    Measure("Stream, 1 ms between events: CPU per event", {"op": "stream", "model": "paced-200"},
+            ("floor", "floor-asyncio", "floor-trio", "ours", "ours-asyncio", "ours-trio", "openai", "openai-asyncio"),
+            "floor", "sync ≤ 1.35 × floor; trio ≤ 1.4 × floor-trio; asyncio ≤ 2 × floor-asyncio and ≤ 1/2.5 of openai-asyncio"),
+    Measure("Stream, 64 events a write: CPU per event", {"op": "stream", "model": "burst-2048"},
+            ("floor", "ours", "ours-asyncio", "ours-trio", "openai", "openai-asyncio"), "floor", ""),
+    Measure("Plain call on one kept connection: CPU per call", {"op": "chat", "model": "chat", "count": 100},
+            ("floor", "ours", "ours-asyncio", "ours-trio", "httpcore", "openai", "openai-asyncio"), "floor",
+            "ours ≤ 1/8 of openai and ≤ 1/2 of httpcore; asyncio and trio ≤ 1/6 of openai-asyncio"),
+    Measure("Anthropic stream: CPU per event", {"op": "stream", "model": "stream-2000"},
+            ("ours-anthropic", "anthropic", "anthropic-helper"), "ours-anthropic",
+            "anthropic ≥ 5 ×, its helper ≥ 10 ×"),
+    Measure("Ollama NDJSON: CPU per line", {"op": "stream", "model": "stream-2000"}, ("ours-ollama", "ollama"),
+            "ours-ollama", "ollama ≥ 3 ×"),
+    Measure("Time to first text: seconds from the call", {"op": "first", "model": "paced-3", "count": 15},
+            ("floor", "ours", "openai"), "floor", "ours ≤ 3 × floor"),
+    Measure("500 streams at once: CPU per event", {"op": "stream", "model": "stream-40", "at_once": 500},
+            ("floor-asyncio", "floor-trio", "ours-asyncio", "ours-trio", "openai-asyncio"), "floor-asyncio",
+            "ours ≤ 2 × floor and ≤ 1/8 of openai-asyncio"),
+    Measure("2,000 streams at once: CPU per event", {"op": "stream", "model": "stream-20", "at_once": 2000},
+            ("ours-asyncio", "ours-trio", "openai-asyncio"), "ours-asyncio", "openai-asyncio ≥ 12 ×"),
+    Measure("Plain calls, 10 at once: CPU per call", {"op": "chat", "model": "chat", "at_once": 10, "count": 50},
+            ("ours-asyncio", "ours-trio", "openai-asyncio"), "ours-asyncio", ""),
+    Measure("Plain calls, 500 at once: CPU per call", {"op": "chat", "model": "chat", "at_once": 500, "count": 2},
+            ("ours-asyncio", "ours-trio", "openai-asyncio"), "ours-asyncio", "cost ≤ 1.5 × that of 10 at once"),
+    Measure("Building a client: CPU each", {"op": "construct", "count": 200}, ("ours", "openai"), "ours",
+            "ours ≤ 50 µs and ≤ 4 KiB"),
+)  # fmt: skip
+
+
+@dataclass
+class Worker:
+    """A client's process."""
+
+    name: str
+    process: subprocess.Popen[str]
+
+    @classmethod
+    def start(cls, name: str, base: str) -> Worker:
+        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(HERE.parent)}
+        command = [sys.executable, str(HERE / "worker.py"), name, base]
+        return cls(
+            name, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        )
+
+    def ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} died on {order}")
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass
+class Table:
+    measure: Measure
+    costs: dict[str, list[float]] = field(default_factory=dict)
+    extras: dict[str, float] = field(default_factory=dict)
+
+    def ratio(self, name: str, reference: str) -> float:
+        pairs = zip(self.costs[name], self.costs[reference], strict=True)
+        return statistics.median(a / b for a, b in pairs)
+
+    def markdown(self) -> str:
+        measure = self.measure
+        bases = [measure.reference, *(name for name in ("openai", "openai-asyncio") if name in self.costs)]
+        bases = [name for name in bases if name in self.costs]
+        lines = [f"### {measure.title}", ""]
+        if measure.goals:
+            lines += [f"Goal: {measure.goals}.", ""]
+        lines.append("| client | median | " + " | ".join(f"× {base}" for base in bases) + " |")
+        lines.append("|---|---:|" + "---:|" * len(bases))
+        for name, costs in self.costs.items():
+            cells = " | ".join(f"{self.ratio(name, base):.3g}" for base in bases)
+            note = f" ({self.extras[name]:,.0f} bytes each)" if name in self.extras else ""
+            lines.append(f"| {name} | {statistics.median(costs) * 1e6:,.1f} {measure.unit}{note} | {cells} |")
+        return "\n".join(lines)
+
+    def chart(self) -> str:
+        """GitHub draws it; ratios to the reference."""
+        if self.measure.reference not in self.costs:
+            return ""
+        names = ", ".join(f'"{name}"' for name in self.costs)
+        bars = ", ".join(f"{self.ratio(name, self.measure.reference):.2f}" for name in self.costs)
+        return (
+            f'```mermaid\nxychart-beta\n    title "× {self.measure.reference}"\n    x-axis [{names}]\n'
+            f"    bar [{bars}]\n```"
+        )
+
+
+def run(measure: Measure, base: str, rounds: int) -> Table:
+    table = Table(measure)
+    wanted = [name for name in measure.clients if installed(name)]
+    workers = [Worker.start(name, base) for name in wanted]
+    try:
+        for worker in workers:
+            worker.ask(measure.order)  # warm: imports, connections, caches
+        for _ in range(rounds):
+            for worker in workers:
+                reply = worker.ask(measure.order)
+                table.costs.setdefault(worker.name, []).append(reply["cpu"] / reply["units"])
+                if "bytes" in reply:
+                    table.extras[worker.name] = reply["bytes"]
+    finally:
+        for worker in workers:
+            worker.stop()
+    return table
+
+
+def installed(name: str) -> bool:
+    package = PEERS.get(name)
+    return package is None or importlib.util.find_spec(package) is not None
+
+
+IMPORTS = {
+    "empty interpreter": "pass",
+    "cloud.llm and a client": "from cloud.llm import OpenAICompatClient; OpenAICompatClient(api_key='k', model='m')",
+    "openai and a client": "import openai; openai.OpenAI(api_key='k')",
+    "anthropic and a client": "import anthropic; anthropic.Anthropic(api_key='k')",
+}
+
+
+def imports(rounds: int) -> str:
+    """CPU of a fresh interpreter, over that of an empty one."""
+    costs: dict[str, list[float]] = {}
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    for _ in range(rounds + 1):
+        for name, program in IMPORTS.items():
+            if not installed(name.split()[0]):
+                continue
+            code = f"import time\n{program}\nprint(time.process_time())"
+            done = subprocess.run(
+                [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+            )
+            costs.setdefault(name, []).append(float(done.stdout))
+    empty = statistics.median(costs["empty interpreter"])
+    over = {
+        name: statistics.median(values[1:]) - empty for name, values in costs.items() if name != "empty interpreter"
+    }
+    ours = over["cloud.llm and a client"]
+    lines = ["### Import and a first client: CPU over an empty interpreter", "", "Goal: ours ≤ 1/10 of openai.", "",
+             "| what | CPU | × ours |", "|---|---:|---:|"]  # fmt: skip
+    lines += [f"| {name} | {cost * 1e3:,.0f} ms | {cost / ours:.1f} |" for name, cost in over.items()]
+    return "\n".join(lines)
+
+
+def leaks(base: str) -> str:
+    worker = Worker.start("ours", base)
+    try:
+        reply = worker.ask({"op": "memory", "count": 20_000, "model": "chat"})
+    finally:
+        worker.stop()
+    return (
+        f"### Leaks\n\n{reply['grown']:,} bytes more after the second {reply['units']:,} of 20,000 calls (goal ≤ 64 KiB); "
+        f"{reply['descriptors']} descriptors open."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="a word of the titles of the tables to make")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md")
+    chosen = parser.parse_args()
+    server = subprocess.Popen(
+        [sys.executable, str(HERE / "server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    base = f"http://127.0.0.1:{server.stdout.readline().split()[1]}"
+    parts = []
+    try:
+        for measure in MEASURES:
+            if chosen.only.lower() in measure.title.lower():
+                table = run(measure, base, chosen.rounds)
+                parts += [table.markdown(), table.chart()]
+                print(table.markdown(), end="\n\n", flush=True)
+        for title, part in (("import", lambda: imports(chosen.rounds)), ("leaks", lambda: leaks(base))):
+            if chosen.only.lower() in title:
+                parts.append(part())
+                print(parts[-1], end="\n\n", flush=True)
+    finally:
+        server.kill()
+    if chosen.write:
+        (HERE.parent / "docs" / "performance.md").write_text(page(chosen.rounds, parts))
+
+
+def page(rounds: int, parts: list[str]) -> str:
+    accelerated = importlib.util.find_spec("msgspec") is not None
+    return f"""# Performance
+
+Written by `python bench/run.py --write` ({rounds} interleaved rounds, medians of paired ratios): CPython
+{platform.python_version()}, {os.cpu_count()} cores, loopback, no TLS, the server in a process of its own, JSON by
+{"msgspec" if accelerated else "the standard library"}. Ratios are the result; absolute figures depend on the machine's
+other work. Instruction counts, which do not, are checked by `python bench/icount.py` (the regression gate).
+
+{chr(10).join(part + chr(10) for part in parts if part)}"""
+
+
+if __name__ == "__main__":
+    main()
