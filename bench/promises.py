@@ -493,13 +493,14 @@ def _bomb(name: str, url: str) -> None:
 
 def main() -> int:
     peers = [kind() for kind in PEERS if kind is Ours or importlib.util.find_spec(kind.name) is not None]
-    print("| # | fault | " + " | ".join(f"{peer.name} ({peer.version()})" for peer in peers) + " |")
-    print("|---|---|" + "---|" * len(peers))
+    print("| # | fault | this checkout |\n|---|---|---|")
     kept = True
     for number, (what, own, wanted) in OWN.items():
         seen = _outcome(lambda own=own: own(peers[0]))
         kept &= seen == wanted
-        print(f"| {number} | {what} | {seen} |" + " not run |" * (len(peers) - 1), flush=True)
+        print(f"| {number} | {what} | {seen} |", flush=True)
+    print("\n| # | fault | " + " | ".join(f"{peer.name} ({peer.version()})" for peer in peers) + " |")
+    print("|---|---|" + "---|" * len(peers))
     for number, (what, row, holds) in ROWS.items():
         cells = []
         for peer in peers:
