@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print("the command line needs the extra 'cli': pip install 'cloud-llm[cli]'", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # while typer was being imported
+        return 130
     try:
         app(arguments, prog_name="cloud-llm")
     except SystemExit as done:
@@ -38,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 130
         # Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:  # before a command began or after it had ended
+        return 130
     return 0
 
 

@@ -9,7 +9,7 @@ from sans_io.secret import Secret
 
 from . import config
 from .chatting import ChatClient
-from .credentials import checked_key, missing_key
+from .credentials import checked_key, forgetful, missing_key
 from .shells import AsyncClient, SyncClient
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ BASE_URL = "https://api.anthropic.com"
 class _Anthropic(ChatClient["AnthropicCodec"]):
     provider: ClassVar[str] = "anthropic"
 
+    @forgetful
     def __init__(
         self,
         api_key: AsyncKey = None,

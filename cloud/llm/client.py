@@ -21,6 +21,7 @@ from sans_io.errors import LLMAuthError, LLMBadRequestError
 from sans_io.secret import Secret
 
 from . import config, registry
+from .credentials import called_key, forgetful
 from .logs import log_request, observer
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Client(ABC, Generic[CodecT]):
         if ssl_context is not None and ca_file is not None:
             raise LLMBadRequestError("give ssl_context or ca_file, not both: a context brings its own certificates")
         if base_url.origin.scheme == "http" and (key is not None or self._has_secret_header()):
-            config.warn_if_insecure(base_url.origin, stacklevel=3)
+            config.warn_if_insecure(base_url.origin, stacklevel=4)
 
     # -- what a wire decides ------------------------------------------------------------------------------------------
 
@@ -143,6 +144,7 @@ class Client(ABC, Generic[CodecT]):
         """How often a call is tried again."""
         return self._retry.max_retries
 
+    @forgetful
     def with_options(self, **changes: Any) -> Self:
         """A client of the same class with these constructor arguments changed; it shares pool and retry budget.
 
@@ -184,6 +186,8 @@ class Client(ABC, Generic[CodecT]):
         }
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_base_url"):
+            return f"<{type(self).__name__}, not constructed>"  # in the traceback of a constructor that has raised
         return f"{type(self).__name__}(model={self.model!r}, base_url={str(self._base_url)!r})"
 
     def __copy__(self) -> Self:
@@ -281,7 +285,7 @@ class Client(ABC, Generic[CodecT]):
     def _codec_with(self, value: object) -> CodecT:
         """The codec with a key from a callable; the last one is kept, since such a key seldom changes."""
         made = self._made or self._make()
-        key = value if isinstance(value, Secret) else Secret(cast("str", value), "what the api_key callable returned")
+        key = cast("Secret", value)
         if made.keyed is None or made.keyed[0] != key:
             made.keyed = (key, self._new_codec(key, made.limits))
         return made.keyed[1]
@@ -290,7 +294,7 @@ class Client(ABC, Generic[CodecT]):
         key = self._key
         if key is None or isinstance(key, Secret):
             raise LLMAuthError("this client has no api_key callable")
-        return key()
+        return called_key(key())
 
     def _has_secret_header(self) -> bool:
         return any(isinstance(value, Secret) for _, value in self._headers)

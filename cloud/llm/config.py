@@ -173,8 +173,10 @@ def from_environment(name: str) -> str | None:
     return (value.strip() or None) if value else None
 
 
-_PROXY_VARIABLES: Final = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-_OTHER_VARIABLES: Final = ("no_proxy", "NO_PROXY", "REQUEST_METHOD")
+#: By the scheme of an origin: without any of these there is no proxy for it, and nothing else is looked at.
+_PROXY_VARIABLES: Final = {
+    scheme: (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY") for scheme in ("http", "https")
+}
 
 
 def resolve_proxy(origin: Origin, proxy: str | Proxy | None, trust_env: bool) -> Proxy | None:
@@ -184,14 +186,15 @@ def resolve_proxy(origin: Origin, proxy: str | Proxy | None, trust_env: bool) ->
 
         return proxy if isinstance(proxy, Proxy) else parse_proxy(proxy)
     environ = os.environ
-    if not trust_env or not any(name in environ for name in _PROXY_VARIABLES) or origin.is_loopback:
+    if not trust_env or not any(name in environ for name in _PROXY_VARIABLES[origin.scheme]) or origin.is_loopback:
         return None
-    found = tuple((n, environ[n]) for n in (*_PROXY_VARIABLES, *_OTHER_VARIABLES) if n in environ)
+    names = (*_PROXY_VARIABLES["http"], *_PROXY_VARIABLES["https"], "no_proxy", "NO_PROXY", "REQUEST_METHOD")
+    found = tuple((name, environ[name]) for name in dict.fromkeys(names) if name in environ)
     proxies = _environment_proxies(found)
     for sentence in proxies.ignored:
         if sentence not in _warned:
             _remember(sentence)
-            warnings.warn(f"a proxy variable is ignored: {sentence}", UserWarning, stacklevel=4)
+            warnings.warn(f"a proxy variable is ignored: {sentence}", UserWarning, stacklevel=5)
     return proxies.proxy_for(origin)
 
 

@@ -3,14 +3,17 @@
 Rules of this file:
 - A key is a `Secret` or a callable from the moment it comes in.
 - The environment is read here, at construction, and only where no key was given.
+- A refused argument leaves no frame behind that holds it: error trackers record the locals of every frame.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias, cast
+from functools import wraps
+from inspect import isawaitable
+from typing import ParamSpec, TypeAlias, TypeVar, cast
 
-from sans_io.errors import LLMAuthError
+from sans_io.errors import LLMAuthError, LLMError
 from sans_io.secret import Secret
 
 from . import config
@@ -45,3 +48,37 @@ def missing_key(vendor: str, variables: tuple[str, ...], arguments: str = "api_k
         code="missing_api_key",
         provider=vendor,
     )
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def forgetful(function: Callable[P, T]) -> Callable[P, T]:
+    """For what takes a key as it was written: its own `LLMError` comes without the frames below, and this one is empty.
+
+    A key with a line break at its end is refused, and would otherwise stand in the traceback with its locals.
+    """
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except LLMError as error:
+            refused = error.with_traceback(None)
+            refused.__context__ = None
+        del args, kwargs
+        try:
+            raise refused
+        finally:
+            del refused
+
+    return called
+
+
+@forgetful
+def called_key(value: object) -> object:
+    """What an api_key callable returned: an awaitable as it is, else a `Secret`. Raises `LLMBadRequestError`."""
+    if isinstance(value, Secret) or isawaitable(value):
+        return value
+    return Secret(cast("str", value), "what the api_key callable returned")

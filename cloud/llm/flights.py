@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sans_io.call import Call
 
-    from .streams import AsyncPump, SyncPump
+    from .stream_state import AsyncPump, SyncPump
 
 
 class Signal(Protocol):

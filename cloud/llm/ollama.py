@@ -9,7 +9,7 @@ from sans_io.errors import LLMBadRequestError, LLMConnectionError, LLMTimeoutErr
 
 from . import config
 from .chatting import ChatClient
-from .credentials import checked_key
+from .credentials import checked_key, forgetful
 from .flights import AsyncPulls, SyncPulls
 from .shells import AsyncClient, SyncClient
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 class _Ollama(ChatClient["OllamaCodec"]):
     provider: ClassVar[str] = "ollama"
 
+    @forgetful
     def __init__(
         self,
         api_key: AsyncKey = None,

@@ -10,7 +10,7 @@ from sans_io.providers.dialects import DIALECTS, Dialect, dialect_for
 
 from . import config
 from .chatting import ChatClient
-from .credentials import checked_key, missing_key
+from .credentials import checked_key, forgetful, missing_key
 from .shells import AsyncClient, SyncClient
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ _LOCAL: Final = replace(DIALECTS["generic"], needs_model=False)
 class _OpenAI(ChatClient["OpenAICodec"]):
     provider: ClassVar[str] = "openai"
 
+    @forgetful
     def __init__(
         self,
         api_key: AsyncKey = None,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sans_io.response import Attempt
     from sans_io.urls import Origin
 
-    from .streams import AsyncPump, SyncPump
+    from .stream_state import AsyncPump, SyncPump
 
 
 class Transport(Protocol):

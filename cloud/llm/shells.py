@@ -15,6 +15,7 @@ from sans_io.errors import LLMAuthError
 
 from . import registry
 from .client import Client, Codec, CodecT, Job, close_awaitable
+from .credentials import called_key
 from .outcome import settle
 from .streams import AsyncChatStream, ChatStream
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sans_io.providers.base import Operation, ReplyReader
     from sans_io.response import ChatResponse
 
-    from .streams import AsyncPump, SyncPump
+    from .stream_state import AsyncPump, SyncPump
 
 
 class ModelsReader(Protocol):
@@ -156,7 +157,7 @@ class AsyncClient(Client[CodecT]):
         async def authorize(_refresh: bool) -> Operation:
             value = self._ask_for_key()
             if isawaitable(value):
-                value = await value
+                value = called_key(await value)
             return job.build(self._codec_with(value))
 
         return call, transport.start(call, authorize=authorize, on_attempt=self._observer(job))

@@ -328,6 +328,20 @@ def test_a_key_in_clear_text_warns_once_per_origin(monkeypatch: pytest.MonkeyPat
     assert len(config._warned) <= 10
 
 
+def test_a_tls_profile_for_each_choice_of_trust() -> None:
+    import ssl
+
+    def profile(**options: Any) -> Any:
+        client = OpenAICompatClient("k", **options)
+        client.build_request(HELLO)
+        return client._made.route.tls_profile
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    assert profile() is None
+    assert profile(ca_file="/x.pem") == profile(ca_file="/x.pem") != profile(ca_file="/y.pem")
+    assert profile(ssl_context=context) == profile(ssl_context=context) != profile(ca_file="/x.pem")
+
+
 # -- budgets ----------------------------------------------------------------------------------------------------------
 
 

@@ -53,12 +53,13 @@ def test_every_public_name_is_there_and_listed() -> None:
         _ = cloud.no_such_thing
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("wire", WIRES)
 def test_a_client_is_small_and_quick_to_build(wire: str) -> None:
     for cls in (BLOCKING[wire], AWAITED[wire]):
         cls("warm")
-        best = min(_time_of(lambda cls=cls: [cls("k") for _ in range(200)]) for _ in range(5)) / 200
-        assert best < 50e-6
+        if sys.gettrace() is None:  # coverage makes everything slower
+            assert min(_time_of(lambda cls=cls: [cls("k") for _ in range(200)]) for _ in range(9)) / 200 < 50e-6
         gc.collect()
         tracemalloc.start()
         kept = [cls(f"key-{i}") for i in range(500)]

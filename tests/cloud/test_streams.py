@@ -18,6 +18,7 @@ from cloud.llm import (
     LLMStreamError,
     LLMTimeoutError,
     OpenAICompatClient,
+    ReasoningDelta,
     TextDelta,
     Timeouts,
     UsageReported,
@@ -144,6 +145,27 @@ def test_partial_is_what_was_handed_over_even_when_one_read_brought_more(mode: s
         assert stream.partial.content == text
 
     perform(mode, scenario, transport=scripted(mode, reply))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_partial_reasoning_is_what_was_handed_over_too(mode: str) -> None:
+    reply = ScriptedReply(reasoning=["Let", " me"], text=["One"])
+
+    async def scenario(client: Any) -> None:
+        stream = client.chat_stream(HELLO)
+        events = stream.events()
+        seen = ""
+        while True:
+            event = await anext(events)
+            if isinstance(event, ReasoningDelta):
+                seen += event.text
+                assert stream.partial.reasoning == seen
+            elif isinstance(event, TextDelta):
+                break
+        stream.cancel()
+        assert (stream.partial.reasoning, stream.partial.content) == ("Let me", "One")
+
+    perform(mode, scenario, "anthropic", transport=scripted(mode, reply))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -328,6 +350,37 @@ def test_another_thread_cancels_between_two_pulls(server: LoopbackServer) -> Non
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
+def test_another_thread_closes_while_one_reads(server: LoopbackServer) -> None:
+    stream = OpenAICompatClient(**options(server)).chat_stream(HELLO)
+    next(stream)
+    thread = threading.Timer(0.1, stream.close)
+    thread.start()
+    with pytest.raises(LLMStreamError):
+        stream.until_done()
+    thread.join()
+    assert next(stream, None) is None
+    assert iter(stream.events()) is not stream
+    assert server.wait_until(lambda: server.open_connections == 0)
+
+
+def test_cancelled_while_it_opens(server: LoopbackServer) -> None:
+    """Between the first pull and its pump there is nothing to be told yet; the pull itself must notice."""
+    client = OpenAICompatClient(**options(server))
+    stream = client.chat_stream(HELLO)
+    begin = stream._begin
+
+    def slowly() -> Any:
+        thread = threading.Thread(target=stream.cancel)
+        thread.start()
+        thread.join()
+        return begin()
+
+    stream._begin = slowly
+    with pytest.raises(LLMStreamError, match="cancelled"):
+        next(stream)
+    assert not server.requests
+
+
 def test_two_threads_cannot_read_at_once(server: LoopbackServer) -> None:
     stream = OpenAICompatClient(**options(server)).chat_stream(HELLO)
     next(stream)
@@ -373,6 +426,19 @@ def test_tasks_asyncio(server: LoopbackServer) -> None:
         with pytest.raises(LLMStreamError, match="interrupted"):
             await anext(stream)
         assert stream.partial.content.startswith("tick ")
+        # A task that closes what another one reads.
+        stream = AsyncOpenAICompatClient(**options(server)).chat_stream(HELLO)
+        await anext(stream)
+        reader = asyncio.create_task(stream.until_done())
+        await asyncio.sleep(0.05)
+        await stream.aclose()
+        with pytest.raises(LLMStreamError):
+            await reader
+        # From a callback of the loop, which is no task: whoever reads is somebody else.
+        stream = AsyncOpenAICompatClient(**options(server)).chat_stream(HELLO)
+        asyncio.get_running_loop().call_later(0.1, stream.cancel)
+        with pytest.raises(LLMStreamError):
+            await stream.until_done()
         # From another thread, where no loop runs.
         stream = AsyncOpenAICompatClient(**options(server)).chat_stream(HELLO)
         await anext(stream)

@@ -216,12 +216,23 @@ def test_providers_by_name() -> None:
     assert one.register_provider is other.register_provider
     with pytest.raises(ValueError, match="anthropic, groq, ollama, openai"):
         one.get_provider("chatgpt", api_key="k")
+    for wrong in ("", "  ", None, 5):
+        with pytest.raises(ValueError, match="unknown provider"):
+            one.get_provider(wrong)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="not empty"):
+            one.register_provider(wrong, AsyncOpenAICompatClient)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not callable"):
+        one.register_provider("mine", "AsyncOpenAICompatClient")  # type: ignore[arg-type]
     one.register_provider(
         "Mine", lambda *, api_key, model, **options: AsyncOpenAICompatClient(api_key, model, **options)
     )
     try:
         provider = one.get_provider("mine", api_key="k", model="m", timeout=3.0)
         assert (provider.name, provider.client.timeout) == ("mine", 3.0)
+        own = one.Provider("own", provider.client)
+        one.register_provider("mine", lambda **_: own)
+        assert one.get_provider("MINE") is own
+        assert repr(own) == f"Provider('own', {provider.client!r})"
     finally:
         del other._factories["mine"]
     assert not hasattr(__import__("ai"), "__file__") or __import__("ai").__file__ is None

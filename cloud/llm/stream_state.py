@@ -1,0 +1,217 @@
+"""What every stream decides: who may read, what was handed over, how it ends. `streams` has the two shells.
+
+    new ──first pull──> open ──end of the reply, failure, cancel, close──> ended      (and it stays so)
+
+Rules of this file:
+- Nothing happens before the first pull: no clock is read, no seat is taken, no byte is sent.
+- Whoever holds `_turn` owns the pump; everybody else may only call `pump.cancel()`.
+- A pull that an exception interrupts ends the stream, and the next one says so: a cut reply never looks complete.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock, get_ident
+from collections.abc import Awaitable, Iterator
+from copy import copy
+from typing import TYPE_CHECKING, Protocol
+
+from sans_io.errors import LLMStreamError
+from sans_io.response import ChatResponse
+
+from .outcome import raise_error, without
+
+if TYPE_CHECKING:
+    from sans_io.call import Call
+    from sans_io.events import Event
+
+
+class Pump(Protocol):
+    """What every pump has: `cancel` from anywhere, `close` by its owner, `abandon` in finalisers."""
+
+    def cancel(self) -> None: ...
+    def close(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+class SyncPump(Pump, Protocol):
+    """A pump that blocks: the events of one read, or None when the call is finished."""
+
+    def advance(self) -> list[Event] | None: ...
+
+
+class AsyncPump(Pump, Protocol):
+    """A pump to be awaited; see `SyncPump`."""
+
+    def advance(self) -> Awaitable[list[Event] | None]: ...
+
+
+NOTHING: Iterator[Event] = iter(())
+
+
+class StreamState:
+    """State and decisions; `ChatStream` and `AsyncChatStream` add `await`, or its absence."""
+
+    def __init__(self) -> None:
+        self._call: Call | None = None
+        self._pump: Pump | None = None
+        self._turn = allocate_lock()
+        #: Events handed out by the pump and not yet by us. A list's iterator, so that it can be looked at by a copy.
+        self._pending: Iterator[Event] = NOTHING
+        #: What of it never will be: set when the stream ends.
+        self._dropped: list[Event] = []
+        self._ended = False
+        self._completed = False
+        self._interrupted = False
+        self._cancelled_by: object = None
+
+    @property
+    def partial(self) -> ChatResponse:
+        """What has been handed over so far: `content` is the text of all chunks up to now. Never raises."""
+        partial = None if self._call is None else self._call.partial
+        if partial is None:
+            return ChatResponse()
+        return without(partial, self._dropped or list(copy(self._pending)))
+
+    @property
+    def response(self) -> ChatResponse:
+        """The final response once the stream was read to its end; `RuntimeError` before, and after a failure."""
+        call = self._call
+        if self._completed and call is not None and call.response is not None:
+            return call.response
+        if not self._ended:
+            raise RuntimeError("the stream has not been read to its end: call until_done(), or read partial")
+        cause = None if call is None else call.error
+        raise RuntimeError("the stream did not complete; what had arrived is in partial") from cause
+
+    def cancel(self) -> None:
+        """Stop, from any thread or task, at any time. Nothing is raised here, and the next pull of the thread or task
+        that cancelled just ends; whoever else is iterating gets `LLMStreamError(code="cancelled")`.
+        """
+        if self._ended or self._cancelled_by is not None:
+            return
+        self._cancelled_by = self._who()
+        pump = self._pump
+        if pump is None:
+            return
+        if self._owns_thread() and self._turn.acquire(blocking=False):
+            try:
+                self._drop_pending()
+                pump.close()
+            finally:
+                self._turn.release()
+        else:
+            pump.cancel()
+
+    # -- decisions for the two shells ---------------------------------------------------------------------------------
+
+    def _who(self) -> object:
+        """Who runs now, as far as `cancel` makes a difference."""
+        return get_ident()
+
+    def _owns_thread(self) -> bool:
+        """Whether this thread may do what the pump's owner does (an event loop's objects belong to its thread)."""
+        return True
+
+    def _take_turn(self) -> bool:
+        """Claim the pump for one pull. False: the stream is over. True: the caller must release `_turn`."""
+        if not self._turn.acquire(blocking=False):
+            raise RuntimeError("the stream is being read by another task or thread")
+        if not self._ended and self._cancelled_by is None and not self._interrupted:
+            return True
+        try:
+            if not self._ended:
+                self._end()
+                if self._interrupted:
+                    raise self._cancelled("the pull before this one was interrupted, so the reply is cut")
+                self._blame_canceller()
+        finally:
+            self._turn.release()
+        return False
+
+    def _opened(self, call: Call, pump: Pump) -> None:
+        self._call, self._pump = call, pump
+        if self._cancelled_by is not None:
+            # `cancel` came while there was no pump to be told.
+            pump.cancel()
+
+    def _took(self, events: list[Event] | None) -> bool:
+        """What a pull gave. False: the reply ended in order."""
+        if self._cancelled_by is not None:
+            self._pending = iter(events or ())
+            self._end()
+            self._blame_canceller()
+            return False
+        if events is not None:
+            self._pending = iter(events)
+            return True
+        call = self._call
+        error = None if call is None else call.error
+        self._completed = error is None
+        self._end()
+        if error is not None:
+            raise_error(error)
+        return False
+
+    def _end(self) -> None:
+        self._ended = True
+        self._drop_pending()
+        if self._pump is not None and not self._completed:
+            self._pump.close()
+
+    def _interrupt(self) -> None:
+        """An exception that is not the call's own came out of a pull: Ctrl-C, a task's cancellation."""
+        self._interrupted = True
+        if self._pump is not None:
+            self._pump.close()
+
+    def _may_finish(self) -> bool:
+        """Whether all of the reply is here and only the connection is to be settled: then closing need not cancel."""
+        return self._call is not None and self._call.whole and not self._interrupted and self._cancelled_by is None
+
+    def _settled(self) -> None:
+        """The owner closed a reply that had arrived whole; it counts as read if nothing of it was left unread."""
+        self._ended = True
+        self._completed = not self._dropped and self._call is not None and self._call.response is not None
+
+    def _final(self) -> ChatResponse:
+        call = self._call
+        if call is not None:
+            if self._completed and call.response is not None:
+                return call.response
+            if call.error is not None and self._cancelled_by is None:
+                raise_error(call.error)
+        raise self._cancelled("the stream was cancelled or closed before its end")
+
+    def _drop_pending(self) -> None:
+        if not self._dropped:
+            self._dropped = list(self._pending)
+        self._pending = NOTHING
+
+    def _blame_canceller(self) -> None:
+        if self._cancelled_by != self._who():
+            raise self._cancelled("the stream was cancelled by another task or thread")
+
+    def _cancelled(self, message: str) -> LLMStreamError:
+        call = self._call
+        known = None if call is None else call.error
+        return LLMStreamError(
+            message,
+            code="cancelled",
+            phase="stream",
+            partial=self.partial,
+            attempts=() if call is None else call.attempts,
+            request_id=None if known is None else known.request_id,
+            provider=None if known is None else known.provider,
+            model=None if known is None else known.model,
+            may_be_billed=call is not None,
+        )
+
+    def __del__(self) -> None:
+        # Runs in any thread, with or without a loop, so only what `abandon` promises may be used here.
+        pump = getattr(self, "_pump", None)
+        if pump is not None and not self._ended:
+            pump.abandon()
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "new" if self._pump is None else "open"
+        return f"<{type(self).__name__}: {state}>"
