@@ -16,6 +16,9 @@ from tests.matrix.driver import ALLOWANCE, PROMPT, Run, T, faulty_names, perform
 
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 WORKERS = 10
+#: On a machine that has no core for us, timers meet in another order. Up to this part of the runs, what was not as the
+#: table says in the crowd is done once more alone, and that counts.
+SECOND_GO = 0.05
 
 
 def run_all(cells: list | None = None) -> dict[tuple[str, str, str], Run]:
@@ -23,7 +26,11 @@ def run_all(cells: list | None = None) -> dict[tuple[str, str, str], Run]:
     wanted = [cell for cell in (CELLS if cells is None else cells) if cell.impossible is None]
     with faulty_names(), ThreadPoolExecutor(WORKERS) as workers:
         pairs = [(cell, mode) for cell in wanted for mode in MODES]
-        runs = workers.map(lambda pair: perform(*pair), pairs)
+        runs = list(workers.map(lambda pair: perform(*pair), pairs))
+        doubtful = [place for place, run in enumerate(runs) if run.complaints()]
+        if len(doubtful) <= len(runs) * SECOND_GO:
+            for place in doubtful:
+                runs[place] = perform(*pairs[place])
         return {(run.cell.phase, run.cell.fault, str(run.mode)): run for run in runs}
 
 
