@@ -3,6 +3,8 @@
 Rules of this file:
 - Credentials are known by their shape, since nothing here may know a key: what looks like one is cut out.
 - Control characters are escaped, so that no server writes to a terminal through us.
+- No pattern begins with a repetition and none repeats without a bound before its last part: what is logged may be a
+  server's text, and it must not be able to keep a processor busy.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ MASK: Final = "***"
 
 _PATTERNS: Final = (
     # The value of an authorization header, in whatever it is written down.
-    (re.compile(r"(?i)(?<![A-Za-z])(bearer|basic)(\s+|%20)[^\s\"',;<>\\]+"), rf"\1\2{MASK}"),
+    (re.compile(r"(?i)(?<![A-Za-z])(bearer|basic)(\s{1,8}|%20)[^\s\"',;<>\\]+"), rf"\1\2{MASK}"),
     # name=value, "name": "value", name: value, where the name says what the value is.
     (
         re.compile(
-            r"(?i)([\w.-]*(?:api[_-]?key|apikey|access[_-]?token|auth[_-]?token|id[_-]?token|refresh[_-]?token|secret"
-            r"|password|passwd|authorization|cookie|signature|credential|x-goog-api-key)[\w.-]*"
-            r"[\"']?(?:=|:\s*)[\"']?)(?!\*\*\*)(?!(?i:bearer|basic)\s)[^\s\"',;&<>\\}]{6,}"
+            r"(?i)((?:api[_-]?key|apikey|access[_-]?token|auth[_-]?token|id[_-]?token|refresh[_-]?token|secret"
+            r"|password|passwd|authorization|cookie|signature|credential|x-goog-api-key)[\w.-]{0,64}"
+            r"[\"']?(?:=|:\s{0,8})[\"']?)(?!\*\*\*)(?!(?i:bearer|basic)\s)[^\s\"',;&<>\\}]{6,}"
         ),
         rf"\1{MASK}",
     ),
@@ -31,18 +33,21 @@ _PATTERNS: Final = (
         rf"\1-{MASK}",
     ),
     (re.compile(r"(?<![A-Za-z])AIza[A-Za-z0-9_\-]{16,}"), f"AIza{MASK}"),
-    (re.compile(r"(?<![A-Za-z])eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)?"), f"eyJ{MASK}"),
+    (re.compile(r"(?<![A-Za-z])eyJ[A-Za-z0-9_\-]{8,2048}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)?"), f"eyJ{MASK}"),
     # User information in a URL.
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@\"']+@"), rf"\1{MASK}@"),
+    (re.compile(r"(://)[^\s/@\"']+@"), rf"\1{MASK}@"),
 )
 
 
 def redact(text: str, longest: int = 10_000) -> str:
     """The text without what looks like a credential, control characters escaped, at most `longest` characters."""
+    size = len(text)
+    # More than can be shown, so that a credential across the border is still known by its shape.
+    text = text[: 2 * longest]
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     text = for_terminal(text, keep="")
-    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+    return text if len(text) <= longest and size <= 2 * longest else f"{text[:longest]}... ({size} characters)"
 
 
 def for_terminal(text: str, keep: str = "\n\t\u200c\u200d") -> str:
