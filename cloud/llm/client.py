@@ -286,9 +286,11 @@ class Client(ABC, Generic[CodecT]):
         """The codec with a key from a callable; the last one is kept, since such a key seldom changes."""
         made = self._made or self._make()
         key = cast("Secret", value)
-        if made.keyed is None or made.keyed[0] != key:
-            made.keyed = (key, self._new_codec(key, made.limits))
-        return made.keyed[1]
+        # One look and one write: another thread may put its own key there at any moment.
+        keyed = made.keyed
+        if keyed is None or keyed[0] != key:
+            keyed = made.keyed = (key, self._new_codec(key, made.limits))
+        return keyed[1]
 
     def _ask_for_key(self) -> object:
         key = self._key

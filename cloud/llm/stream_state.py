@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from sans_io.errors import LLMStreamError
 from sans_io.response import ChatResponse
 
+from .logs import log_response
 from .outcome import raise_error, without
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ class StreamState:
         self._end()
         if error is not None:
             raise_error(error)
+        if call is not None and call.response is not None:
+            log_response(call.response)
         return False
 
     def _end(self) -> None:

@@ -7,16 +7,20 @@ import copy
 import json
 import logging
 import pickle
+import sys
+import threading
 import traceback
 import urllib.parse
 from typing import Any
 
 import pytest
 
+from cloud import close_all_cloud_clients_sync
 from cloud.llm import LLMAuthError, LLMBadRequestError, LLMError, OpenAICompatClient
 from tests.cloud.kit import BLOCKING, HELLO, MODELS, MODES, PLACES, WIRES, make, perform, run, scripted
 from transports.faults import Fault
 from transports.testing import FakeLLMServer, ScriptedError, ScriptedReply, ScriptedTransport
+from transports.testing.loopback import LoopbackServer
 
 UNAUTHORIZED = ScriptedReply(error=ScriptedError("expired", 401))
 
@@ -132,6 +136,33 @@ def test_connections_are_shared_unless_credentials_are_isolated(mode: str) -> No
         run(mode, inside)
         assert len(transport.dials) == connections
         assert sent_keys(transport) == ["Bearer tenant-1", "Bearer tenant-2", "Bearer tenant-1"]
+
+
+def test_a_callable_that_knows_its_thread_never_lends_a_key_to_another() -> None:
+    """One client for all tenants, whose callable looks up the tenant of the running thread."""
+    local = threading.local()
+    with LoopbackServer() as server:
+        client = OpenAICompatClient(lambda: local.key, "m", base_url=server.base_url("openai"))
+
+        def ask(i: int) -> None:
+            local.key = f"tenant-{i}"
+            for _ in range(12):
+                client.chat([{"role": "user", "content": local.key}])
+
+        threads = [threading.Thread(target=ask, args=(i,)) for i in range(8)]
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(interval)
+        assert len(server.requests) == 96
+        for request in server.requests:
+            assert request.header("authorization") == f"Bearer {request.json()['messages'][0]['content']}"
+        close_all_cloud_clients_sync()
 
 
 # -- the canary -------------------------------------------------------------------------------------------------------
@@ -279,6 +310,7 @@ def test_bodies_are_logged_when_asked_for_by_name(caplog: pytest.LogCaptureFixtu
     client.chat([{"role": "user", "content": f"my key is {CANARY}\x1b[31m"}])
     client.chat_stream(HELLO).until_done()
     assert caplog.text.count("> POST /v1/chat/completions") == 2
+    assert caplog.text.count("< req_") == 2
     assert "You said" in caplog.text
     assert "\x1b" not in caplog.text
     assert_clean(caplog.text)
