@@ -7,20 +7,18 @@ import copy
 import json
 import logging
 import pickle
-import sys
-import threading
 import traceback
 import urllib.parse
 from typing import Any
 
 import pytest
 
-from cloud import close_all_cloud_clients_sync
 from cloud.llm import LLMAuthError, LLMBadRequestError, LLMError, OpenAICompatClient
+from sans_io.messages import chat_request
+from sans_io.secret import Secret
 from tests.cloud.kit import BLOCKING, HELLO, MODELS, MODES, PLACES, WIRES, make, perform, run, scripted
 from transports.faults import Fault
 from transports.testing import FakeLLMServer, ScriptedError, ScriptedReply, ScriptedTransport
-from transports.testing.loopback import LoopbackServer
 
 UNAUTHORIZED = ScriptedReply(error=ScriptedError("expired", 401))
 
@@ -138,31 +136,26 @@ def test_connections_are_shared_unless_credentials_are_isolated(mode: str) -> No
         assert sent_keys(transport) == ["Bearer tenant-1", "Bearer tenant-2", "Bearer tenant-1"]
 
 
-def test_a_callable_that_knows_its_thread_never_lends_a_key_to_another() -> None:
-    """One client for all tenants, whose callable looks up the tenant of the running thread."""
-    local = threading.local()
-    with LoopbackServer() as server:
-        client = OpenAICompatClient(lambda: local.key, "m", base_url=server.base_url("openai"))
+def test_a_key_is_never_lent_to_another_thread() -> None:
+    """One client, a callable that knows its tenant, and another thread's key put in place at the worst moment."""
+    client = OpenAICompatClient(lambda: "-", "m", base_url=PLACES["openai"])
+    client.build_request(HELLO)
+    made = client._made
+    one, other = Secret("tenant-1"), Secret("tenant-2")
 
-        def ask(i: int) -> None:
-            local.key = f"tenant-{i}"
-            for _ in range(12):
-                client.chat([{"role": "user", "content": local.key}])
+    class Meddled:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(made, name)
 
-        threads = [threading.Thread(target=ask, args=(i,)) for i in range(8)]
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(1e-5)
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        finally:
-            sys.setswitchinterval(interval)
-        assert len(server.requests) == 96
-        for request in server.requests:
-            assert request.header("authorization") == f"Bearer {request.json()['messages'][0]['content']}"
-        close_all_cloud_clients_sync()
+        def __setattr__(self, name: str, value: Any) -> None:
+            setattr(made, name, value)
+            if value[0] == one:
+                setattr(made, name, (other, client._new_codec(other, made.limits)))
+
+    client._made = Meddled()  # type: ignore[assignment]
+    for key in (one, other, one, other):
+        codec = client._codec_with(key)
+        assert key.bearer() in dict(codec.build(chat_request(HELLO, "m")).headers).values()
 
 
 # -- the canary -------------------------------------------------------------------------------------------------------
