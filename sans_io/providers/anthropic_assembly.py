@@ -85,9 +85,7 @@ class MessageAssembler:
             if first or self._head.get(key) in (None, ""):
                 self._head[key] = item
         usage = start.get("usage")
-        if first:
-            self.add_usage(usage)
-        elif isinstance(usage, dict):
+        if isinstance(usage, dict):
             self.add_usage({key: item for key, item in usage.items() if key not in self._usage})
         model = self._head.get("model")
         if isinstance(model, str):

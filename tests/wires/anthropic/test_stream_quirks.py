@@ -709,6 +709,22 @@ def test_an_error_without_type_or_event_line() -> None:
     assert "upstream broke" in reading.error.message
 
 
+def test_an_event_named_error_is_one_whatever_its_type() -> None:
+    reading = stream(start(), b'event: error\ndata: {"type": "overloaded_error", "message": "Overloaded"}\n\n')
+    assert isinstance(reading.error, LLMServerError)
+    assert reading.error.code == "overloaded"
+
+
+def test_an_error_without_its_blank_line() -> None:
+    said = event("error", error={"type": "overloaded_error", "message": "Overloaded"})
+    assert isinstance(stream(start(), said[:-1]).error, LLMServerError)
+
+
+def test_a_block_start_without_its_block() -> None:
+    bare = event("content_block_start", index=0)
+    assert stream(start(), bare, delta(0, "text_delta", text="x"), block_stop(0), message_delta(), STOP).text == "x"
+
+
 def test_data_that_is_not_json() -> None:
     reading = stream(start(), text_block(0, "so far"), b'event: ping\ndata: {"type"\n\n', text_block(1, "never"))
     assert reading.error is not None
