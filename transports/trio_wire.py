@@ -60,7 +60,7 @@ class SocketWire:
         return take(self._sock)
 
     def abort(self) -> None:
-        with suppress(RuntimeError, OSError):  # outside of a run nobody waits for it
+        with suppress(RuntimeError, trio.ClosedResourceError):  # outside of a run nobody waits for it; closed: neither
             trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
 

@@ -159,7 +159,7 @@ def test_a_clock_only_goes_forward() -> None:
     clock = FakeClock(5.0)
     assert clock.advance(1.0) == 6.0
     assert clock.advance_to(3.0) == 6.0
-    assert repr(clock) == "FakeClock(6.0)"
+    assert repr(clock).startswith("FakeClock(6.0")
     with pytest.raises(ValueError, match="for ever"):
         clock.advance_to(float("inf"))
 
