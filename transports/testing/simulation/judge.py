@@ -157,7 +157,7 @@ class Judge:
                 charged = [cost for cost in charged if cost][:-1]
                 successes += len(attempts) == 1
             spent += sum(charged)
-        floor = (budget._floor.maxlen or 0) * COSTS["B"] * (1 + self.world.loop.now / 60.0)
+        floor = budget.floor * COSTS["B"] * (1 + self.world.loop.now / 60.0)
         if spent > budget.max_tokens + successes + floor:
             self.world.violated(
                 "I8", f"retries of caller {number} cost {spent}, the budget allows {budget.max_tokens}+{successes}"
