@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .errors import LLMError
 from .policy.deadline import NEVER
 from .response import Attempt
+from .scrub import credentials, scrub
 
 if TYPE_CHECKING:
-    from .errors import LLMError
     from .exchange import Exchange
     from .faults import FaultKind
+    from .policy.pool import Route
     from .policy.retry import Again
     from .providers.base import Operation
 
@@ -31,8 +33,8 @@ class Try:
     """The state of one attempt. `condition` is "ok" or the word for the retry table and the ledger."""
 
     __slots__ = (
-        "condition", "connection", "content_seen", "error", "exchange", "finish_at", "keepalives_seen", "reason", "sent",
-        "sent_at", "started_at", "view", "write_failure",
+        "condition", "connection", "content_seen", "error", "exchange", "finish_at", "keepalives_seen", "reason",
+        "sent", "sent_at", "started_at", "view", "write_failure",
     )  # fmt: skip
 
     def __init__(self, reason: str, now: float) -> None:
@@ -67,19 +69,24 @@ class Try:
             exchange is not None and exchange.sent_all and (exchange.head is None or 200 <= exchange.head.status < 300)
         )
 
-    def failed(self, error: LLMError, condition: str, operation: Operation | None, *, stream: bool) -> None:
-        """End with this error, which is told what the reply's head and body say."""
+    def failed(
+        self, error: LLMError, condition: str, operation: Operation | None, route: Route, *, stream: bool
+    ) -> None:
+        """End with this error, which is told what the reply's head and body say, but not our credentials in it."""
         self.error = error
         self.condition = condition
         exchange = self.exchange
-        if exchange is None:
-            return
-        if exchange.head is not None:
-            error.status_code = error.status_code or exchange.head.status
-            if operation is not None and error.request_id is None:
-                error.request_id = operation.request_id(exchange.head.headers)
-        if stream and error.partial is None:
-            error.partial = exchange.response()
+        if exchange is not None:
+            if exchange.head is not None:
+                error.status_code = error.status_code or exchange.head.status
+                if operation is not None and error.request_id is None:
+                    error.request_id = operation.request_id(exchange.head.headers)
+            if stream and error.partial is None:
+                error.partial = exchange.response()
+        secrets = credentials(operation, route)
+        scrub(error, secrets)
+        if isinstance(error.__cause__, LLMError):
+            scrub(error.__cause__, secrets)
 
     def row(self, number: int, now: float, operation: Operation | None, again: Again | None) -> Attempt:
         """The row of the ledger; `again` is the decision about the next attempt."""
@@ -93,7 +100,13 @@ class Try:
             status=None if head is None else head.status,
             outcome="ok" if self.error is None else self.condition,
             error=None if self.error is None else type(self.error).__name__,
-            request_id=None if head is None or operation is None else operation.request_id(head.headers),
+            request_id=self._request_id(operation),
             delay=None if again is None else again.delay,
             delay_reason=None if again is None else again.reason,
         )
+
+    def _request_id(self, operation: Operation | None) -> str | None:
+        if self.error is not None and self.error.request_id is not None:
+            return self.error.request_id
+        head = None if self.exchange is None else self.exchange.head
+        return None if head is None or operation is None else operation.request_id(head.headers)

@@ -286,7 +286,7 @@ class Call:
         elif not self._seat:
             self._give_up(self._cancellation())
         elif self.state != "RELEASE":
-            self._try.failed(self._cancellation(), "cancelled", self._operation, stream=self._stream)
+            self._try.failed(self._cancellation(), "cancelled", self._operation, self.route, stream=self._stream)
             self._release(reusable=False)
         elif self._again is not None:
             self._again = None
@@ -421,7 +421,7 @@ class Call:
         head, operation = exchange.head, self._operation
         if head is None or operation is None:
             raise LocalProtocolError("a refusal without a head")
-        self._try.failed(error, str(head.status), operation, stream=self._stream)
+        self._try.failed(error, str(head.status), operation, self.route, stream=self._stream)
         if head.status == 401 and self._authorizes and not self._refreshed:
             self._refreshed = True
             self._operation = None
@@ -440,7 +440,7 @@ class Call:
         """Anything else: the condition is a fault of the table, or "event" for an error inside a 2xx."""
         error, condition = verdict
         table = _DEFAULT_TABLE if self._operation is None else self._operation.retry_table
-        self._try.failed(error, condition, self._operation, stream=self._stream)
+        self._try.failed(error, condition, self._operation, self.route, stream=self._stream)
         if condition == "event":
             retry_class = table.of_reply(None, error.code, error.error_type)
         else:

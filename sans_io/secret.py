@@ -8,7 +8,9 @@ Rules of this file:
 
 from __future__ import annotations
 
-from typing import NoReturn
+from binascii import b2a_base64
+from typing import Final, NoReturn
+from urllib.parse import quote
 
 from .errors import LLMBadRequestError
 
@@ -38,6 +40,17 @@ class Secret:
         """The same credential as the value of an `Authorization` field (RFC 6750 section 2.1)."""
         return Secret(f"Bearer {self._value}")
 
+    def hide(self, text: str) -> str:
+        """`text` with this credential replaced by `***`: raw, URL-quoted or in base64, whole or cut after 8 characters.
+
+        What is shorter than 12 characters is no credential anybody would miss ("EMPTY", "ollama"), and words stay.
+        """
+        core = self._value.rpartition(" ")[2]
+        if len(core) < _HIDABLE:
+            return text
+        in_base64 = b2a_base64(core.encode(), newline=False).decode()
+        return _without(text, {core, quote(core, safe=""), quote(core), in_base64})
+
     def __repr__(self) -> str:
         return "Secret(***)"
 
@@ -54,3 +67,27 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not pickled; give the key again where it is needed")
+
+
+_HIDABLE: Final = 12
+_SHOWN: Final = 8
+
+
+def _without(text: str, spellings: set[str]) -> str:
+    """Without the beginnings of any spelling of at least 8 characters: a message may have been cut in the middle."""
+    heads = {spelling[:_SHOWN] for spelling in spellings}
+    start = 0
+    while found := [at for head in heads if (at := text.find(head, start)) >= 0]:
+        at = min(found)
+        end = at + max(_shared(text[at : at + len(spelling)], spelling) for spelling in spellings)
+        text = f"{text[:at]}***{text[end:]}"
+        start = at + 3
+    return text
+
+
+def _shared(text: str, other: str) -> int:
+    """How many characters they have in common from the beginning."""
+    for count, (one, two) in enumerate(zip(text, other, strict=False)):
+        if one != two:
+            return count
+    return min(len(text), len(other))

@@ -66,6 +66,8 @@ class Tunnel:
         elif head is not None:
             # The reason phrase is the proxy's own text: shown short and without control characters.
             reason = "".join(char for char in head.reason[:80] if char.isprintable())
+            if self.proxy.authorization is not None:
+                reason = self.proxy.authorization.hide(reason)
             self.error = f"the proxy refused the tunnel: {head.status} {reason}".rstrip()
             if head.status == 407:
                 self.error += " (give its user and password in the proxy URL)"

@@ -156,9 +156,15 @@ def with_max_retries(policy: RetryPolicy, max_retries: int | None) -> RetryPolic
         raise LLMBadRequestError(str(error)) from error
 
 
-@lru_cache(maxsize=1024)
 def parsed_base_url(text: str, what: str = "base_url") -> BaseURL:
     """`parse_base_url`, remembered: the clients of all tenants of one server have the same."""
+    if not isinstance(text, str):  # a list could not even be looked up
+        raise LLMBadRequestError(f"{what} must be a string, not {type(text).__name__}")
+    return _parsed_base_url(text, what)
+
+
+@lru_cache(maxsize=1024)
+def _parsed_base_url(text: str, what: str) -> BaseURL:
     from sans_io.urls import parse_base_url
 
     return parse_base_url(text, what)
