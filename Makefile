@@ -107,7 +107,22 @@ dist: .venv/lint.stamp
 	rm -rf dist
 	$(PY) -m build --outdir dist .
 
-proof bench mutants fuzz: .venv/test.stamp
+# A million simulated calls (about 15 CPU minutes), five times the soak of the tests, state machines that look longer.
+proof: .venv/test.stamp
+	$(PY) -m transports.testing.simulation search 0 40000
+	SOAK_CALLS=50000 $(PY) -m pytest -q tests/soak
+	HYPOTHESIS_PROFILE=nightly $(PY) -m pytest -q --timeout 3000 tests/call tests/policy tests/decoders
+
+.venv/bench.stamp: pyproject.toml .venv/test.stamp
+	$(QUIETLY)
+	quietly $(PIP) install --editable ".[test,bench]"
+	touch $@
+
+bench: .venv/bench.stamp
+	$(PY) bench/run.py --write $(ARGS)
+	$(PY) bench/icount.py
+
+mutants fuzz: .venv/test.stamp
 	echo "make $@: not there yet"
 	exit 1
 

@@ -16,6 +16,9 @@ from tests.simulation.mutants import MUTANTS, ROOT, SEEDS, plant, violations
 from transports.testing.simulation.faults import CATALOGUE
 from transports.testing.simulation.search import Findings, run_seed, search, shrink
 
+#: The first test to need them waits for all the worlds.
+pytestmark = pytest.mark.timeout(1800)
+
 CALLS = int(os.environ.get("SIM_CALLS", "3000"))
 #: How rare the rarest fault may be: 1,000 in a million calls.
 RAREST = 0.001
@@ -26,7 +29,6 @@ def findings() -> Findings:
     return search(0, CALLS // 24 + 1, jobs=os.cpu_count() or 1)
 
 
-@pytest.mark.timeout(1800)
 def test_no_invariant_breaks(findings: Findings) -> None:
     for seed, violation in findings.failures[:3]:
         print(f"seed {seed}: {violation}\n  {shrink(seed).command}")
@@ -59,7 +61,9 @@ ENDS = [
 def test_every_seed_can_be_replayed_here_and_in_another_process() -> None:
     here = [run_seed(seed).digest for seed in range(6)]
     assert here == [run_seed(seed, keep_trace=True).digest for seed in range(6)]
-    program = "from transports.testing.simulation.search import run_seed; print(*[run_seed(s).digest for s in range(6)])"
+    program = (
+        "from transports.testing.simulation.search import run_seed; print(*[run_seed(s).digest for s in range(6)])"
+    )
     for hash_seed in ("0", "1"):
         done = subprocess.run(
             [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed}, cwd=ROOT,
