@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -264,7 +265,7 @@ def test_ctrl_c_and_a_reader_that_leaves(server: LoopbackServer, fake: FakeLLMSe
     err = process.communicate(timeout=20)[1]
     assert process.returncode == 130
     assert err == "\nStopped.\n"
-    shell = f"{' '.join(CLI)} chat Hello {' '.join(at(server))} </dev/null | head -n 2"
+    shell = f"{shlex.join([*CLI, 'chat', 'Hello', *at(server)])} </dev/null | head -n 2"
     started = time.monotonic()
     done = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True, check=False, env=_environment())
     assert (done.stdout, done.stderr) == ("tick\ntick\n", "")
