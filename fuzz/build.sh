@@ -1,0 +1,10 @@
+#!/bin/bash -eu
+# What OSS-Fuzz runs in its base-builder-python image (google.github.io/oss-fuzz/getting-started/new-project-guide/
+# python-lang): $SRC/cloud-llm is the checkout, $OUT takes one executable and one seed corpus for each target.
+cd "${SRC:?}/cloud-llm"
+pip3 install .
+for target in fuzz/fuzz_*.py; do
+  compile_python_fuzzer "$target"
+  name=$(basename -s .py "$target")
+  zip -q -j "${OUT:?}/${name}_seed_corpus.zip" fuzz/corpus/"${name#fuzz_}"/*
+done
