@@ -316,9 +316,9 @@ def _build(
         message = f"{message} ({'; '.join(hints)})"
     fields = {
         "status_code": status,
-        "code": _code(kind, said),
-        "error_type": said.error_type,
-        "request_id": request_id(headers) or said.request_id,
+        "code": _shown(_code(kind, said)),
+        "error_type": _shown(said.error_type),
+        "request_id": request_id(headers) or _shown(said.request_id),
         "retry_after": _hinted_wait(headers, said),
         "provider": provider,
         "model": model,
@@ -328,6 +328,11 @@ def _build(
         limit, requested = said.overflow or (None, None)
         return LLMContextLengthError(message, limit=limit, requested=requested, **fields)
     return _CLASSES[kind](message, **fields)
+
+
+def _shown(word: str | None) -> str | None:
+    """A word of the server's that people print and log."""
+    return None if word is None else printable(word, 200)
 
 
 def _code(kind: Kind, said: Said) -> str | None:
