@@ -78,7 +78,7 @@ MUTANTS = (
     ),
     Mutant(
         "partial lost", "sans_io/attempt.py",
-        "        if stream and error.partial is None:\n            error.partial = exchange.response()\n",
+        "            if stream and error.partial is None:\n                error.partial = exchange.response()\n",
         "",
     ),
     Mutant(
@@ -88,8 +88,8 @@ MUTANTS = (
     ),
     Mutant(
         "cancelled connection reused", "sans_io/call.py",
-        'self._cancellation(), "cancelled", self._operation, stream=self._stream)\n            self._release(reusable=False)',
-        'self._cancellation(), "cancelled", self._operation, stream=self._stream)\n            self._release(reusable=True)',
+        'self._cancellation(), "cancelled", self._operation, self.route, stream=self._stream)\n            self._release(reusable=False)',
+        'self._cancellation(), "cancelled", self._operation, self.route, stream=self._stream)\n            self._release(reusable=True)',
     ),
     Mutant(
         "keep-alives count as content", "sans_io/call.py",
