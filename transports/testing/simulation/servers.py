@@ -173,9 +173,9 @@ class Reply:
         """Write the segments as the dice cut them; then the end ("fin", "reset"), or an idle fault. Seconds taken."""
         world = self.world
         how = 1.0 if len(segments) == 1 or self.conn.tainted == _SAME_READ else world.roll()
-        if how < 0.35:
+        if how < 0.5:
             segments = [b"".join(segments)]
-        elif how < 0.5:
+        elif how < 0.8:
             segments = _recut(b"".join(segments), world)
         loop = world.loop
         at = loop.now + world.roll() * 0.2

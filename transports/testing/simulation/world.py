@@ -111,7 +111,7 @@ class World:
         secure = self.roll() < 0.5
         self.origin = Origin("https" if secure else "http", "sim.test", 443 if secure else 80)
         self.route = Route(self.origin)
-        self.max_connections = (None, 1, 2, 4)[int(self.roll() * 4)]
+        self.max_connections = (None, None, 1, 2, 4)[int(self.roll() * 5)]
         self.runtime = SimRuntime(self, self.max_connections)
         self.callers = 4 + int(self.roll() * 4)
         drawn: WireName = ("openai", "anthropic", "ollama")[int(self.roll() * 3)]
