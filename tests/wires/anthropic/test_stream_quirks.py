@@ -59,6 +59,8 @@ def test_message_start_and_pings_yield_no_events() -> None:
     assert reader.keepalives == 3
     assert reader.content_events == 1
     assert not reader.finishing
+    reader.receive_data(text_block(0, "a", "ö"))
+    assert (reader.content_events, reader.keepalives) == (5, 3)
 
 
 def test_ping_anywhere() -> None:
