@@ -173,7 +173,9 @@ class Call:
             self._send(now)
             return
         self._enter("CONNECT", "connect")
-        self._action = Connect(dial_steps(self.route), min(after(now, self.timers.connect), self._commit_at))
+        self._action = Connect(
+            dial_steps(self.route, self._limits), min(after(now, self.timers.connect), self._commit_at)
+        )
 
     def on_connected(self, now: float) -> None:
         """The dial succeeded."""

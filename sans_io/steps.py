@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from .actions import StartTLS, Step, Tcp, TunnelThrough
+from .policy.limits import DEFAULT_LIMITS, Limits
 from .policy.pool import Route
 from .proxies import Proxy
 from .tunnel import Tunnel
 
 
-def dial_steps(route: Route) -> tuple[Step, ...]:
+def dial_steps(route: Route, limits: Limits = DEFAULT_LIMITS) -> tuple[Step, ...]:
     """TCP to the proxy or the origin; for https a tunnel through the proxy, then TLS with the origin's own name."""
     origin, proxy = route.origin, route.proxy
     peer = origin if proxy is None else proxy
@@ -16,7 +17,7 @@ def dial_steps(route: Route) -> tuple[Step, ...]:
     if origin.scheme != "https":
         return steps
     if proxy is not None:
-        steps = (*steps, TunnelThrough(Tunnel(origin, proxy)))
+        steps = (*steps, TunnelThrough(Tunnel(origin, proxy, limits)))
     return (*steps, StartTLS(origin.host))
 
 
