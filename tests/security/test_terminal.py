@@ -12,12 +12,14 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from time import process_time
 
 import pytest
 
 import cloud.llm as llm
 from cloud.llm import LLMError
 from cloud.llm.__main__ import main as command
+from cloud.llm.redact import redact
 from tests import wire_server as w
 from tests.callers import HELLO, MODES, SYNC, Mode, chat, drain
 
@@ -203,3 +205,16 @@ def test_a_model_or_url_of_the_users_own_is_echoed_safely() -> None:
     assert not steers(out + err, frozenset("\n"))
     client = SYNC.client("http://127.0.0.1:9/v1", model=HOSTILE)
     assert not steers(repr(client))
+
+
+RUNS = ["x", "a.", "eyJaaaaaaaa-", "sk-", "secret", "api_key", "basic ", "bearer ", "key: ", "://", "a://b", "@", '"', "\x1b", "%20", "-_", "é"]
+
+
+@pytest.mark.parametrize("piece", RUNS, ids=ascii)
+def test_logging_takes_linear_time(piece: str) -> None:
+    """A run of anything, ten times what is shown of it: no pattern tries every beginning of it."""
+    text = piece * (100_000 // len(piece))
+    began = process_time()
+    for shown in (redact(text), redact(f"bearer {text}"), redact(f"api_key={text}"), redact(f"https://{text}")):
+        assert len(shown) < 10_100
+    assert process_time() - began < 2.0
