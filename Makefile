@@ -23,7 +23,7 @@ mkdir -p .venv
 quietly() { "$$@" >.venv/setup.log 2>&1 || { tail -n 8 .venv/setup.log >&2; exit 1; }; }
 endef
 
-.PHONY: help demo test lint types contracts coverage proof bench mutants fuzz dist clean
+.PHONY: help demo test lint types contracts coverage proof bench mutants fuzz interpreters dist clean
 
 help:
 	echo "make demo       chat, stream, JSON and tools against a real local model, on sync, asyncio and trio"
@@ -31,6 +31,7 @@ help:
 	echo "make lint types contracts    ruff, mypy --strict, import rules"
 	echo "make coverage   branch coverage of the tests that need no real model"
 	echo "make dist       wheel and sdist in dist/"
+	echo "make interpreters    the tests on every CPython from 3.11 on that is found"
 	echo "make proof bench mutants fuzz    long-running evidence"
 
 .venv/venv.stamp:

@@ -77,13 +77,15 @@ BUGS = {
     # Run as soon as its arguments look whole, before the stream has ended; the stream breaks, and it comes again.
     "a tool run twice after a retry": (
         "            try:\n                for piece in stream:\n                    self.shown += piece\n",
-        "            arguments = ''\n"
-        "            try:\n"
-        "                for event in stream.events():\n"
-        "                    arguments += getattr(event, 'arguments', '')\n"
-        "                    if arguments.endswith('}'):\n"
-        "                        self.transfers[len(self.transfers)] = __import__('json').loads(arguments)['euros']\n"
-        "                        arguments = ''\n",
+        (
+            "            arguments = ''\n"
+            "            try:\n"
+            "                for event in stream.events():\n"
+            "                    arguments += getattr(event, 'arguments', '')\n"
+            "                    if arguments.endswith('}'):\n"
+            "                        self.transfers[len(self.transfers)] = __import__('json').loads(arguments)['euros']\n"
+            "                        arguments = ''\n"
+        ),
     ),
     "a key in the log": ('"*" * 3)', "api_key)"),
 }
