@@ -9,15 +9,17 @@ from typing import Any
 
 import trio
 
-from cloud.llm import AsyncOpenAICompatClient, LLMError, OpenAICompatClient
+from cloud.llm import AnthropicClient, AsyncAnthropicClient, AsyncOpenAICompatClient, LLMError, OpenAICompatClient
 from tests.real_model.scenarios import Scenario, facts_of, facts_of_error
 
 Facts = dict[str, Any]
 THREADS = 8
+BLOCKING = {"openai": OpenAICompatClient, "anthropic": AnthropicClient}
+AWAITED = {"openai": AsyncOpenAICompatClient, "anthropic": AsyncAnthropicClient}
 
 
 def blocking(scenario: Scenario, origin: str) -> Facts:
-    client = OpenAICompatClient(**scenario.client_arguments(origin))
+    client: Any = BLOCKING[scenario.wire](**scenario.client_arguments(origin))
     try:
         if not scenario.stream:
             return facts_of(client.chat(**scenario.call_arguments()))
@@ -33,7 +35,7 @@ def blocking(scenario: Scenario, origin: str) -> Facts:
 
 
 async def in_a_task(scenario: Scenario, origin: str) -> Facts:
-    client = AsyncOpenAICompatClient(**scenario.client_arguments(origin))
+    client: Any = AWAITED[scenario.wire](**scenario.client_arguments(origin))
     try:
         if not scenario.stream:
             return facts_of(await client.chat(**scenario.call_arguments()))

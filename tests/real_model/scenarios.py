@@ -21,19 +21,21 @@ REPEATABLE: Mapping[str, Any] = {"temperature": 0}
 class Scenario:
     """`client`: constructor arguments over the standard ones (`{origin}` is put in). `expected`: facts that must hold.
 
-    `stream`: by `chat_stream()` instead of `chat()`. `cancel_after`: cancel once so many pieces have come.
+    `wire`: which client. `stream`: by `chat_stream()` instead of `chat()`. `cancel_after`: cancel once so many pieces have come.
     """
 
     name: str
     messages: Sequence[dict[str, Any]]
     options: Mapping[str, Any] = field(default_factory=dict)
     client: Mapping[str, Any] = field(default_factory=dict)
+    wire: str = "openai"
     stream: bool = False
     cancel_after: int | None = None
     expected: Mapping[str, Any] = field(default_factory=dict)
 
     def client_arguments(self, origin: str) -> dict[str, Any]:
-        arguments: dict[str, Any] = {"api_key": KEYS[0], "base_url": "{origin}/v1", "timeout": 300.0, "max_retries": 0}
+        place = "{origin}/v1" if self.wire == "openai" else "{origin}"
+        arguments: dict[str, Any] = {"api_key": KEYS[0], "base_url": place, "timeout": 300.0, "max_retries": 0}
         arguments |= self.client
         return arguments | {"base_url": arguments["base_url"].format(origin=origin)}
 
@@ -138,4 +140,25 @@ SCENARIOS = [
         expected={"error": "LLMConnectionError", "status_code": None, "phase": "connect"},
     ),
     Scenario("cancelled", HELLO, {"max_tokens": 300}, stream=True, cancel_after=3, expected={"pieces": 3}),
+    # llama.cpp's server speaks Anthropic's wire too, with errors in OpenAI's form.
+    Scenario("messages", HELLO, {"max_tokens": 48}, wire="anthropic", expected={"finish_reason": "stop"}),
+    Scenario(
+        "stream-messages", HELLO, {"max_tokens": 48}, wire="anthropic", stream=True, expected={"finish_reason": "stop"}
+    ),
+    Scenario("messages-cut", HELLO, {"max_tokens": 5}, wire="anthropic", expected={"finish_reason": "length"}),
+    Scenario("messages-tool", PARIS, TOOLS, wire="anthropic", expected=ONE_CALL),
+    Scenario("stream-messages-tool", PARIS, TOOLS, wire="anthropic", stream=True, expected=ONE_CALL),
+    Scenario(
+        "messages-wrong-key",
+        HELLO,
+        client={"api_key": "wrong"},
+        wire="anthropic",
+        expected={"error": "LLMAuthError", "status_code": 401},
+    ),
+    Scenario(
+        "messages-overflow",
+        [user("word " * 3000)],
+        wire="anthropic",
+        expected={"error": "LLMContextLengthError", "status_code": 400, "limit": 2048},
+    ),
 ]

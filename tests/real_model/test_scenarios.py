@@ -27,7 +27,18 @@ def test_a_scenario_gives_the_same_facts_on_every_mode(server: EmbeddedServer, s
     assert found == facts(scenario.name, "blocking", server.origin)
 
 
-@pytest.mark.parametrize("name", ["stream", "stream-cut", "stream-tool", "stream-tools-parallel", "stream-n"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stream",
+        "stream-cut",
+        "stream-tool",
+        "stream-tools-parallel",
+        "stream-n",
+        "stream-messages",
+        "stream-messages-tool",
+    ],
+)
 def test_a_drained_stream_equals_the_whole_reply(server: EmbeddedServer, name: str) -> None:
     whole = {"stream": "plain"}.get(name, name.removeprefix("stream-"))
     assert facts(name, "blocking", server.origin) == facts(whole, "blocking", server.origin)
