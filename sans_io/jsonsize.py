@@ -25,6 +25,10 @@ _WINDOW: Final = 64 * 1024
 _BODY: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+'
 #: A key (group 1), a string, or one that the window cuts (group 2). Possessive: nothing is ever tried twice.
 _STRINGS: Final = re.compile(rf'({_BODY}")[ \t\n\r]*+:|{_BODY}"|({_BODY}\\?)\Z', re.DOTALL)
+#: In text without strings and spaces: a list without containers, and a dict of at most five keys without any.
+_FLAT_LIST: Final = re.compile(r"\[[^][{}]*+\]")
+_SMALL_DICT: Final = re.compile(r"\{[^][{},]*+(?:,[^][{},]*+){0,4}+\}")
+_DROP_SPACE: Final = {ord(space): None for space in " \t\n\r"}
 _NUMBERS: Final = re.compile(r"[-+.0-9eE]{2,}")
 
 
@@ -56,7 +60,7 @@ def _exceeds_closely(text: str, budget: int, string: int, pair: int) -> bool:
     while at < len(text):
         window = text[at : at + _WINDOW]
         parts = _STRINGS.split(window)
-        skeleton = "".join(parts[::3])
+        skeleton = "".join(parts[::3]).translate(_DROP_SPACE)
         known.update(parts[1::3])
         strings = len(parts) // 3
         keys = strings - parts[1::3].count(None)
@@ -75,10 +79,23 @@ def _exceeds_closely(text: str, budget: int, string: int, pair: int) -> bool:
             + lists * _LIST
             + (lists - skeleton.count("[]")) * _BLOCK
             + (skeleton.count(",") + dicts + lists) * _ITEM
-            + keys * (_KEY + pair)
+            + max(0, keys - _keys_of_small_dicts(skeleton)) * _KEY
+            + keys * pair
             + (strings - keys) * string
             + len(_NUMBERS.findall(skeleton)) * _NUMBER
         )
         if cost + len(known) * (_GROWING + string) > budget:
             return True
     return False
+
+
+def _keys_of_small_dicts(skeleton: str) -> int:
+    """How many keys are in dicts whose first table holds them. From the inside out, as deep as logs of tokens nest."""
+    keys = -skeleton.count("{}")
+    for _ in range(4):
+        flat = _FLAT_LIST.sub("0", skeleton)
+        skeleton, found = _SMALL_DICT.subn("0", flat)
+        if not found:
+            break
+        keys += flat.count(",") - skeleton.count(",") + found
+    return keys

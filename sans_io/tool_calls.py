@@ -143,7 +143,7 @@ class ToolCallAssembler:
                 opens = call is None and same.index is not None and bool(name)
                 return None if opens else same
             # An id nobody has yet is a new call, unless the call at this very place is still waiting for its id.
-            waits = call is not None and not call.id and call.index == index and not (name and call.name)
+            waits = call is not None and not call.id and not (name and call.name)
             return call if waits else None
         if call is not None and name and call.name and (name != call.name or call.ends_before(arguments)):
             return None

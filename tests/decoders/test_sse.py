@@ -21,7 +21,25 @@ PIECES = [
     b"data:", b"data: ", b"data", b"event: ", b"id: ", b"id:\0", b"retry: ", b":", b" ", b"\n", b"\r", b"\r\n", b"\n\n",
     b"x", b"12", b"{}", b"\xef\xbb\xbf", b"\xe2\x82\xac", b"\xe2\x82", b"\xff", b"\xe2\x80\xa8", b"\xc2\x85", b"\0", b"Data: ",
 ]  # fmt: skip
-wires = st.lists(st.sampled_from(PIECES), max_size=24).map(b"".join) | st.binary(max_size=40)
+FIELDS = [
+    b"data:a",
+    b"data: b",
+    b"data",
+    b"data:\xe2\x82\xac",
+    b"",
+    b"",
+    b"event: x",
+    b"id: 7",
+    b": comment",
+    b"retry: 5",
+    b"other",
+]
+lines = st.builds(bytes.__add__, st.sampled_from(FIELDS), st.sampled_from([b"\n", b"\r", b"\r\n"]))
+wires = (
+    st.lists(lines, min_size=1, max_size=12).map(b"".join)
+    | st.lists(st.sampled_from(PIECES), max_size=24).map(b"".join)
+    | st.binary(max_size=40)
+)
 
 
 @given(wires, st.randoms(use_true_random=False))

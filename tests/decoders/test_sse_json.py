@@ -44,6 +44,10 @@ BLOCKS = [
     b'data: {"a":\ndata: 1}\n\n',
     b'data: {"a":\n\n',
     b'data: {"a":\r1}\n\n',
+    b'data: {"a":1,\r"b":2}\n\n',
+    b'data: {"a":1,\n"b":2}\n\n',
+    b'data: {"a":1\n}\n\n',
+    b'event: x\ndata: {"a":1\n\n}\n\n',
     b'data: {"a":1}\r\n\r\n',
     b'data: {"a":1} \n\n',
     b'data:  {"a":1}\n\n',
@@ -182,6 +186,15 @@ def test_a_fault_comes_after_the_pairs_before_it(road: str, wire: bytes, code: s
     given, error, unfinished, _ = sse_json([wire])
     assert (len(given), error, unfinished) == (pairs, code, None)
     assert sse_json([wire[at : at + 1000] for at in range(0, len(wire), 1000)])[:2] == (given, code)
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r", b"\r\n", b"\n\n"])
+@pytest.mark.parametrize("prefix", [b"", b'data: {"a":1}\n\n'])
+def test_a_line_end_within_a_value_is_a_line_end(road: str, prefix: bytes, line_end: bytes) -> None:
+    """JSON would allow it between tokens."""
+    wire = prefix + b'data: {"a":1' + line_end + b"}\n\n"
+    assert sse_json([wire])[:2] == ([("message", {"a": 1})] * bool(prefix), "bad_json")
+    assert sse_json([prefix, wire[len(prefix) :]])[:2] == ([("message", {"a": 1})] * bool(prefix), "bad_json")
 
 
 def test_an_error_is_sticky(road: str) -> None:

@@ -1,0 +1,167 @@
+"""Decoding takes time in proportion to the bytes: twice the bytes, at most 2.3 times the time, whatever the chunking.
+
+The measure is processor time of this process, the best of several runs, so that a busy machine does not decide.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from sans_io import jsontext
+from sans_io.ndjson import NDJSONDecoder
+from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.sse import SSEDecoder
+from sans_io.sse_json import SSEJSONDecoder
+from sans_io.tool_calls import ToolCallAssembler
+
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(300)]
+MIB = 1024 * 1024
+HUGE = 64 * MIB
+#: Caps out of the way: what is tested is the time that the caps bound, not the caps.
+LIMITS = replace(
+    DEFAULT_LIMITS, max_sse_line=HUGE, max_sse_event=HUGE, max_ndjson_line=HUGE, max_json=HUGE, max_tool_arguments=HUGE
+)
+
+
+def best(feed: Callable[[bytes], object], wire: bytes, runs: int) -> float:
+    times = []
+    for _ in range(runs):
+        started = time.process_time()
+        feed(wire)
+        times.append(time.process_time() - started)
+    return min(times)
+
+
+def assert_linear(make: Callable[[int], bytes], feed: Callable[[bytes], object], size: int) -> None:
+    """The time for `2 * size` bytes against that for `size`; below 10 ms it is the allocator that is measured."""
+    small, large = make(size), make(2 * size)
+    ratio = 0.0
+    gc.collect()
+    gc.disable()  # its full collections depend on everything else that lives in this process
+    try:
+        for runs in (1, 2, 3, 5):
+            ratio = best(feed, large, runs) / max(best(feed, small, runs), 0.01)
+            if ratio <= 2.3:
+                return
+    finally:
+        gc.enable()
+    pytest.fail(f"{size} -> {2 * size} bytes took {ratio:.2f} times as long")
+
+
+def feeder(decoder: type[SSEDecoder | NDJSONDecoder | SSEJSONDecoder], step: int) -> Callable[[bytes], object]:
+    def feed(wire: bytes) -> None:
+        machine = decoder(LIMITS)
+        for at in range(0, len(wire), step):
+            machine.receive_data(wire[at : at + step])
+        machine.receive_eof()
+        assert machine.error is None
+
+    return feed
+
+
+SHAPES: dict[str, Callable[[int], bytes]] = {
+    "events": lambda size: b'data: {"choices":[{"delta":{"content":" hello"}}]}\n\n' * (size // 51),
+    "one line": lambda size: b'data: {"a":"' + b"x" * size + b'"}\n\n',
+    "data lines": lambda size: b"data: 1\n" * (size // 8),
+    "empty data lines": lambda size: b"data\n" * (size // 5),
+    "comments": lambda size: b": ping\n" * (size // 7),
+    "comment blocks": lambda size: b":\n\n" * (size // 3),
+    "carriage returns": lambda size: b'data: {"a":1}\r\n\r\n' * (size // 17),
+    "line ends": lambda size: b"\n" * size,
+    "never a line end": lambda size: b"d" * size,
+    "events without blank lines": lambda size: b"event: x\n" * (size // 9),
+    "openers": lambda size: b'data: {"a":[\n\n' * 1 + b": x\n\n" * (size // 5),
+    "spaces": lambda size: b'data: {"a":1' + b" " * size + b"}\n\n",
+}
+NOT_JSON = {"data lines", "openers"}
+
+
+@pytest.mark.parametrize(("step", "size"), [(1024, 2 * MIB), (HUGE, 4 * MIB)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_event_streams(shape: str, step: int, size: int) -> None:
+    assert_linear(SHAPES[shape], feeder(SSEDecoder, step), size)
+
+
+@pytest.mark.parametrize(("step", "size"), [(1024, 2 * MIB), (HUGE, 4 * MIB)])
+@pytest.mark.parametrize("shape", sorted(set(SHAPES) - NOT_JSON))
+def test_event_streams_of_json(shape: str, step: int, size: int) -> None:
+    assert_linear(SHAPES[shape], feeder(SSEJSONDecoder, step), size)
+
+
+@pytest.mark.parametrize(("step", "size"), [(1024, 2 * MIB), (HUGE, 4 * MIB)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: b'{"message":{"content":" hello"},"done":false}\n' * (size // 46),
+        lambda size: b'{"a":"' + b"x" * size + b'"}\n',
+        lambda size: b"\n" * size,
+        lambda size: b" " * size,
+        lambda size: b'"' + b"x" * size,
+    ],
+    ids=["lines", "one line", "line ends", "spaces", "never a line end"],
+)
+def test_ndjson(make: Callable[[int], bytes], step: int, size: int) -> None:
+    assert_linear(make, feeder(NDJSONDecoder, step), size)
+
+
+@pytest.mark.parametrize("decoder", [SSEDecoder, SSEJSONDecoder, NDJSONDecoder])
+def test_byte_by_byte(decoder: type[SSEDecoder | NDJSONDecoder | SSEJSONDecoder]) -> None:
+    line = b'data: {"a":"' if decoder is not NDJSONDecoder else b'{"a":"'
+    assert_linear(lambda size: line + b"x" * size + b'"}\n\n', feeder(decoder, 1), MIB // 4)
+
+
+def documents() -> dict[str, Callable[[int], str]]:
+    return {
+        "text": lambda size: '{"a":"' + "x" * size + '"}',
+        "escapes": lambda size: '{"a":"' + '\\"' * (size // 2) + '"}',
+        "backslashes": lambda size: '{"a":"' + "\\\\" * (size // 2) + '"}',
+        "never ends": lambda size: '{"a":"' + '\\"' * (size // 2),
+        "quotes": lambda size: '"' * size,
+        "numbers": lambda size: "[" + "1.5," * (size // 4) + "1]",
+        "digits": lambda size: "[" + ("1" * 4299 + ",") * (size // 4300) + "1]",
+        "digits in text": lambda size: '["' + "1" * size + '"]',
+        "a fraction": lambda size: "[0." + "1" * size + "]",
+        "spaces": lambda size: "[" + " " * size + "]",
+        "objects": lambda size: "[" + '{"token":" the","logprob":-0.25},' * (size // 34) + "1]",
+        "keys": lambda size: "{" + ",".join(f'"{n:06x}{"x" * 40}":1' for n in range(size // 52)) + "}",
+    }
+
+
+@pytest.mark.parametrize("shape", documents())
+@pytest.mark.parametrize("unique_keys", [False, True])
+def test_documents(shape: str, unique_keys: bool) -> None:
+    limits = replace(LIMITS, max_json_containers=HUGE)
+
+    def feed(body: bytes) -> None:
+        try:
+            jsontext.loads(body, limits=limits, unique_keys=unique_keys)
+        except jsontext.JSONTextError:
+            if shape not in {"never ends", "quotes"}:
+                raise
+
+    assert_linear(lambda size: documents()[shape](size).encode(), feed, 2 * MIB)
+
+
+@pytest.mark.parametrize("step", [3, 1024, HUGE])
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("body", ['"x"', "{}", "\\u00e9"])
+def test_tool_arguments(body: str, named: bool, step: int) -> None:
+    """Also where every fragment repeats the name without an id, and looks like a whole call of its own."""
+
+    def feed(wire: bytes) -> None:
+        text = wire.decode()
+        tools = ToolCallAssembler(0, LIMITS)
+        tools.fragment(index=0, id="a", name="f")
+        for at in range(0, len(text), step):
+            tools.fragment(name="f" if named else None, arguments=text[at : at + step])
+        tools.finish()
+        assert tools.error is None
+
+    assert_linear(
+        lambda size: ('{"a":[' + "1," * (size // 2) + body + "]}").encode(), feed, MIB // 4 if step == 3 else 2 * MIB
+    )
