@@ -13,14 +13,12 @@ import io
 import json
 import logging
 import pickle
-import socket
 import ssl
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,7 +30,7 @@ import cloud.llm as llm
 from cloud.llm import LLMError, LLMProtocolError, Timeouts
 from sans_io.secret import Secret
 from tests import wire_server as w
-from tests.callers import HELLO, MODES, SYNC, Mode, chat, drain, settled
+from tests.callers import HELLO, MODES, SYNC, Mode, chat, drain
 
 KEY = "Kanari1e/+x9=Zq~4T&Vogel%7b"
 PASSWORD = "Gimpel5r/+w2=Fink~8P"
@@ -93,9 +91,8 @@ class Sinks:
             if link in seen:
                 continue
             seen.append(link)
-            for more in (link.__cause__, link.__context__, *getattr(link, "exceptions", ())):
-                if more is not None:
-                    todo.append(more)
+            chained = (link.__cause__, link.__context__, *getattr(link, "exceptions", ()))
+            todo += [more for more in chained if more is not None]
             name = type(link).__name__
             self.look(f"{name}: str", str(link))
             self.look(f"{name}: repr", repr(link))
@@ -466,7 +463,7 @@ def test_what_holds_the_key_does_not_show_it(mode: Mode, wire: str) -> None:
             pickle.dumps(request)
         sinks.look(
             "secret",
-            repr(Secret(KEY)) + str(Secret(KEY)) + f"{Secret(KEY)!s:>40}" + "%s" % Secret(KEY) + ascii(Secret(KEY)),
+            repr(Secret(KEY)) + str(Secret(KEY)) + f"{Secret(KEY)!s:>40}" + f"{Secret(KEY)}" + ascii(Secret(KEY)),
         )
     assert not sinks.found
 

@@ -230,7 +230,7 @@ OPEN = w.head()
 OPEN_STREAM = w.head(type_="text/event-stream")
 DEFAULT = Limits()
 #: Smaller where the shipped cap would take long to reach under tracemalloc.
-SMALLER = Limits(max_stream=MIB, max_json=MIB)
+SMALLER = Limits(max_stream=MIB // 4, max_json=MIB // 4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,7 +260,7 @@ BOMBS: dict[str, Bomb] = {
     "JSON without end": Bomb(endless(OPEN, b"[1,"), {"too_large"}, peak=16 * 2 + 8),
     "white space without end": Bomb(endless(OPEN, b" "), {"too_large"}, limits=SMALLER, peak=16),
     "an event line without end": Bomb(endless(OPEN_STREAM + b"data: ", b"x"), {"sse_line_too_long"}, stream=True),
-    "data lines without end": Bomb(endless(OPEN_STREAM, b"data: xxxxxxxxxxxxxxxx\n"), {"sse_event_too_large"}, stream=True, peak=8 * 3 + 8),
+    "data lines without end": Bomb(endless(OPEN_STREAM, b"data: xxxxxxxxxxxxxxxx\n"), {"sse_event_too_large"}, stream=True, limits=Limits(max_sse_event=MIB), peak=12),
     "comments without end": Bomb(endless(OPEN_STREAM, b": ping\n\n"), {"too_large"}, stream=True, limits=SMALLER),
     "empty lines without end": Bomb(endless(OPEN_STREAM, b"\n"), {"too_large"}, stream=True, limits=SMALLER),
     "an NDJSON line without end": Bomb(

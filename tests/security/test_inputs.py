@@ -4,6 +4,8 @@ Ten thousand generated values in four fields, over all code points and with an e
 request is taken apart again by h11's server side, which shares no code with what wrote it.
 """
 
+# ruff: noqa: B023 - the functions made in loops are called at once
+
 from __future__ import annotations
 
 import random
@@ -13,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import h11
 import pytest
 
-from cloud.llm import AnthropicClient, LLMBadRequestError, LLMError, OllamaClient, OpenAICompatClient
+from cloud.llm import AnthropicClient, LLMError, OllamaClient, OpenAICompatClient
 from tests.callers import HELLO
 
 EACH = 2500
@@ -67,10 +69,10 @@ def made(build: Any) -> Any:
     """What it builds, or None where it is refused by our error. Anything else that is raised fails the test."""
     try:
         return build()
-    except LLMError as refused:
-        assert isinstance(refused, (LLMBadRequestError, LLMError))
-        assert str(refused).isprintable(), "the refusal itself could steer a terminal"
-        return None
+    except LLMError as error:
+        refused = error
+    assert str(refused).isprintable(), "the refusal itself could steer a terminal"
+    return None
 
 
 def count(sent: int) -> None:
@@ -157,12 +159,12 @@ def test_models_as_paths_and_as_text() -> None:
             lambda: AnthropicClient("k", model, base_url="https://h.example"),
             lambda: OllamaClient(model=model, base_url="https://h.example"),
         ):
-            request = made(lambda: client().build_request(HELLO))  # noqa: B023 - called at once
+            request = made(lambda: client().build_request(HELLO))
             if request is not None:
                 head, body = on_the_wire(request)
                 assert json.loads(body.decode("utf-8"))["model"] == model
                 assert len(segments(head)) <= 4
-                assert model in ("m",) or model not in head.target.decode() or len(model) < 12
+                assert model == "m" or model not in head.target.decode() or len(model) < 12
     count(sent)
 
 

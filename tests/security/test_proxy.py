@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 import trustme
 
-from cloud.llm import LLMBadRequestError, LLMConnectionError
+from cloud.llm import LLMBadRequestError, LLMConnectionError, LLMError
 from tests import wire_server as w
 from tests.callers import HELLO, MODES, SYNC, Mode, chat, drain
 
@@ -239,7 +239,7 @@ def test_a_proxy_that_wants_credentials(mode: Mode) -> None:
         client = mode.client(f"https://{NAME}/v1", api_key=KEY, proxy=proxy.url, max_retries=0)
 
         async def main() -> None:
-            with pytest.raises(LLMConnectionError, match="407.*give its user and password in the proxy URL"):
+            with pytest.raises(LLMConnectionError, match=r"407.*give its user and password in the proxy URL"):
                 await chat(client)
 
         mode.run(main)
@@ -279,6 +279,6 @@ def test_netrc_is_never_read(clean_environment: pytest.MonkeyPatch, tmp_path) ->
     clean_environment.setenv("NETRC", str(tmp_path / ".netrc"))
     with w.WireServer(w.forever(w.read(), w.answer())) as server:
         client = SYNC.client(server.url + "/v1", "ollama", model="m")
-        with pytest.raises(Exception):  # an answer of another wire; what was sent is what counts
+        with pytest.raises(LLMError):  # an answer of another wire; what was sent is what counts
             client.chat(HELLO)
         assert b"authorization" not in server.accepted[0].heads[0].lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Self
 
 import pytest
 
@@ -33,7 +34,7 @@ PLACES = [
 class Second:
     """A listener that nobody should ever come to."""
 
-    def __enter__(self) -> Second:
+    def __enter__(self) -> Self:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.port = self.listener.getsockname()[1]

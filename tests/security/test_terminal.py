@@ -207,7 +207,25 @@ def test_a_model_or_url_of_the_users_own_is_echoed_safely() -> None:
     assert not steers(repr(client))
 
 
-RUNS = ["x", "a.", "eyJaaaaaaaa-", "sk-", "secret", "api_key", "basic ", "bearer ", "key: ", "://", "a://b", "@", '"', "\x1b", "%20", "-_", "é"]
+RUNS = [
+    "x",
+    "a.",
+    "eyJaaaaaaaa-",
+    "sk-",
+    "secret",
+    "api_key",
+    "basic ",
+    "bearer ",
+    "key: ",
+    "://",
+    "a://b",
+    "@",
+    '"',
+    "\x1b",
+    "%20",
+    "-_",
+    "é",
+]
 
 
 @pytest.mark.parametrize("piece", RUNS, ids=ascii)

@@ -136,7 +136,7 @@ def test_a_context_and_a_file_exclude_each_other(ca_file: str) -> None:
 
 
 @pytest.fixture
-def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine without /etc/ssl: no path that a system keeps certificates at exists."""
     nowhere = tmp_path / "etc" / "ssl"
     known = ssl.get_default_verify_paths()._replace(
@@ -147,7 +147,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Pa
     for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(tls, "_MADE", {})
-    yield nowhere
+    return nowhere
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
