@@ -27,9 +27,19 @@ from .faults import FaultKind
 from .policy.deadline import NEVER, Timers, after
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .policy.pool import Route
-from .policy.retry import FATAL, TRANSIENT, Again, Budget, RetryBudget, RetryClass, RetryPolicy, RetryState
+from .policy.retry import (
+    FATAL,
+    TRANSIENT,
+    Again,
+    Budget,
+    RetryBudget,
+    RetryClass,
+    RetryPolicy,
+    RetryState,
+    retry_table,
+    should_retry,
+)
 from .policy.retry import retry_after as hint_in
-from .policy.retry import retry_table, should_retry
 from .providers.base import Operation
 from .response import Attempt, ChatResponse
 from .steps import dial_steps, forwarding_proxy
@@ -79,9 +89,10 @@ class Call:
     """
 
     __slots__ = (
-        "_action", "_again", "_authorizes", "_billed", "_cancelled", "_commit_at", "_epoch_offset", "_exchange", "_fresh",
-        "_held", "_limits", "_operation", "_phase", "_receive", "_refreshed", "_retries", "_seat", "_stream", "_total_at",
-        "_try", "attempts", "committed", "error", "response", "route", "state", "timers",
+        "_action", "_again", "_authorizes", "_billed", "_cancelled", "_commit_at", "_epoch_offset", "_exchange",
+        "_fresh", "_held", "_limits", "_operation", "_phase", "_receive", "_refreshed", "_retries", "_seat",
+        "_stream", "_total_at", "_try", "attempts", "committed", "error", "response", "route", "state",
+        "timers",
     )  # fmt: skip
 
     def __init__(

@@ -64,7 +64,8 @@ def deadline_passed(seconds: float | None, phase: str) -> LLMError:
 def no_free_connection(seconds: float | None, detail: str) -> LLMError:
     statistics = f" ({detail})" if detail else ""
     return LLMConnectionError(
-        f"no free connection in the pool within {_seconds(seconds)}{statistics}; raise Timeouts(pool=…) or max_connections",
+        f"no free connection in the pool within {_seconds(seconds)}{statistics};"
+        " raise Timeouts(pool=…) or max_connections",
         code="pool_timeout",
         phase="acquire",
     )

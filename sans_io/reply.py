@@ -19,8 +19,8 @@ from . import jsontext
 from .errors import LLMError, LLMProtocolError
 from .events import Event
 from .policy.limits import DEFAULT_LIMITS, Limits
-from .providers.base import Headers, Operation, ReplyReader
 from .printable import printable
+from .providers.base import Headers, Operation, ReplyReader
 from .response import ChatResponse
 
 _STREAM_TYPES: Final = frozenset(
@@ -37,7 +37,9 @@ class Reply:
     table: "status", "event" (an error inside a 2xx), "truncated", "garbled", "oversize", "wrong_type", "redirect".
     """
 
-    __slots__ = ("_eof", "_kept", "_limits", "_mode", "_operation", "_size", "condition", "error", "headers", "reader", "status")
+    __slots__ = (
+        "_eof", "_kept", "_limits", "_mode", "_operation", "_size", "condition", "error", "headers", "reader", "status",
+    )  # fmt: skip
 
     def __init__(self, operation: Operation, status: int, headers: Headers, limits: Limits = DEFAULT_LIMITS) -> None:
         self._operation = operation
