@@ -67,15 +67,19 @@ def main() -> int:
             found = random.Random(chosen.seed).sample(found, chosen.sample)
         work += [(module, each) for each in found]
     began = time.monotonic()
-    trees: Queue[Path] = Queue()
+    trees: Queue[Tree] = Queue()
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(chosen.jobs):
-            trees.put(_copy(Path(scratch) / str(number)))
+            trees.put(Tree(Path(scratch) / str(number)))
+        for module in dict.fromkeys(module for module, _ in work):
+            for tests in TARGETS[module]:
+                if trees.queue[0].fails(tests):
+                    print(f"{tests} fails without any mutant: what it finds counts for nothing", flush=True)
 
         def judge(item: tuple[str, Mutant]) -> bool:
             tree = trees.get()
             try:
-                return found_by_tests(tree, *item)
+                return tree.finds(*item)
             finally:
                 trees.put(tree)
 
@@ -85,35 +89,57 @@ def main() -> int:
                 results.append((*item, killed))
                 if not killed:
                     print(f"SURVIVED {item[0]}:{item[1].name}", flush=True)
+        while not trees.empty():
+            trees.get().close()
     return _report(results, time.monotonic() - began, chosen.json)
 
 
-def found_by_tests(tree: Path, module: str, mutant: Mutant) -> bool:
-    """Whether one of the module's tests fails."""
-    path = tree / module
-    original = path.read_text()
-    path.write_text(mutant.text())
-    try:
-        return any(_fails(tree, tests) for tests in TARGETS[module])
-    finally:
-        path.write_text(original)
+class Tree:
+    """A copy of the checkout, and a process that runs tests in it."""
 
+    def __init__(self, path: Path) -> None:
+        ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".hypothesis", ".fuzz", "*_cache", "dist")
+        self.path = shutil.copytree(ROOT, path, ignore=ignored)
+        # By hash and not by time: a mutant may have its original's size and second.
+        compile_all = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "."]
+        subprocess.run(compile_all, cwd=path, check=False, stdout=subprocess.DEVNULL)
+        environment = {**os.environ, "HYPOTHESIS_PROFILE": "ci", "PYTHONDONTWRITEBYTECODE": "1"}
+        worker = [sys.executable, "tests/mutation/worker.py"]
+        self._worker = subprocess.Popen(
+            worker, cwd=path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
-def _fails(tree: Path, tests: str) -> bool:
-    command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not serial and not real_model",
-               "--no-header", "--tb=no", tests]  # fmt: skip
-    environment = {**os.environ, "HYPOTHESIS_PROFILE": "ci", "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, timeout=LIMIT, check=False)
-    except subprocess.TimeoutExpired:
-        return True
-    return done.returncode not in {0, 5}
+    def finds(self, module: str, mutant: Mutant) -> bool:
+        """Whether one of the module's tests fails."""
+        path = self.path / module
+        original = path.read_text()
+        path.write_text(mutant.text())
+        try:
+            return any(self.fails(tests) for tests in TARGETS[module])
+        finally:
+            path.write_text(original)
 
+    def fails(self, tests: str) -> bool:
+        arguments = [
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "-W",
+            "ignore::pytest.PytestAssertRewriteWarning",
+            "-m",
+            "not serial and not real_model",
+            "--tb=no",
+            tests,
+        ]
+        assert self._worker.stdin is not None
+        assert self._worker.stdout is not None
+        self._worker.stdin.write(json.dumps({"arguments": arguments, "limit": LIMIT}) + "\n")
+        self._worker.stdin.flush()
+        return json.loads(self._worker.stdout.readline()) not in {0, 5}
 
-def _copy(to: Path) -> Path:
-    ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".hypothesis", ".fuzz", "*_cache", "dist")
-    shutil.copytree(ROOT, to, ignore=ignored)
-    return to
+    def close(self) -> None:
+        self._worker.communicate()
 
 
 def _report(results: list[tuple[str, Mutant, bool]], seconds: float, path: Path | None) -> int:
