@@ -135,7 +135,7 @@ def probe_timers(timeout: float | Timeouts | None, longest: float = 2.0) -> Time
     return replace(timers, total=_least(longest, timers.total), until_commit=None)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)  # True and 1.0 are equal to 1 and still refused
 def retry_policy(max_retries: int, policy: RetryPolicy | None) -> RetryPolicy:
     """The policy of a client: a `RetryPolicy` brings its own `max_retries`, which an unusual argument replaces."""
     try:

@@ -398,3 +398,10 @@ def test_an_empty_budget_raises_the_original_error(mode: str, monkeypatch: pytes
         assert len(caught.value.attempts) == 1
 
     perform(mode, scenario, transport=transport)
+
+
+@pytest.mark.parametrize("alike", [True, 1.0])
+def test_what_only_equals_a_number_is_refused_also_after_that_number(alike: Any) -> None:
+    OpenAICompatClient("k", max_retries=1)
+    with pytest.raises(LLMBadRequestError, match="max_retries"):
+        OpenAICompatClient("k", max_retries=alike)
