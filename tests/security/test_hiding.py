@@ -18,7 +18,9 @@ SPELLINGS = (str, lambda key: quote(key, safe=""), quote, lambda key: b2a_base64
 
 
 @given(KEYS, st.sampled_from(SPELLINGS), st.text(max_size=30), st.text(max_size=30), st.integers(8, 80), st.booleans())
-def test_no_spelling_and_no_beginning_of_it_stays(key: str, spell, before: str, after: str, cut: int, bearer: bool) -> None:
+def test_no_spelling_and_no_beginning_of_it_stays(
+    key: str, spell, before: str, after: str, cut: int, bearer: bool
+) -> None:
     secret = Secret(key).bearer() if bearer else Secret(key)
     shown = secret.hide(before + spell(key)[:cut] + after)
     for each in SPELLINGS:
