@@ -54,7 +54,9 @@ def test_every_target_has_a_corpus_of_moderate_size() -> None:
 def test_a_target_finds_a_planted_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second byte of a short read is lost: only the cut shows it."""
     original = SSEDecoder.receive_data
-    monkeypatch.setattr(SSEDecoder, "receive_data", lambda self, data: original(self, data[:1] if len(data) == 2 else data))
+    monkeypatch.setattr(
+        SSEDecoder, "receive_data", lambda self, data: original(self, data[:1] if len(data) == 2 else data)
+    )
     with pytest.raises(AssertionError, match="where the bytes were cut"):
         for target, seed in SEEDS:
             if target == "sse":

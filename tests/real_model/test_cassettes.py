@@ -35,7 +35,14 @@ def without_times(response):
 
 
 def arguments(base_url: str, transport, key: str) -> dict:
-    return {"api_key": key, "base_url": base_url, "model": "local", "timeout": 300.0, "max_retries": 0, "transport": transport}
+    return {
+        "api_key": key,
+        "base_url": base_url,
+        "model": "local",
+        "timeout": 300.0,
+        "max_retries": 0,
+        "transport": transport,
+    }
 
 
 def perform(base_url: str, transport, asked: dict, key: str = KEYS[7]):
