@@ -79,8 +79,7 @@ def _exceeds_closely(text: str, budget: int, string: int, pair: int) -> bool:
             + lists * _LIST
             + (lists - skeleton.count("[]")) * _BLOCK
             + (skeleton.count(",") + dicts + lists) * _ITEM
-            + max(0, keys - _keys_of_small_dicts(skeleton)) * _KEY
-            + keys * pair
+            + max(0, keys - _keys_of_small_dicts(skeleton)) * (_KEY + pair)
             + (strings - keys) * string
             + len(_NUMBERS.findall(skeleton)) * _NUMBER
         )

@@ -9,6 +9,9 @@ Rules of this file:
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from . import jsontext
 from .errors import LLMProtocolError
 from .jsontext import JSON, JSONTextError
@@ -104,6 +107,10 @@ class NDJSONDecoder:
                     values.append(value)
                     at = stop + 1
                     continue
+            blank = _BLANK_LINES.match(text, at)
+            if blank:
+                at = blank.end()
+                continue
             stop = text.find("\n", at) + 1
             if not self._lines(text[at:stop].encode(), values):
                 return False
@@ -120,6 +127,9 @@ class NDJSONDecoder:
         at = 0
         while at < len(block):
             stop = block.find(b"\n", at)
+            if stop == at:
+                at += 1
+                continue
             if stop - at > self._limits.max_ndjson_line:
                 return self._too_long()
             try:
@@ -146,3 +156,6 @@ class NDJSONDecoder:
         self.error = LLMProtocolError(message, code=code)
         self._line.clear()
         return False
+
+
+_BLANK_LINES: Final = re.compile(r"(?:[ \t\r]*+\n)++")

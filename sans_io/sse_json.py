@@ -11,6 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -168,9 +169,8 @@ class SSEJSONDecoder:
                         pairs.append((self._name, value))
                         at = stop + 2
                         continue
-            stop = text.find("\n\n", at) + 2
-            if stop == 1:  # the last of three LFs
-                stop = end
+            plain = _PLAIN_AHEAD.search(text, at)
+            stop = plain.end() if plain else end
             if not self._decode(text[at:stop].encode(), pairs):
                 return False
             at = stop
@@ -210,9 +210,8 @@ class SSEJSONDecoder:
                         pairs.append((self._name, value))
                         at = stop + 2
                         continue
-            stop = block.find(b"\n\n", at) + 2
-            if stop == 1:  # the last of three LFs
-                stop = end
+            plain = _PLAIN_AHEAD_RAW.search(block, at)
+            stop = plain.end() if plain else end
             if not self._decode(block[at:stop], pairs):
                 return False
             at = stop
@@ -266,3 +265,6 @@ class SSEJSONDecoder:
 #: A longer unfinished block is moved out of the way of the next read: joining it again costs time for every read.
 _MAX_TAIL: Final = 4 * 1024
 _LF: Final = 10
+#: Where the next block begins that may be plain; everything before it is decoded by the law in one go.
+_PLAIN_AHEAD: Final = re.compile(r"\n\n(?=data: \{|event: )")
+_PLAIN_AHEAD_RAW: Final = re.compile(_PLAIN_AHEAD.pattern.encode())
