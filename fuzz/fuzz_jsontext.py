@@ -44,13 +44,20 @@ def one_input(data: bytes) -> None:
     assert repr(jsontext.well_formed_tree(theirs)) == repr(value), "the standard library reads another value"
     written = jsontext.dumps(value)
     assert repr(jsontext.loads(written)) == repr(value), "it does not survive being written"
-    fast = jsontext.accelerator(limits)
-    if fast is not None:
-        try:
-            quick = fast(text)
-        except ValueError:
-            return
-        assert unique or repr(quick) == repr(value), "the faster reader reads another value"
+    if not unique:
+        compare_with_the_accelerator(text, value, limits)
+
+
+def compare_with_the_accelerator(text: bytes, value: Any, limits: Any) -> None:
+    """It says the same, or that it is not sure."""
+    jsontext = core().jsontext
+    before = list(jsontext._FASTER)
+    try:
+        if jsontext.accelerate():
+            quick = jsontext.accelerator(limits)(text)
+            assert quick is jsontext.UNSURE or repr(quick) == repr(value), "the faster reader reads another value"
+    finally:
+        jsontext._FASTER[:] = before
 
 
 def refused(error: Any, text: bytes) -> None:

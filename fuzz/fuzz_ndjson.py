@@ -2,8 +2,8 @@
 
     python fuzz/fuzz_ndjson.py fuzz/corpus/ndjson -max_total_time=60
 
-The first byte chooses the caps, the second how the rest is cut. No exception is allowed: what is wrong is the decoder's
-`error`. The outcome must not depend on the cut, and is that of reading line after line.
+The first byte chooses the caps and whether msgspec helps, the second how the rest is cut. No exception is allowed:
+what is wrong is the decoder's `error`. The outcome must not depend on the cut, and is that of reading line after line.
 """
 
 from __future__ import annotations
@@ -22,13 +22,25 @@ def core() -> Any:
     from sans_io.policy.limits import DEFAULT_LIMITS
 
     small = replace(DEFAULT_LIMITS, max_ndjson_line=64)
-    return SimpleNamespace(NDJSON=ndjson.NDJSONDecoder, jsontext=jsontext, limits=(DEFAULT_LIMITS, small))
+    faster = list(jsontext._FASTER) if jsontext.accelerate() else []
+    return SimpleNamespace(
+        NDJSON=ndjson.NDJSONDecoder, jsontext=jsontext, limits=(DEFAULT_LIMITS, small), faster=faster
+    )
 
 
 def one_input(data: bytes) -> None:
     """One run of the target."""
     if len(data) < 2:
         return
+    before = list(core().jsontext._FASTER)
+    core().jsontext._FASTER[:] = core().faster if data[0] & 2 else []
+    try:
+        compare(data)
+    finally:
+        core().jsontext._FASTER[:] = before
+
+
+def compare(data: bytes) -> None:
     limits = core().limits[data[0] & 1]
     step = data[1] % 64 + 1
     wire = data[2:]
@@ -51,17 +63,17 @@ def line_after_line(wire: bytes) -> tuple[str, bool]:
     """The values, and whether all was well. A last line without an end counts if it is whole."""
     values: list[Any] = []
     *lines, last = wire.split(b"\n")
+    jsontext = core().jsontext
     for line in lines:
-        if not line.strip(b" \t\r"):
-            continue
         try:
-            values.append(core().jsontext.decode(core().jsontext.decode_utf8(line)))
-        except core().jsontext.JSONTextError:
+            text = jsontext.decode_utf8(line)
+            values += [jsontext.decode(text)] if text.strip(" \t\r") else []
+        except jsontext.JSONTextError:
             return repr(values), False
     try:
-        if last.strip(b" \t\r"):
-            values.append(core().jsontext.decode(core().jsontext.decode_utf8(last)))
-    except core().jsontext.JSONTextError:
+        text = jsontext.decode_utf8(last)
+        values += [jsontext.decode(text)] if text.strip(" \t\r") else []
+    except jsontext.JSONTextError:
         return repr(values), True  # it was cut
     return repr(values), True
 

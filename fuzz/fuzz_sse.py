@@ -2,9 +2,9 @@
 
     python fuzz/fuzz_sse.py fuzz/corpus/sse -max_total_time=60
 
-The first byte chooses the caps, the second how the rest is cut. No exception is allowed: what is wrong is the decoder's
-`error`. The outcome must not depend on the cut, the fast roads must agree with the plain one, and so must httpx-sse,
-where it is installed, about every event with data.
+The first byte chooses the caps and whether msgspec helps, the second how the rest is cut. No exception is allowed:
+what is wrong is the decoder's `error`. The outcome must not depend on the cut, the fast roads must agree with the
+plain one, and so must httpx-sse, where it is installed, about every event with data.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ def core() -> Any:
     from sans_io import jsontext, sse, sse_json
     from sans_io.policy.limits import DEFAULT_LIMITS
 
+    faster = list(jsontext._FASTER) if jsontext.accelerate() else []
     theirs = None
     if importlib.util.find_spec("httpx_sse") is not None and importlib.util.find_spec("httpx") is not None:
         theirs = importlib.import_module("httpx_sse._decoders").SSEDecoder
     small = replace(DEFAULT_LIMITS, max_sse_event=64, max_sse_line=48)
     return SimpleNamespace(
         SSE=sse.SSEDecoder, SSEJSON=sse_json.SSEJSONDecoder, jsontext=jsontext, DONE=sse_json.DONE, theirs=theirs,
-        limits=(DEFAULT_LIMITS, small),
+        limits=(DEFAULT_LIMITS, small), faster=faster,
     )  # fmt: skip
 
 
@@ -39,6 +40,15 @@ def one_input(data: bytes) -> None:
     """One run of the target."""
     if len(data) < 2:
         return
+    before = list(core().jsontext._FASTER)
+    core().jsontext._FASTER[:] = core().faster if data[0] & 2 else []
+    try:
+        compare(data)
+    finally:
+        core().jsontext._FASTER[:] = before
+
+
+def compare(data: bytes) -> None:
     limits = core().limits[data[0] & 1]
     step = data[1] % 64 + 1
     wire = data[2:]
