@@ -68,8 +68,13 @@ class ChoiceAssembler:
 
     def finish(self) -> list[Event]:
         """The answer ended in order: its calls completed, then `Finished`."""
-        events = self._tools.finish() if self._tools is not None else []
-        runnable = any(isinstance(event, ToolCallCompleted) and not event.tool_call.arguments_error for event in events)
+        events: list[Event] = []
+        runnable = False
+        if self._tools is not None:
+            events += self._tools.finish()
+            runnable = any(
+                isinstance(event, ToolCallCompleted) and event.tool_call.arguments_error is None for event in events
+            )
         events.append(Finished(_finish_reason(self.finish_reason, runnable), self.raw_finish_reason, self.index))
         return events
 
