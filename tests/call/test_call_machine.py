@@ -17,7 +17,20 @@ from sans_io.policy.retry import RetryBudget, RetryPolicy
 from tests.call.kit import ROUTE, operation, reply
 
 LINES = st.lists(
-    st.sampled_from([b"t:a\n", b"t:bc\n", b"role\n", b":\n", b"usage\n", b"fin\n", b"done\n", b"err:soon\n", b"err:never\n", b"??\n"]),
+    st.sampled_from(
+        [
+            b"t:a\n",
+            b"t:bc\n",
+            b"role\n",
+            b":\n",
+            b"usage\n",
+            b"fin\n",
+            b"done\n",
+            b"err:soon\n",
+            b"err:never\n",
+            b"??\n",
+        ]
+    ),
     max_size=6,
 ).map(b"".join)
 PIECES = st.one_of(
