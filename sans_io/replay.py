@@ -1,6 +1,6 @@
 """Recorded bytes to a response: the whole core without a transport.
 
-    decode("openai", 200, {"content-type": "text/event-stream"}, chunks, stream=True) -> ChatResponse
+decode("openai", 200, {"content-type": "text/event-stream"}, chunks, stream=True) -> ChatResponse
 """
 
 from __future__ import annotations

@@ -112,7 +112,6 @@ class Choice:
     message: JSONObject = field(default_factory=dict)
 
 
-
 @dataclass(slots=True)
 class ChatResponse:
     """A whole answer. The top-level fields are those of choice 0.
