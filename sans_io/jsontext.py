@@ -155,15 +155,16 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
 
 def accelerate() -> bool:
     """Use msgspec for short documents from now on; whether it is installed. Importing it takes some 30 ms and reads
-    files, so the core never does it by itself: a transport calls this when it is about to wait for a dial anyway.
+    files, so the core never does it by itself: a transport calls this when a call begins. Only the first time costs.
     """
     if not _FASTER:
         try:
             import msgspec
         except ImportError:
-            return False
-        _FASTER.append((msgspec.json.Decoder().decode, (msgspec.MsgspecError, ValueError, RecursionError)))
-    return True
+            _FASTER.append(None)
+        else:
+            _FASTER.append((msgspec.json.Decoder().decode, (msgspec.MsgspecError, ValueError, RecursionError)))
+    return _FASTER[0] is not None
 
 
 def accelerator(limits: Limits = DEFAULT_LIMITS) -> Callable[[bytes], JSON] | None:
@@ -172,9 +173,10 @@ def accelerator(limits: Limits = DEFAULT_LIMITS) -> Callable[[bytes], JSON] | No
     It saves 3 of the 4 µs that a streamed chunk costs. It refuses what msgspec might judge by other rules: what a
     guard of `Limits` could concern, and every error.
     """
-    if not _FASTER:
+    faster = _FASTER[0] if _FASTER else None
+    if faster is None:
         return None
-    decode_one, errors = _FASTER[0]
+    decode_one, errors = faster
     crowd = min(limits.max_json_depth, limits.max_json_containers)
     digits = limits.max_json_digits
     longest = min(MAX_IN_PLACE // 2, limits.max_json)
@@ -266,7 +268,8 @@ MAX_IN_PLACE: Final = 128 * 1024
 _FREE_MEMORY: Final = 8 * 1024 * 1024
 #: What an `accelerator` answers where it leaves the verdict to `decode`.
 UNSURE: Final = object()
-_FASTER: Final[list[tuple[Callable[[bytes], JSON], tuple[type[Exception], ...]]]] = []
+#: Empty until `accelerate()` was called; then msgspec's decoder and its errors, or None where it is not installed.
+_FASTER: Final[list[tuple[Callable[[bytes], JSON], tuple[type[Exception], ...]] | None]] = []
 _DIGITS: Final = "0123456789"
 _INFINITY: Final = float("inf")
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

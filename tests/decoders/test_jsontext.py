@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 import tracemalloc
 from dataclasses import replace
 from typing import Any
@@ -336,3 +337,13 @@ def test_ordinary_large_bodies_are_accepted() -> None:
         {"embedding": [0.0123456789] * 200_000},
     ):
         assert loads(json.dumps(value).encode()) == value
+
+
+def test_without_msgspec_there_is_no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsontext, "_FASTER", [])
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    assert jsontext.accelerator() is None
+    assert not jsontext.accelerate()
+    monkeypatch.delitem(sys.modules, "msgspec")
+    assert not jsontext.accelerate(), "asked once, not at every call"
+    assert jsontext.accelerator() is None
