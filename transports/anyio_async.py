@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary, ref
 
 import anyio
 
+from sans_io import jsontext
 from sans_io.call import Call
 from sans_io.policy.deadline import NEVER
 from sans_io.policy.pool import PoolStats, Route
@@ -97,6 +98,7 @@ class Runtime:
     now = staticmethod(monotonic)
 
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: PoolSettings) -> None:
+        jsontext.accelerate()  # an import: here rather than while bytes are waiting
         self._loop = ref(loop)
         self.hands: Hands[AsyncWire, AsyncBell] = Hands(settings.new_pool, self.bell)
         self._keeper = begin_keeper(self.hands, monotonic)

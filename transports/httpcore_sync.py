@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Final, TypeVar
 from weakref import finalize
 
+from sans_io import jsontext
 from sans_io.call import Call
 from sans_io.policy.pool import PoolStats, Route
 from sans_io.response import Attempt
@@ -55,6 +56,7 @@ class SyncTransport:
         """A pump for the call. Next: `pump.advance()`."""
         import httpcore  # noqa: F401  used where it is dialled; see the rules
 
+        jsontext.accelerate()
         return Pump(call, self._runtime, authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:

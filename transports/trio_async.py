@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import trio
 
+from sans_io import jsontext
 from sans_io.call import Call
 from sans_io.policy.pool import PoolStats, Route
 from sans_io.response import Attempt
@@ -82,6 +83,7 @@ class Runtime:
     """What one run has: its clock, its pool, and a generator that trio ends when the run ends."""
 
     def __init__(self, settings: PoolSettings) -> None:
+        jsontext.accelerate()  # an import: here rather than while bytes are waiting
         self.now = _clock()
         self._token = trio.lowlevel.current_trio_token()
         self.hands: Hands[AsyncWire, AsyncBell] = Hands(settings.new_pool, self.bell)
