@@ -70,6 +70,7 @@ def check_reading(reading: Reading) -> None:
     if reading.events:
         assert reading.text == response.content
         assert reading.reasoning == (response.reasoning or "")
+    assert all(event.text for event in reading.events if isinstance(event, (TextDelta, ReasoningDelta)))
     reading.text.encode()
     reading.reasoning.encode()
     if reading.error is not None:

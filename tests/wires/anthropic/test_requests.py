@@ -88,7 +88,8 @@ def test_what_the_wire_cannot_say() -> None:
 
 
 def test_reasoning_effort() -> None:
-    assert body(reasoning_effort="xhigh")["output_config"] == {"effort": "xhigh"}
+    for effort in ("low", "medium", "high", "xhigh", "max"):
+        assert body(reasoning_effort=effort)["output_config"] == {"effort": effort}
     assert body(reasoning_effort="none")["thinking"] == {"type": "disabled"}
 
 
