@@ -58,7 +58,7 @@ help:
 	$(QUIETLY)
 	echo "Installing the library and what the tests need ..."
 	quietly $(PIP) install --editable ".[test]"
-	touch $@
+	touch .venv/demo.stamp $@  # the demo needs nothing else
 
 .venv/lint.stamp: pyproject.toml .venv/test.stamp
 	$(QUIETLY)
