@@ -189,5 +189,8 @@ def _tool_call_message(call: ToolCall, kept: JSONObject | None) -> JSONObject:
         kept = jsontext.well_formed_tree(kept)
         if kept.get("type", "function") != "function":
             return {"id": call.id, **kept}
-        entry = {**kept, **entry, "function": {**kept.get("function", {}), **entry["function"]}}
+        function = kept.get("function")
+        if isinstance(function, dict):
+            entry["function"] = {**function, **entry["function"]}
+        entry = {**kept, **entry}
     return entry

@@ -129,7 +129,7 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
             raise JSONTextError("so many small values that decoding them would take many times the text", "too_large")
     scan = _UNIQUE_SCAN if unique_keys else SCAN
     digits = limits.max_json_digits
-    if _has_digit_run(text, 0, len(text), digits):
+    if has_digit_run(text, 0, len(text), digits):
         scan = _counting_scan(digits, unique_keys)
     try:
         value, end = scan(text, _skip_space(text, 0))
@@ -194,14 +194,17 @@ def accelerator(limits: Limits = DEFAULT_LIMITS) -> Callable[[bytes], JSON] | No
     return decode_fast
 
 
-def needs_no_guard(text: str, start: int, stop: int, limits: Limits) -> bool:
-    """Whether the document scanned at `text[start:stop]` is one that no guard of `decode` could refuse."""
-    if stop - start > min(limits.max_json, MAX_IN_PLACE):
-        return False
-    crowd = min(limits.max_json_depth, limits.max_json_containers)
-    if text.count("{", start, stop) + text.count("[", start, stop) > crowd:
-        return False
-    return not _has_digit_run(text, start, stop, limits.max_json_digits)
+def has_digit_run(text: str, start: int, stop: int, digits: int) -> bool:
+    """Whether more than `digits` digits follow each other somewhere. Such a run covers one of the places looked at, so
+    ordinary text costs nothing; a search for it would look at every character.
+    """
+    for at in range(start + digits, stop, digits + 1):
+        if text[at] in _DIGITS:
+            before = len(text[at - digits : at]) - len(text[at - digits : at].rstrip(_DIGITS))
+            after = len(text[at : at + digits + 1]) - len(text[at : at + digits + 1].lstrip(_DIGITS))
+            if before + after > digits:
+                return True
+    return False
 
 
 def well_formed_tree(value: JSON) -> JSON:
@@ -285,19 +288,6 @@ _UNIQUE_SCAN: Final = _scan_of(
 def _skip_space(text: str, at: int) -> int:
     match = _SPACE.match(text, at)
     return match.end() if match else at
-
-
-def _has_digit_run(text: str, start: int, stop: int, digits: int) -> bool:
-    """Whether more than `digits` digits follow each other somewhere. Such a run covers one of the places looked at, so
-    ordinary text costs nothing; a search for it would look at every character.
-    """
-    for at in range(start + digits, stop, digits + 1):
-        if text[at] in _DIGITS:
-            before = len(text[at - digits : at]) - len(text[at - digits : at].rstrip(_DIGITS))
-            after = len(text[at : at + digits + 1]) - len(text[at : at + digits + 1].lstrip(_DIGITS))
-            if before + after > digits:
-                return True
-    return False
 
 
 def _counting_scan(digits: int, unique_keys: bool) -> Scan:

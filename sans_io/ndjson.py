@@ -118,9 +118,10 @@ class NDJSONDecoder:
         return True
 
     def _is_harmless(self, text: str, start: int, stop: int) -> bool:
+        """Whether no guard of `jsontext.decode` could refuse the document scanned there."""
         if text.count("{", start, stop) + text.count("[", start, stop) > self._crowd:
             return False
-        return stop - start <= self._digits or jsontext.needs_no_guard(text, start, stop, self._limits)
+        return not jsontext.has_digit_run(text, start, stop, self._digits)
 
     def _lines(self, block: bytes, values: list[JSON]) -> bool:
         """The lines of a block, which ends in LF, one by one."""

@@ -190,9 +190,10 @@ class SSEJSONDecoder:
         return True
 
     def _is_harmless(self, text: str, start: int, stop: int) -> bool:
+        """Whether no guard of `jsontext.decode` could refuse the document scanned there."""
         if text.count("{", start, stop) + text.count("[", start, stop) > self._crowd:
             return False
-        return stop - start <= self._digits or jsontext.needs_no_guard(text, start, stop, self._limits)
+        return not jsontext.has_digit_run(text, start, stop, self._digits)
 
     def _cut_out(self, block: bytes, fast: Callable[[bytes], JSON], pairs: list[tuple[str, JSON]]) -> bool:
         """Whole blocks by the accelerator, which takes bytes: nothing needs decoding beforehand."""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sans_io import jsontext
+from sans_io import jsonsize, jsontext
 from sans_io.jsontext import JSONTextError, SurrogateJoiner, dumps, loads, well_formed
 from sans_io.policy.limits import DEFAULT_LIMITS, Limits
 from tests.decoders.cuts import road
@@ -165,7 +165,26 @@ def test_the_default_limits_accept_what_they_name() -> None:
 def test_a_long_run_of_digits_is_always_found(limit: int, before: int, after: int, middle: str) -> None:
     text = "x" * before + middle + "x" * after
     longest = max(map(len, "".join(char if char.isdigit() else " " for char in text).split(" ")))
-    assert jsontext._has_digit_run(text, 0, len(text), limit) == (longest > limit)
+    assert jsontext.has_digit_run(text, 0, len(text), limit) == (longest > limit)
+
+
+def test_text_is_capped_in_characters() -> None:
+    limits = replace(DEFAULT_LIMITS, max_json=3)
+    assert jsontext.decode("[1]", limits) == [1]
+    with pytest.raises(JSONTextError) as caught:
+        jsontext.decode("[1] ", limits)
+    assert caught.value.reason == "too_large"
+
+
+def test_an_interpreter_that_allows_fewer_digits() -> None:
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(1000)
+    try:
+        with pytest.raises(JSONTextError) as caught:
+            loads(b"1" * 1001)
+    finally:
+        sys.set_int_max_str_digits(before)
+    assert caught.value.reason == "digits"
 
 
 def test_duplicate_keys() -> None:
@@ -216,6 +235,10 @@ def test_loaded_values_encode(value: Any, data: st.DataObject) -> None:
     assert loads(text) == jsontext.well_formed_tree(json.loads(text))
 
 
+def test_a_bare_string_is_mended_too() -> None:
+    assert loads(b'"\\ud800"') == "\ufffd"
+
+
 def test_order_of_keys_survives_mending() -> None:
     assert list(loads(b'{"a":1,"\\ud800":2,"b":3}')) == ["a", "\ufffd", "b"]
 
@@ -232,6 +255,7 @@ def test_dumps_is_compact_utf8() -> None:
     [
         ({"messages": [{"content": object()}]}, "type", "messages[0].content"),
         ([1, {2, 3}], "type", "[1]"),
+        ({"a": {"x": []}, "b": [[1], {"c": (2, None)}, {"d": {3}}]}, "type", "b[2].d"),
         (b"x", "type", "the value"),
         ({"a": {("t",): 1}}, "type", "a key of a"),
         ({"a": [float("nan")]}, "number", "a[0]"),
@@ -275,6 +299,7 @@ DENSE = {
     "numbers": "300",
     "floats": "1.5",
     "log probabilities": '{"token":"ab","logprob":-0.123456,"bytes":[97,98],"top_logprobs":[]}',
+    "nested": '{"a":{"b":{"c":{"d":{"e":{"f":1}}}}}}',
     "escapes": '"\\u0101\\ud83d\\ude00"',
     "five keys": None,
     "keys": None,
@@ -321,6 +346,23 @@ def test_decoding_takes_at_most_twelve_times_the_body(name: str, size: int, uniq
     assert peak <= 12 * len(body) + 8 * 2**20, f"{peak / len(body):.1f} times the body"
     if size == 150_000 or name in {"log probabilities", "floats", "numbers", "a wide string"}:
         assert value is not ..., "an ordinary body must not be refused"
+
+
+def test_the_estimate_leaves_the_verdict_on_broken_text_to_the_decoder() -> None:
+    for tail in ('"' + "x" * 300_000, '"' + '\\"' * 100_000, '"' + "x" * 100_000 + "\\"):
+        text = "[" + "[]," * 50_000 + tail
+        assert not jsonsize.exceeds(text, 5_000_000)
+        with pytest.raises(JSONTextError) as caught:
+            loads(text)
+        assert caught.value.reason == "syntax"
+
+
+def test_the_estimate_grows_with_what_is_there_and_does_not_depend_on_white_space() -> None:
+    nested = '{"a":{"b":{"c":{"d":{"e":{"f":1}}}}}}'
+    dense, wide = f"[{','.join([nested] * 5000)}]", f"[{' , '.join([nested.replace(':', ' : ')] * 5000)}]"
+    for text in (dense, wide):
+        assert not jsonsize.exceeds(text, 12_500_000)
+        assert jsonsize.exceeds(text, 5_000_000)
 
 
 def test_ordinary_large_bodies_are_accepted() -> None:

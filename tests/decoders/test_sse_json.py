@@ -208,6 +208,27 @@ def test_an_error_is_sticky(road: str) -> None:
     assert decoder.unfinished is None
 
 
+@pytest.mark.parametrize(
+    ("wire", "unfinished"),
+    [
+        (b'data: {"a":1}\n', ("message", {"a": 1})),
+        (b'event: x\r\ndata: {"a":1}\r\n', ("x", {"a": 1})),
+        (b'data: {"a":1}', None),
+        (b'data: {"a"\n', None),
+        (b"data:\n", None),
+        (b'data: {"a":1}\n\n', None),
+    ],
+)
+def test_what_only_lacks_its_blank_line(road: str, wire: bytes, unfinished: Any) -> None:
+    for before in (b"", b"data: {}\n\n"):
+        decoder = SSEJSONDecoder()
+        decoder.receive_data(before + wire)
+        assert decoder.unfinished == unfinished
+        assert decoder.receive_eof() == []
+        assert decoder.unfinished == unfinished
+        assert decoder.error is None
+
+
 def test_keepalives_are_counted_at_once(road: str) -> None:
     decoder = SSEJSONDecoder()
     decoder.receive_data(b'data: {"a":1}\n\n')

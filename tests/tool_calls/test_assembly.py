@@ -128,6 +128,31 @@ def test_calls_without_arguments_are_sent_back_as_an_empty_object(arguments: Any
     assert reply.response({}).message["tool_calls"][0]["function"]["arguments"] == "{}"
 
 
+@pytest.mark.parametrize(
+    ("extras", "expected"),
+    [
+        (
+            {"signature": "s"},
+            {"signature": "s", "id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+        ),
+        (
+            {"function": {"strict": True, "name": "x"}},
+            {"id": "a", "type": "function", "function": {"strict": True, "name": "f", "arguments": "{}"}},
+        ),
+        ({"function": None}, {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}),
+        ({"type": "custom", "custom": {"input": "t"}}, {"id": "a", "type": "custom", "custom": {"input": "t"}}),
+    ],
+)
+def test_keys_of_a_call_are_sent_back(extras: dict[str, Any], expected: dict[str, Any]) -> None:
+    reply = assembled(finish_reason="stop")
+    choice = reply.choice(0)
+    assert choice is not None
+    choice.tools.fragment(index=0, id="a", name="f", arguments="{", extras=extras)
+    choice.tools.fragment(index=0, arguments="}")
+    reply.finish()
+    assert reply.response({}).message["tool_calls"] == [expected]
+
+
 @pytest.mark.parametrize("reason", [None, "", "stop", "length", "content_filter", "pause", "error", "other"])
 def test_finish_reasons(reason: str | None) -> None:
     reply = assembled(finish_reason=reason)

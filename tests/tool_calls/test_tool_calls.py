@@ -131,6 +131,41 @@ def test_compact_makes_both_forms_of_a_reply_equal() -> None:
     assert made_of({"id": "a", "name": "f", "arguments": '{"b": '}, compact=True)[0][2] == '{"b": '
 
 
+def test_a_call_in_which_the_reply_was_cut_stays_invalid() -> None:
+    assembler = ToolCallAssembler()
+    assembler.cut_last()
+    for number, label in enumerate("ab"):
+        assembler.fragment(index=number, id=label, name="f", arguments={"x": 1})
+    assembler.cut_last()
+    assembler.finish()
+    runnable, invalid = assembler.tool_calls()
+    assert [call.id for call in runnable] == ["a"]
+    assert invalid == [ToolCall("b", "f", {}, '{"x":1}', INCOMPLETE)]
+
+
+def test_extras_stay_with_their_call() -> None:
+    assembler = ToolCallAssembler()
+    assembler.fragment(index=0, id="a", name="f", extras={"signature": "s"})
+    assembler.fragment(index=1, id="b", name="g", arguments="[")
+    assembler.fragment(index=0, arguments="{}", extras={"more": 1})
+    assembler.finish()
+    assert assembler.tool_calls_and_extras()[2] == [{"signature": "s", "more": 1}]
+
+
+@pytest.mark.parametrize(
+    ("fragments", "raw"),
+    [
+        ([{"name": "f", "arguments": {"x": 1}}, {"name": "f", "arguments": '{"y":2}'}], ['{"x":1}', '{"y":2}']),
+        ([{"name": "f", "arguments": "{}}"}, {"name": "f", "arguments": "{}"}], ["{}}{}"]),
+        ([{"name": "f", "arguments": '{"x":'}, {"name": "f", "arguments": " 1}"}], ['{"x": 1}']),
+        ([{"name": "f", "arguments": float("nan")}], ["not JSON"]),
+        ([{"name": "f", "arguments": [1]}], ["[1]"]),
+    ],
+)
+def test_repeated_names_and_odd_arguments(fragments: list[dict[str, Any]], raw: list[str]) -> None:
+    assert sorted(call[2] for call in made_of(*fragments)) == sorted(raw)
+
+
 # ---- caps ----------------------------------------------------------------------------------------------------------
 
 
