@@ -88,7 +88,8 @@ async def async_op(client: Any, order: dict[str, Any]) -> Reply:
                 total[0] += 1
             else:
                 parts: list[str] = []
-                total[0] += checked(parts, await client.stream(model, parts.append), model)
+                tokens = await client.stream(model, parts.append)
+                total[0] += checked(parts, tokens, model)
 
     async def all_at_once() -> int:
         total = [0]
