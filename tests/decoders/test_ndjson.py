@@ -92,6 +92,17 @@ def test_they_agree_at_the_caps(
         assert repr(ndjson(reads, limits)) == law, reads
 
 
+@pytest.mark.parametrize(
+    "limits", [DEFAULT_LIMITS, replace(DEFAULT_LIMITS, max_json_depth=2), replace(DEFAULT_LIMITS, max_json_digits=1)]
+)
+@pytest.mark.parametrize("line", [*LINES, b'{"a":10}\n', b'{"a":[[]],"b":"0"}\n'])
+def test_every_kind_of_line_after_a_plain_one(road: str, line: bytes, limits: Limits) -> None:
+    plain = b'{"a":1}\n'
+    law = repr(by_the_law(plain + line + plain, limits))
+    for reads in ([plain, line, plain], [plain + line, plain], [plain + line + plain]):
+        assert repr(ndjson(reads, limits)) == law, reads
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),

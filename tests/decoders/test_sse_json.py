@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sans_io import jsontext
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.policy.limits import DEFAULT_LIMITS, Limits
 from sans_io.sse_json import DONE, SSEJSONDecoder
 from tests.decoders.cuts import (
     assert_cuts_never_matter,
@@ -116,6 +116,18 @@ def test_they_agree_at_the_caps(
     )
     law = repr(sse_json_by_the_law(wire, limits)[:3])
     for reads in ([wire], bytewise(wire), random_cut(wire, dice)):
+        assert repr(sse_json(reads, limits)[:3]) == law, reads
+
+
+@pytest.mark.parametrize(
+    "limits", [DEFAULT_LIMITS, replace(DEFAULT_LIMITS, max_json_depth=2), replace(DEFAULT_LIMITS, max_json_digits=1)]
+)
+@pytest.mark.parametrize("block", [*BLOCKS, b'data: {"a":10}\n\n', b'data: {"a":[[]],"b":"0"}\n\n'])
+def test_every_kind_of_block_after_a_plain_one(road: str, block: bytes, limits: Limits) -> None:
+    """In a read of its own and together with others: then it meets the fast road."""
+    plain = b'data: {"a":1}\n\n'
+    law = repr(sse_json_by_the_law(plain + block + plain, limits)[:3])
+    for reads in ([plain, block, plain], [plain, block + plain], [plain + block + plain]):
         assert repr(sse_json(reads, limits)[:3]) == law, reads
 
 

@@ -78,6 +78,7 @@ def made_of(*fragments: dict[str, Any], compact: bool = False) -> list[tuple[str
         ),
         ([{"id": "a", "name": "f", "arguments": {"x": "\u20ac"}}] * 2, [("a", "f", '{"x":"\u20ac"}')]),
         ([{"id": "a", "name": "f", "arguments": {}}], [("a", "f", "{}")]),
+        ([{"id": "a", "name": "f"}, {"id": "a", "name": "g"}], [("a", "f", "")]),  # the first name stays
     ],
 )
 def test_deviations(fragments: list[dict[str, Any]], expected: list[tuple[str, str, str]]) -> None:
