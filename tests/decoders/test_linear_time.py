@@ -41,7 +41,7 @@ def assert_linear(make: Callable[[int], bytes], feed: Callable[[bytes], object],
     gc.collect()
     gc.disable()  # its full collections depend on everything else that lives in this process
     try:
-        for _ in range(12):
+        for _ in range(20):
             short = min(short, timed(feed, small))
             long = min(long, timed(feed, large))
             if long <= 2.3 * max(short, 0.03):
