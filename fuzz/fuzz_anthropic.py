@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from wire_readers import same_however_cut
+
 if TYPE_CHECKING:
-    from sans_io.events import Event
     from sans_io.providers.base import ReplyReader
-    from sans_io.response import ChatResponse
 
 
 @functools.cache
@@ -35,32 +35,7 @@ def one_input(data: bytes) -> None:
     new_reader = readers()[data[0] % len(readers())]
     step = data[1] % 64 + 1
     body = data[2:]
-    whole = outcome(new_reader(), [body])
-    pieces = outcome(new_reader(), [body[i : i + step] for i in range(0, len(body), step)])
-    assert whole == pieces, "the outcome depends on where the bytes were cut"
-
-
-def outcome(reader: ReplyReader, chunks: list[bytes]) -> tuple[list[Event], ChatResponse, object]:
-    from sans_io.errors import LLMError
-    from sans_io.events import TextDelta
-
-    events: list[Event] = []
-    for chunk in chunks:
-        if reader.ended or reader.error is not None:
-            break
-        events += reader.receive_data(chunk)
-    if not reader.ended and reader.error is None:
-        events += reader.receive_eof()
-    error = reader.error
-    assert reader.ended != (error is not None)
-    assert error is None or isinstance(error, LLMError)
-    response = reader.response()
-    text = "".join(event.text for event in events if isinstance(event, TextDelta))
-    if events:
-        assert response.content == text
-    text.encode()
-    assert error is None or not response.tool_calls
-    return events, response, None if error is None else (type(error), error.code, error.message)
+    same_however_cut(new_reader, body, step)
 
 
 def main() -> None:

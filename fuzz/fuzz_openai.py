@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from wire_readers import same_however_cut
+
 if TYPE_CHECKING:
-    from sans_io.events import Event
     from sans_io.providers.base import ReplyReader
-    from sans_io.response import ChatResponse
 
 
 @functools.cache
@@ -42,9 +42,7 @@ def one_input(data: bytes) -> None:
         failure(200 + 7 * step % 400, body)
         return
     new_reader = readers()[data[0] % 4]
-    whole = outcome(new_reader(), [body])
-    pieces = outcome(new_reader(), [body[i : i + step] for i in range(0, len(body), step)])
-    assert whole == pieces, "the outcome depends on where the bytes were cut"
+    same_however_cut(new_reader, body, step)
 
 
 def failure(status: int, body: bytes) -> None:
@@ -55,29 +53,6 @@ def failure(status: int, body: bytes) -> None:
     assert isinstance(error, LLMError)
     assert error.message.isprintable()
     error.message.encode()
-
-
-def outcome(reader: ReplyReader, chunks: list[bytes]) -> tuple[list[Event], ChatResponse, object]:
-    from sans_io.errors import LLMError
-    from sans_io.events import TextDelta
-
-    events: list[Event] = []
-    for chunk in chunks:
-        if reader.ended or reader.error is not None:
-            break
-        events += reader.receive_data(chunk)
-    if not reader.ended and reader.error is None:
-        events += reader.receive_eof()
-    error = reader.error
-    assert reader.ended != (error is not None)
-    assert error is None or isinstance(error, LLMError)
-    response = reader.response()
-    for choice in response.choices if events else ():
-        text = "".join(e.text for e in events if isinstance(e, TextDelta) and e.choice == choice.index)
-        assert choice.content == text
-        text.encode()
-    assert error is None or not any(choice.tool_calls for choice in response.choices)
-    return events, response, None if error is None else (type(error), error.code, error.message)
 
 
 def main() -> None:

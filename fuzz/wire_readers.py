@@ -1,0 +1,53 @@
+"""What the targets of the three wires share: a reader fed whole and cut, and what must hold of both outcomes.
+
+Nothing of the library is imported until it is used, so that the fuzzer can instrument what a target imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sans_io.events import Event
+    from sans_io.providers.base import ReplyReader
+    from sans_io.response import ChatResponse
+
+
+def same_however_cut(new_reader: Callable[[], ReplyReader], body: bytes, step: int) -> None:
+    """The outcome must not depend on the cut."""
+    whole = outcome(new_reader(), [body])
+    pieces = outcome(new_reader(), [body[i : i + step] for i in range(0, len(body), step)])
+    assert whole == pieces, "the outcome depends on where the bytes were cut"
+
+
+def outcome(reader: ReplyReader, chunks: list[bytes]) -> tuple[list[Event], ChatResponse, object]:
+    """Feed a reader as the exchange does: what was handed out is what the response says, after an error nothing runs."""
+    from sans_io.errors import LLMError
+    from sans_io.events import TextDelta
+
+    events: list[Event] = []
+    for chunk in chunks:
+        if reader.ended or reader.error is not None:
+            break
+        events += reader.receive_data(chunk)
+    if not reader.ended and reader.error is None:
+        events += reader.receive_eof()
+    error = reader.error
+    assert reader.ended != (error is not None)
+    assert error is None or isinstance(error, LLMError)
+    response = reader.response()
+
+    def text_of(index: int) -> str:
+        return "".join(e.text for e in events if isinstance(e, TextDelta) and e.choice == index)
+
+    if events:
+        assert response.content == text_of(response.choices[0].index if response.choices else 0)
+    for choice in response.choices if events else ():
+        assert choice.content == text_of(choice.index)
+        choice.content.encode()
+    response.content.encode()
+    if error is not None:
+        assert not response.tool_calls
+        assert not any(choice.tool_calls for choice in response.choices)
+    return events, response, None if error is None else (type(error), error.code, error.message)
