@@ -207,6 +207,9 @@ class Hands(Generic[WireT, BellT]):
             if ticket in self._seated:
                 commands += self._pool.on_connected(ticket, wire, now)
                 self.wires.add(wire)
+            else:
+                # Nobody's seat (a fork lies between): kept by no pool, it would stay open for ever.
+                commands.append(Close(wire, "cancelled"))
         self._obey(commands)
 
     def stale(self, ticket: Ticket[WireT], now: float) -> None:

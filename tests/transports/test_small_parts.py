@@ -208,8 +208,9 @@ def test_a_ticket_of_a_forgotten_pool_changes_nothing() -> None:
     hands.connected(ticket, wire, 0.0)
     hands.forget()
     assert wire.ends == ["forget"]
-    before = hands.stats()
-    hands.connected(ticket, Wire(), 0.0)
+    before, late = hands.stats(), Wire()
+    hands.connected(ticket, late, 0.0)
+    assert late.ends == ["abort"]
     hands.stale(ticket, 0.0)
     hands.release(ticket, True, 0.0)
     hands.cancel(ticket, 0.0)
