@@ -22,7 +22,7 @@ def same_however_cut(new_reader: Callable[[], ReplyReader], body: bytes, step: i
 
 
 def outcome(reader: ReplyReader, chunks: list[bytes]) -> tuple[list[Event], ChatResponse, object]:
-    """Feed a reader as the exchange does: what was handed out is what the response says, after an error nothing runs."""
+    """Feed a reader as the exchange does: what it handed out is what its response says, after an error nothing runs."""
     from sans_io.errors import LLMError
     from sans_io.events import TextDelta
 
