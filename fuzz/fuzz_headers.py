@@ -19,9 +19,9 @@ import h11
 
 from sans_io.errors import LLMBadRequestError
 from sans_io.http11 import RequestHead, merge_headers
-from sans_io.policy.retry import http_date, retry_after
 from sans_io.proxies import environment_proxies, no_proxy_matches, parse_proxy
 from sans_io.secret import Secret
+from sans_io.server_hints import http_date, retry_after
 from sans_io.urls import Origin, parse_base_url, path_segment
 
 T = TypeVar("T")

@@ -37,11 +37,10 @@ from .policy.retry import (
     RetryPolicy,
     RetryState,
     retry_table,
-    should_retry,
 )
-from .policy.retry import retry_after as hint_in
 from .providers.base import Operation
 from .response import Attempt, ChatResponse
+from .server_hints import retry_after, should_retry
 from .steps import dial_steps, forwarding_proxy
 from .verdict import Clock, Verdict
 
@@ -446,7 +445,7 @@ class Call:
         if told is not None:
             retry_class = FATAL if not told else TRANSIENT if retry_class == FATAL else retry_class
         wall_now = None if self._epoch_offset is None else now + self._epoch_offset
-        error.retry_after = hint_in(head.headers, wall_now)
+        error.retry_after = retry_after(head.headers, wall_now)
         self._decide(error, retry_class, now)
 
     def _failed(self, verdict: Verdict, now: float) -> None:

@@ -28,8 +28,9 @@ from ..errors import (
     LLMRateLimitError,
     LLMServerError,
 )
-from ..policy.retry import FATAL, RetryClass, retry_after
+from ..policy.retry import FATAL, RetryClass
 from ..printable import printable
+from ..server_hints import retry_after
 from .error_body import Said, read_error
 from .reply_headers import rate_limit, request_id
 from .text import looks_like_html, page_text

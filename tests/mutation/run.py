@@ -31,6 +31,7 @@ TARGETS: dict[str, list[str]] = {
     "sans_io/call.py": ["tests/call/test_call.py", "tests/call/test_call_machine.py", "tests/promises"],
     "sans_io/attempt.py": ["tests/call/test_call.py", "tests/call/test_call_machine.py", "tests/promises"],
     "sans_io/verdict.py": ["tests/call/test_call.py", "tests/call/test_call_machine.py", "tests/promises"],
+    "sans_io/server_hints.py": ["tests/policy/test_retry_tables.py"],
     "sans_io/policy/retry.py": ["tests/policy/test_retry_tables.py", "tests/policy/test_retry_machine.py", "tests/call"],
     "sans_io/policy/pool.py": ["tests/policy/test_pool.py"],
     "sans_io/policy/slots.py": ["tests/policy/test_pool.py"],

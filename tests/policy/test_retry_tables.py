@@ -18,12 +18,10 @@ from sans_io.policy.retry import (
     RetryState,
     RetryTable,
     Stop,
-    http_date,
-    retry_after,
     retry_table,
-    should_retry,
 )
 from sans_io.providers import anthropic, ollama, openai
+from sans_io.server_hints import http_date, retry_after, should_retry
 
 STATUSES = {
     400: "D", 401: "D", 402: "D", 403: "D", 404: "D", 408: "B", 409: "D", 413: "D", 422: "D", 429: "C", 498: "C",
