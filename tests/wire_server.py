@@ -74,6 +74,8 @@ class WireServer:
         self.healthy = healthy or forever(read(), answer())
         self.accepted: list[Peer] = []
         self.peers: set[Peer] = set()
+        #: Of each handshake that succeeded: a closed socket no longer says.
+        self.tls_versions: list[str | None] = []
         self.reached = threading.Semaphore(0)
         #: How many connections the step `gather()` waits for.
         self.expected = 1
@@ -319,6 +321,7 @@ def wait_go() -> Step:
 def tls(context: ssl.SSLContext) -> Step:
     def step(peer: Peer) -> None:
         peer.sock = context.wrap_socket(peer.sock, server_side=True)
+        peer.server.tls_versions.append(peer.sock.version())
 
     return step
 
