@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -30,10 +31,10 @@ class Relay:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
+        _shut(self._listener)
         with self._lock:
             for client in self._open:
-                client.shutdown(socket.SHUT_RDWR)
+                _shut(client)
         for thread in self._threads:
             thread.join(10)
         self._listener.close()
@@ -69,8 +70,11 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
     except OSError:
         return
     finally:
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+        _shut(source)
+        _shut(target)
+
+
+def _shut(end: socket.socket) -> None:
+    # A peer that reset its connection left nothing to shut down.
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)

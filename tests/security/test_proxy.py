@@ -91,7 +91,10 @@ class RecordingProxy:
         heard = bytearray()
         self.heard.append(heard)
         while b"\r\n\r\n" not in heard:
-            data = caller.recv(65536)
+            try:
+                data = caller.recv(65536)
+            except OSError:
+                return
             if not data:
                 return
             heard += data

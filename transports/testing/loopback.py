@@ -360,7 +360,8 @@ class _Peer:
             if isinstance(self.sock, ssl.SSLSocket):
                 with contextlib.suppress(OSError):  # the peer's own goodbye is not waited for
                     self.sock.unwrap()
-            self.sock.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # a peer that reset the connection is gone already
+                self.sock.shutdown(socket.SHUT_WR)
             self.owner.at(time.monotonic() + _LINGER, lambda _now: self.close())
 
     def _watch(self, events: int) -> None:
