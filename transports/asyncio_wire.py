@@ -25,7 +25,7 @@ from sans_io.policy.deadline import NEVER
 
 from .faults import Fault, dial_fault, wire_fault
 from .resolver import Address
-from .sockets import new_socket, readable, show, shut, take
+from .sockets import new_socket, readable, room, show, shut, take
 
 
 class SocketWire:
@@ -54,12 +54,12 @@ class SocketWire:
             self._reading = True
         return future
 
-    async def send(self, data: memoryview, deadline: float) -> None:
+    async def send(self, data: memoryview, deadline: float, answered: Callable[[], bool] | None = None) -> None:
         while True:
             try:
                 sent = self._sock.send(data)
             except (BlockingIOError, InterruptedError):
-                await self.writable(deadline)
+                await room(self.writable, deadline, monotonic, answered or self.answered)
             except OSError as error:
                 raise wire_fault(error) from None
             else:
@@ -68,6 +68,8 @@ class SocketWire:
                 data = data[sent:]
 
     async def writable(self, deadline: float) -> None:
+        if self._reading:
+            self._stop_reading()  # what comes meanwhile stays with the kernel: nobody reads
         future = self._wait(deadline)
         loop = future.get_loop()
         try:

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from .faults import Fault, dial_fault, wire_fault
-from .sockets import READ_SIZE, shut
+from .sockets import ANSWERED, LOOK_EVERY, READ_SIZE, shut
 
 if TYPE_CHECKING:
     from httpcore import NetworkStream
@@ -26,6 +26,8 @@ LONGEST: Final = 3600.0
 #: The part of what is left below which a socket's timeout is set anew: the deadlines of writing and reading differ by
 #: less, so a call on a connection in use sets none at all.
 _SHORTEST: Final = 1 / 16
+#: So many bytes a socket takes at once that has nothing else to send.
+_SURE: Final = 16 * 1024
 
 
 class SocketWire:
@@ -65,8 +67,9 @@ class SocketWire:
                 raise wire_fault(error) from None
 
     def send(self, data: memoryview, deadline: float) -> None:
+        longest = LONGEST if len(data) <= _SURE else LOOK_EVERY
         while True:
-            left = min(deadline - monotonic(), LONGEST)
+            left = min(deadline - monotonic(), longest)
             if not left * _SHORTEST <= self._timeout <= left:
                 self._fit(left)
             try:
@@ -75,6 +78,9 @@ class SocketWire:
                 self._torn = self._tls
                 if monotonic() >= deadline:
                     raise Fault("timeout") from None
+                if self.answered():
+                    raise Fault("reset", ANSWERED) from None
+                longest = LOOK_EVERY
             except OSError as error:
                 raise wire_fault(error) from None
             else:

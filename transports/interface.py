@@ -92,7 +92,7 @@ class SyncWire(Wire, Protocol):
         ...
 
     def send(self, data: memoryview, deadline: float) -> None:
-        """Write all of it."""
+        """Write all of it. `Fault("reset")` if the peer takes nothing more and has `answered`."""
         ...
 
 
@@ -102,12 +102,16 @@ class AsyncWire(Wire, Protocol):
         ...
 
     async def send(self, data: memoryview, deadline: float) -> None:
-        """Write all of it."""
+        """Write all of it. `Fault("reset")` if the peer takes nothing more and has `answered`."""
         ...
 
 
 class ByteWire(AsyncWire, Protocol):
     """A wire that TLS can be laid over."""
+
+    async def send(self, data: memoryview, deadline: float, answered: Callable[[], bool] | None = None) -> None:
+        """As above; whoever is laid over it says with `answered` whether what came is an answer."""
+        ...
 
     def take(self) -> bytes | None:
         """What can be read without waiting; b"" at the end of the stream (or if it broke), None for nothing."""

@@ -8,14 +8,18 @@ Rules of this file:
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from .faults import dial_fault
+from .faults import Fault, dial_fault
 from .resolver import Address
 
 #: One read: what a burst of events fits into, and what stays below malloc's threshold for a mapping of its own.
 READ_SIZE: Final = 64 * 1024
+#: Seconds after which a write that the peer does not take looks whether the peer has answered instead.
+LOOK_EVERY: Final = 0.1
+ANSWERED: Final = "the server answered and took no more of the request"
 
 
 def _options() -> tuple[tuple[int, int, int], ...]:
@@ -74,6 +78,24 @@ def readable(sock: socket.socket) -> bool:
     except OSError:
         return True
     return True
+
+
+async def room(
+    writable: Callable[[float], Awaitable[None]],
+    deadline: float,
+    now: Callable[[], float],
+    answered: Callable[[], bool],
+) -> None:
+    """Wait with `writable(deadline)`; raises `Fault("reset")` once the peer has answered instead of taking more."""
+    while True:
+        look_at = now() + LOOK_EVERY
+        try:
+            return await writable(min(deadline, look_at))
+        except Fault as fault:
+            if fault.kind != "timeout" or deadline <= look_at:
+                raise
+        if answered():
+            raise Fault("reset", ANSWERED)
 
 
 def take(sock: socket.socket) -> bytes | None:

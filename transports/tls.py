@@ -268,7 +268,7 @@ class TLSWire:
             self._layer.write(data)
         except OSError as error:
             raise _broken(error) from None
-        await self._wire.send(memoryview(self._layer.outgoing()), deadline)
+        await self._wire.send(memoryview(self._layer.outgoing()), deadline, self.answered)
 
     def unread(self) -> bool:
         return self.answered() or self._layer.unread()

@@ -16,7 +16,7 @@ import trio
 
 from .faults import Fault, dial_fault, wire_fault
 from .resolver import Address
-from .sockets import new_socket, readable, show, shut, take
+from .sockets import new_socket, readable, room, show, shut, take
 
 
 class SocketWire:
@@ -38,12 +38,12 @@ class SocketWire:
             except OSError as error:
                 raise wire_fault(error) from None
 
-    async def send(self, data: memoryview, deadline: float) -> None:
+    async def send(self, data: memoryview, deadline: float, answered: Callable[[], bool] | None = None) -> None:
         while True:
             try:
                 sent = self._sock.send(data)
             except (BlockingIOError, InterruptedError):
-                await self._wait(trio.lowlevel.wait_writable, deadline)
+                await room(self._writable, deadline, self._now, answered or self.answered)
             except OSError as error:
                 raise wire_fault(error) from None
             else:
@@ -69,6 +69,9 @@ class SocketWire:
 
     def forget(self) -> None:
         self._sock.close()
+
+    def _writable(self, deadline: float) -> Awaitable[None]:
+        return self._wait(trio.lowlevel.wait_writable, deadline)
 
     async def _wait(self, wait: Callable[[socket.socket], Awaitable[None]], deadline: float) -> None:
         while True:

@@ -21,7 +21,7 @@ from time import monotonic, process_time
 import pytest
 import trustme
 
-from cloud.llm import LLMConnectionError, LLMError, LLMServerError, Timeouts
+from cloud.llm import LLMBadRequestError, LLMConnectionError, LLMError, LLMServerError, Timeouts
 from tests import wire_server as w
 from tests.callers import HELLO, MODES, SYNC, Mode, chat, drain
 from tests.transports.test_tls import self_signed
@@ -101,6 +101,35 @@ def test_https_to_a_plain_port_and_http_to_a_tls_port(mode: Mode, ca_file: str) 
             with pytest.raises(LLMError) as caught:
                 await chat(client)
             assert str(caught.value).isprintable()
+
+        mode.run(main)
+
+
+@pytest.mark.parametrize("calls_before", [0, 1], ids=["new", "kept"])
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_refusal_ends_an_upload_that_the_server_reads_no_more_of(mode: Mode, calls_before: int, ca_file: str) -> None:
+    """Session tickets come unasked and are no answer; a 413 is one, through TLS too."""
+    before = [step for _ in range(calls_before) for step in (w.read(), w.answer())]
+    script = (
+        w.tls(context()),
+        *before,
+        w.read_some(50_000),
+        w.pause(0.3),
+        w.send(w.refusal("413 Too Large")),
+        w.deaf(),
+    )
+    with w.WireServer(script) as server:
+        client = mode.client(f"https://localhost:{server.port}/v1", ca_file=ca_file, max_retries=0)
+        large = [{"role": "user", "content": "x" * 16_000_000}]
+
+        async def main() -> None:
+            for _ in range(calls_before):
+                assert (await chat(client)).content == "fine"
+            began = monotonic()
+            with pytest.raises(LLMBadRequestError) as caught:
+                await chat(client, large, timeout=30.0)
+            assert caught.value.status_code == 413
+            assert monotonic() - began < 10.0
 
         mode.run(main)
 

@@ -132,6 +132,26 @@ def test_bytes_that_came_before_a_failed_write_can_be_read(mode: Mode, listener:
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
+def test_an_answer_ends_a_write_that_the_peer_takes_no_more_of(mode: Mode, listener: socket.socket) -> None:
+    """A server that refuses early and reads no more, on a connection that was read from before: nothing is lost."""
+
+    async def main() -> None:
+        wire, peer = await connected(mode, listener)
+        peer.sendall(b"before")
+        assert await later(wire.receive(65536, monotonic() + 1.0)) == b"before"
+        threading.Timer(0.1, peer.sendall, [b"HTTP/1.1 413 Too Large\r\n\r\n"]).start()
+        began = monotonic()
+        with pytest.raises(Fault, match="the server answered"):
+            await later(wire.send(memoryview(bytes(32_000_000)), began + 30.0))
+        assert monotonic() - began < 5.0
+        assert (await later(wire.receive(65536, monotonic() + 1.0))).startswith(b"HTTP/1.1 413")
+        wire.abort()
+        peer.close()
+
+    mode.run(main)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
 def test_deadlines_move_both_ways_and_none_fires_early(mode: Mode, listener: socket.socket) -> None:
     async def main() -> None:
         wire, peer = await connected(mode, listener)
