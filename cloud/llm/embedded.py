@@ -276,6 +276,7 @@ def _serve() -> None:
     params.verbosity = -1
     params.use_jinja = True
     params.chat_template = settings["template"]
+    params.sampling.temp = 0  # unless a call asks for another: what a test or a demo shows is to repeat itself
     params.port = 0
     if settings["api_keys"]:
         params.api_keys = settings["api_keys"]
