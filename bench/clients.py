@@ -7,10 +7,12 @@ peer leaves out its own row only.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from floors import MESSAGES, Emit, FloorAsyncio, FloorSync, FloorTrio
 
+CHAT = "/v1/chat/completions"
 KEY = "sk-benchmark-0000"
 
 
@@ -174,6 +176,18 @@ class OllamaSync:
         return tokens
 
 
+def _request(model: str) -> dict[str, Any]:
+    body = json.dumps({"model": model, "messages": MESSAGES}).encode()
+    headers = {"Host": "127.0.0.1", "Authorization": "Bearer k", "Content-Type": "application/json",
+               "Content-Length": str(len(body))}  # fmt: skip
+    return {"headers": headers, "content": body}
+
+
+def _read(reply: Any) -> tuple[str, int]:
+    data = json.loads(reply.content)
+    return data["choices"][0]["message"]["content"], data["usage"]["total_tokens"]
+
+
 class HttpcoreSync:
     """httpcore's own HTTP layer: the pool and h11, nothing of an LLM."""
 
@@ -186,14 +200,22 @@ class HttpcoreSync:
         self.pool = httpcore.ConnectionPool()
 
     def chat(self, model: str) -> tuple[str, int]:
-        import json
+        return _read(self.pool.request("POST", self.base + CHAT, **_request(model)))
 
-        body = json.dumps({"model": model, "messages": MESSAGES}).encode()
-        headers = {"Host": "127.0.0.1", "Authorization": "Bearer k", "Content-Type": "application/json",
-                   "Content-Length": str(len(body))}  # fmt: skip
-        reply = self.pool.request("POST", self.base + "/v1/chat/completions", headers=headers, content=body)
-        data = json.loads(reply.content)
-        return data["choices"][0]["message"]["content"], data["usage"]["total_tokens"]
+
+class HttpcoreAsyncio:
+    """The same on asyncio."""
+
+    kind = "asyncio"
+
+    def __init__(self, base: str) -> None:
+        import httpcore
+
+        self.base = base
+        self.pool = httpcore.AsyncConnectionPool(max_connections=2000, max_keepalive_connections=2000)
+
+    async def chat(self, model: str) -> tuple[str, int]:
+        return _read(await self.pool.request("POST", self.base + CHAT, **_request(model)))
 
 
 CLIENTS: dict[str, type[Any]] = {
@@ -201,4 +223,5 @@ CLIENTS: dict[str, type[Any]] = {
     "ours-asyncio": OursAsyncio, "ours-trio": OursTrio, "ours-anthropic": OursAnthropic, "ours-ollama": OursOllama,
     "openai": OpenAISync, "openai-asyncio": OpenAIAsyncio, "anthropic": AnthropicSync,
     "anthropic-helper": AnthropicHelper, "ollama": OllamaSync, "httpcore": HttpcoreSync,
+    "httpcore-asyncio": HttpcoreAsyncio,
 }  # fmt: skip

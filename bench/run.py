@@ -53,17 +53,14 @@ MEASURES = (
             "anthropic ≥ 5 ×, its helper ≥ 10 ×"),
     Measure("Ollama NDJSON: CPU per line", {"op": "stream", "model": "stream-2000"}, ("ours-ollama", "ollama"),
             "ours-ollama", "ollama ≥ 3 ×"),
-    Measure("Time to first text: seconds from the call", {"op": "first", "model": "paced-3", "count": 15},
-            ("floor", "ours", "openai"), "floor", "ours ≤ 3 × floor"),
+    Measure("Time to first text after the server's first write", {"op": "first", "model": "stamped-3", "count": 30},
+            ("floor", "floor-asyncio", "floor-trio", "ours", "ours-asyncio", "ours-trio", "openai", "openai-asyncio"),
+            "floor", "ours ≤ 3 × the floor of the same loop"),
     Measure("500 streams at once: CPU per event", {"op": "stream", "model": "stream-40", "at_once": 500},
             ("floor-asyncio", "floor-trio", "ours-asyncio", "ours-trio", "openai-asyncio"), "floor-asyncio",
             "ours ≤ 2 × floor and ≤ 1/8 of openai-asyncio"),
     Measure("2,000 streams at once: CPU per event", {"op": "stream", "model": "stream-20", "at_once": 2000},
-            ("ours-asyncio", "ours-trio", "openai-asyncio"), "ours-asyncio", "openai-asyncio ≥ 12 ×"),
-    Measure("Plain calls, 10 at once: CPU per call", {"op": "chat", "model": "chat", "at_once": 10, "count": 50},
-            ("ours-asyncio", "ours-trio", "openai-asyncio"), "ours-asyncio", ""),
-    Measure("Plain calls, 500 at once: CPU per call", {"op": "chat", "model": "chat", "at_once": 500, "count": 2},
-            ("ours-asyncio", "ours-trio", "openai-asyncio"), "ours-asyncio", "cost ≤ 1.5 × that of 10 at once"),
+            ("ours-asyncio", "ours-trio", "openai-asyncio"), "ours-asyncio", "openai-asyncio ≥ 12 ×; ours ≤ 40 KiB each"),
     Measure("Building a client: CPU each", {"op": "construct", "count": 200}, ("ours", "openai"), "ours",
             "ours ≤ 50 µs and ≤ 4 KiB"),
 )  # fmt: skip
@@ -112,8 +109,8 @@ class Table:
 
     def markdown(self) -> str:
         measure = self.measure
-        bases = [measure.reference, *(name for name in ("openai", "openai-asyncio") if name in self.costs)]
-        bases = [name for name in bases if name in self.costs]
+        compared = ("floor", "floor-asyncio", "floor-trio", "openai", "openai-asyncio")
+        bases = [name for name in dict.fromkeys((measure.reference, *compared)) if name in self.costs]
         lines = [f"### {measure.title}", ""]
         if measure.goals:
             lines += [f"Goal: {measure.goals}.", ""]
@@ -143,12 +140,16 @@ def run(measure: Measure, base: str, rounds: int) -> Table:
     workers = [Worker.start(name, base) for name in wanted]
     try:
         for worker in workers:
-            worker.ask(measure.order)  # warm: imports, connections, caches
+            # Warm: imports first, then connections and caches; the memory of many streams shows at the first time only.
+            worker.ask({**measure.order, "at_once": 1})
+            reply = worker.ask(measure.order)
+            if measure.order.get("at_once", 0) > 1 and "bytes" in reply:
+                table.extras[worker.name] = reply["bytes"]
         for _ in range(rounds):
             for worker in workers:
                 reply = worker.ask(measure.order)
                 table.costs.setdefault(worker.name, []).append(reply["cpu"] / reply["units"])
-                if "bytes" in reply:
+                if "bytes" in reply and measure.order["op"] == "construct":
                     table.extras[worker.name] = reply["bytes"]
     finally:
         for worker in workers:
@@ -161,48 +162,112 @@ def installed(name: str) -> bool:
     return package is None or importlib.util.find_spec(package) is not None
 
 
+AT_ONCE = (10, 200, 500)
+POOLED = ("ours-asyncio", "ours-trio", "httpcore-asyncio", "openai-asyncio")
+
+
+def pool(base: str, rounds: int) -> str:
+    """CPU per plain call with many callers at once on one pool."""
+    wanted = [name for name in POOLED if installed(name)]
+    workers = [Worker.start(name, base) for name in wanted]
+    costs: dict[tuple[str, int], list[float]] = {}
+    try:
+        for turn in range(rounds + 1):
+            for at_once in AT_ONCE:
+                for worker in workers:
+                    order = {"op": "chat", "model": "chat", "at_once": at_once, "count": 2000 // at_once}
+                    reply = worker.ask(order)
+                    if turn:
+                        costs.setdefault((worker.name, at_once), []).append(reply["cpu"] / reply["units"])
+    finally:
+        for worker in workers:
+            worker.stop()
+
+    def ratio(a: tuple[str, int], b: tuple[str, int]) -> float:
+        return statistics.median(x / y for x, y in zip(costs[a], costs[b], strict=True))
+
+    lines = ["### Pool: CPU per plain call with many callers", "",
+             "Goal: ours at 500 ≤ 1.5 × ours at 10; at 200 ≤ 1/12 of httpcore.", "",
+             "| client | " + " | ".join(f"{n} at once" for n in AT_ONCE) + " | 500 over 10 | at 200 × httpcore |",
+             "|---|" + "---:|" * (len(AT_ONCE) + 2)]  # fmt: skip
+    for name in wanted:
+        cells = " | ".join(f"{statistics.median(costs[name, n]) * 1e6:,.0f} µs" for n in AT_ONCE)
+        growth, beside = ratio((name, 500), (name, 10)), ratio((name, 200), ("httpcore-asyncio", 200))
+        lines.append(f"| {name} | {cells} | {growth:.3g} | {beside:.3g} |")
+    return "\n".join(lines)
+
+
+_CALL = "chat([{{'role': 'user', 'content': 'hi'}}], model='chat')"
+_OURS = "from cloud.llm import {0}; client = {0}(api_key='k', model='chat', base_url='{{base}}/v1')"
+_OPENAI = "import openai; client = openai.{}(api_key='k', base_url='{{base}}/v1')"
 IMPORTS = {
     "empty interpreter": "pass",
-    "cloud.llm and a client": "from cloud.llm import OpenAICompatClient; OpenAICompatClient(api_key='k', model='m')",
-    "openai and a client": "import openai; openai.OpenAI(api_key='k')",
+    "cloud.llm and a client": _OURS.format("OpenAICompatClient"),
+    "the same and its first call": _OURS.format("OpenAICompatClient") + f"; client.{_CALL}",
+    "the same on asyncio": f"import asyncio; {_OURS.format('AsyncOpenAICompatClient')}; asyncio.run(client.{_CALL})",
+    "the same on trio": f"import trio; {_OURS.format('AsyncOpenAICompatClient')}; "
+    + f"trio.run(lambda: client.{_CALL})",
+    "openai and a client": _OPENAI.format("OpenAI"),
+    "openai and its first call": _OPENAI.format("OpenAI")
+    + "; client.chat.completions.create(messages=[{{'role': 'user', 'content': 'hi'}}], model='chat')",
     "anthropic and a client": "import anthropic; anthropic.Anthropic(api_key='k')",
 }
 
 
-def imports(rounds: int) -> str:
-    """CPU of a fresh interpreter, over that of an empty one."""
+def imports(base: str, rounds: int) -> str:
+    """CPU and memory of a fresh interpreter, over those of an empty one."""
     costs: dict[str, list[float]] = {}
+    memory: dict[str, float] = {}
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
     for _ in range(rounds + 1):
         for name, program in IMPORTS.items():
             if not installed(name.split()[0]):
                 continue
-            code = f"import time\n{program}\nprint(time.process_time())"
+            code = (
+                f"import time\n{program.format(base=base)}\ncost = time.process_time()\n"
+                "import resource\nprint(cost, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            )
             done = subprocess.run(
                 [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
             )
-            costs.setdefault(name, []).append(float(done.stdout))
-    empty = statistics.median(costs["empty interpreter"])
+            cost, rss = done.stdout.split()
+            costs.setdefault(name, []).append(float(cost))
+            memory[name] = float(rss) / 1024
+    empty = statistics.median(costs["empty interpreter"][1:])
     over = {
         name: statistics.median(values[1:]) - empty for name, values in costs.items() if name != "empty interpreter"
     }
-    ours = over["cloud.llm and a client"]
-    lines = ["### Import and a first client: CPU over an empty interpreter", "", "Goal: ours ≤ 1/10 of openai.", "",
-             "| what | CPU | × ours |", "|---|---:|---:|"]  # fmt: skip
-    lines += [f"| {name} | {cost * 1e3:,.0f} ms | {cost / ours:.1f} |" for name, cost in over.items()]
+    peer = over.get("openai and a client")
+    lines = ["### Imports, a first client and its first call: CPU over an empty interpreter", "",
+             "Goal: × openai and a client: ≤ 1/10; with the first call ≤ 1/5, asyncio ≤ 1/6, trio ≤ 1/4.", "",
+             "| what | CPU | memory | × openai and a client |", "|---|---:|---:|---:|"]  # fmt: skip
+    for name, cost in over.items():
+        beside = "" if peer is None else f"{cost / peer:.3f}"
+        more = memory[name] - memory["empty interpreter"]
+        lines.append(f"| {name} | {cost * 1e3:,.0f} ms | {more:,.0f} MiB | {beside} |")
     return "\n".join(lines)
 
 
 def leaks(base: str) -> str:
-    worker = Worker.start("ours", base)
-    try:
-        reply = worker.ask({"op": "memory", "count": 20_000, "model": "chat"})
-    finally:
-        worker.stop()
-    return (
-        f"### Leaks\n\n{reply['grown']:,} bytes more after the second {reply['units']:,} of 20,000 calls (goal ≤ 64 KiB); "
-        f"{reply['descriptors']} descriptors open."
-    )
+    orders = {
+        "20,000 plain calls": ("ours", {"op": "memory", "count": 20_000, "model": "chat"}),
+        "5,000 streams, cancelled in the middle": (
+            "ours-asyncio",
+            {"op": "cancelled", "count": 5_000, "model": "paced-50"},
+        ),
+    }
+    lines = ["### Leaks: what the second half leaves behind", "", "Goal: ≤ 64 KiB.", "",
+             "| of | client | bytes | descriptors | tasks |", "|---|---|---:|---:|---:|"]  # fmt: skip
+    for title, (name, order) in orders.items():
+        worker = Worker.start(name, base)
+        try:
+            reply = worker.ask(order)
+        finally:
+            worker.stop()
+        lines.append(
+            f"| {title} | {name} | {reply['grown']:,} | {reply['descriptors']} | {reply.get('tasks', 'none')} |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -223,7 +288,12 @@ def main() -> None:
                 table = run(measure, base, chosen.rounds)
                 parts += [table.markdown(), table.chart()]
                 print(table.markdown(), end="\n\n", flush=True)
-        for title, part in (("import", lambda: imports(chosen.rounds)), ("leaks", lambda: leaks(base))):
+        rest = {
+            "pool": lambda: pool(base, chosen.rounds),
+            "imports": lambda: imports(base, chosen.rounds),
+            "leaks": lambda: leaks(base),
+        }
+        for title, part in rest.items():
             if chosen.only.lower() in title:
                 parts.append(part())
                 print(parts[-1], end="\n\n", flush=True)

@@ -3,7 +3,9 @@
     python bench/server.py            prints "PORT n", serves until its standard input closes
 
 The model's name in a request is its program: `chat` a plain reply, `stream-N` N events one write each, `paced-N` N events
-1 ms apart, `burst-N` N events 64 to a write. The wire is found by the path.
+1 ms apart, `burst-N` N events 64 to a write; `stamped-N` waits 5 ms and then sends all in one write whose first text is
+the time of that write (the monotonic clock in nanoseconds, which the processes of a machine share). The wire is found by
+the path.
 
 It is asyncio and the standard library: what it costs is in another process, so a ratio of clients does not see it.
 """
@@ -16,6 +18,7 @@ import functools
 import json
 import re
 import sys
+import time
 
 WORDS = [
     "The",
@@ -36,6 +39,8 @@ WORDS = [
     "ones",
     "",
 ]
+#: As long as a time in nanoseconds, so that the sizes of chunks stay right.
+STAMP = b"=====the time======"
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)\r\n")
 MODEL = re.compile(rb'"model": ?"([a-z]+)-?(\d*)"')
 
@@ -126,7 +131,10 @@ def rendered(wire: str, kind: str, n: int) -> list[bytes]:
         body = whole(wire)
         return [HEAD % b"application/json" + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)]
     media = b"application/x-ndjson" if wire == "ollama" else b"text/event-stream; charset=utf-8"
-    chunks = [b"%x\r\n%b\r\n" % (len(event), event) for event in events(wire, n)] + [b"0\r\n\r\n"]
+    said = events(wire, n)
+    if kind == "stamped":
+        said[1] = said[1].replace(word(0).encode(), STAMP)
+    chunks = [b"%x\r\n%b\r\n" % (len(event), event) for event in said] + [b"0\r\n\r\n"]
     if kind == "burst":
         chunks = [b"".join(chunks[i : i + 64]) for i in range(0, len(chunks), 64)]
     return [HEAD % media + b"Transfer-Encoding: chunked\r\n\r\n", *chunks]
@@ -169,9 +177,14 @@ class Connection(asyncio.Protocol):
         if len(writes) == 1:
             self.transport.write(writes[0])
             return
-        task = asyncio.get_running_loop().create_task(self.play(writes, 0.001 if kind == "paced" else 0.0))
+        play = self.stamp(writes) if kind == "stamped" else self.play(writes, 0.001 if kind == "paced" else 0.0)
+        task = asyncio.get_running_loop().create_task(play)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    async def stamp(self, writes: list[bytes]) -> None:
+        await asyncio.sleep(0.005)
+        self.transport.write(b"".join(writes).replace(STAMP, b"%019d" % time.monotonic_ns(), 1))
 
     async def play(self, writes: list[bytes], pause: float) -> None:
         for index, data in enumerate(writes):

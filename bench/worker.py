@@ -9,6 +9,7 @@ import asyncio
 import gc
 import json
 import os
+import statistics
 import sys
 import time
 import tracemalloc
@@ -67,15 +68,28 @@ def sync_op(client: Any, order: dict[str, Any]) -> Reply:
     return cpu_of(calls if order["op"] == "chat" else streams)
 
 
+def stamp(seen: list[int]) -> Callable[[str], object]:
+    """Takes the texts of a stamped stream; notes how many nanoseconds old the first is on arrival."""
+    return lambda text: seen or seen.append(time.monotonic_ns() - int(text))
+
+
 def first_text(client: Any, model: str, count: int) -> Reply:
-    """Median seconds from the call to the first text."""
-    times = []
+    """Median seconds from the server's first write to the first text."""
+    ages: list[int] = []
     for _ in range(count):
-        began = time.perf_counter()
-        seen: list[float] = []
-        client.stream(model, lambda _: seen.append(time.perf_counter()))
-        times.append(seen[0] - began)
-    return {"cpu": sorted(times)[len(times) // 2], "units": 1}
+        seen: list[int] = []
+        client.stream(model, stamp(seen))
+        ages += seen
+    return {"cpu": statistics.median(ages) / 1e9, "units": 1}
+
+
+async def first_text_async(client: Any, model: str, count: int) -> Reply:
+    ages: list[int] = []
+    for _ in range(count):
+        seen: list[int] = []
+        await client.stream(model, stamp(seen))
+        ages += seen
+    return {"cpu": statistics.median(ages) / 1e9, "units": 1}
 
 
 async def async_op(client: Any, order: dict[str, Any]) -> Reply:
@@ -103,7 +117,52 @@ async def async_op(client: Any, order: dict[str, Any]) -> Reply:
             await asyncio.gather(*(one(total) for _ in range(at_once)))
         return total[0]
 
-    return await cpu_of_async(all_at_once())
+    if order["op"] == "first":
+        return await first_text_async(client, model, count)
+    if order["op"] == "cancelled":
+        return await cancelled_op(client, model, count)
+    before = peak_rss()
+    reply = await cpu_of_async(all_at_once())
+    reply["bytes"] = (peak_rss() - before) / at_once
+    return reply
+
+
+def peak_rss() -> int:
+    """The most memory this process ever had resident, in bytes; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+async def cancelled_op(client: Any, model: str, count: int) -> Reply:
+    """Bytes, tasks and descriptors that the second half of many streams leaves behind, each cancelled in the middle."""
+
+    async def cancel_one() -> None:
+        parts: list[str] = []
+        task = asyncio.ensure_future(client.stream(model, parts.append))
+        while len(parts) < 3:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if not task.cancelled():
+            raise RuntimeError(f"the stream was over before it was cancelled: {task!r}")
+
+    async def half() -> None:
+        for _ in range(count // 2):
+            await cancel_one()
+        gc.collect()
+
+    await half()
+    descriptors, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    await half()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    more = len(os.listdir("/proc/self/fd")) - descriptors
+    return {"grown": grown, "units": count // 2, "descriptors": more, "tasks": len(asyncio.all_tasks()) - tasks}
 
 
 def memory_op(client: Any, order: dict[str, Any]) -> Reply:
@@ -112,6 +171,7 @@ def memory_op(client: Any, order: dict[str, Any]) -> Reply:
     for _ in range(half):
         client.chat("chat")
     gc.collect()
+    descriptors = len(os.listdir("/proc/self/fd"))
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     for _ in range(half):
@@ -119,7 +179,7 @@ def memory_op(client: Any, order: dict[str, Any]) -> Reply:
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    return {"grown": grown, "units": half, "descriptors": len(os.listdir("/proc/self/fd"))}
+    return {"grown": grown, "units": half, "descriptors": len(os.listdir("/proc/self/fd")) - descriptors}
 
 
 def construct_op(name: str, base: str, count: int) -> Reply:
