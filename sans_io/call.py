@@ -90,7 +90,7 @@ class Call:
     __slots__ = (
         "_action", "_again", "_authorizes", "_billed", "_cancelled", "_commit_at", "_epoch_offset", "_exchange",
         "_fresh", "_held", "_limits", "_operation", "_phase", "_receive", "_refreshed", "_retries", "_seat",
-        "_stream", "_total_at", "_try", "attempts", "committed", "error", "response", "route", "state",
+        "_total_at", "_try", "attempts", "committed", "error", "response", "route", "state", "stream",
         "timers",
     )  # fmt: skip
 
@@ -118,7 +118,7 @@ class Call:
         self._operation = operation
         self._authorizes = operation is None
         self._refreshed = False
-        self._stream = stream
+        self.stream = stream
         self._limits = limits
         self._epoch_offset = epoch_offset
         self._retries = RetryState(retry or _DEFAULT_POLICY, budget or RetryBudget(), seed)
@@ -215,7 +215,7 @@ class Call:
             self._drain(exchange, now)
             return
         events = exchange.receive_data(data)
-        if events and self._stream:
+        if events and self.stream:
             if self.committed or self._commits(events):
                 self._deliver(events)
                 return
@@ -298,7 +298,7 @@ class Call:
         elif not self._seat:
             self._give_up(self._cancellation())
         elif self.state != "RELEASE":
-            self._try.failed(self._cancellation(), "cancelled", self._operation, self.route, stream=self._stream)
+            self._try.failed(self._cancellation(), "cancelled", self._operation, self.route, stream=self.stream)
             self._release(reusable=False)
         elif self._again is not None:
             self._again = None
@@ -386,7 +386,7 @@ class Call:
 
     def _take_last(self, exchange: Exchange, events: list[Event], now: float) -> None:
         """The events of the end of the body; the exchange is done."""
-        if events and self._stream and (self.committed or self._commits(events)):
+        if events and self.stream and (self.committed or self._commits(events)):
             self._deliver(events)
         else:
             self._conclude(exchange, now)
@@ -398,7 +398,7 @@ class Call:
             self._complete(exchange, now)
         elif condition == "status":
             self._refused(exchange, error, now)
-        elif condition == "truncated" and (exchange.head is None or not self._stream):
+        elif condition == "truncated" and (exchange.head is None or not self.stream):
             cut = failing.broke_in_reply(error.message, self.route.origin, "head" if exchange.head is None else "body")
             cut.__cause__ = error
             self._failed(Verdict(cut, condition), now)
@@ -413,7 +413,7 @@ class Call:
             self._deliver(held)
             return
         http = exchange.http
-        drains = self._stream and exchange.sent_all and http.framing != "close"
+        drains = self.stream and exchange.sent_all and http.framing != "close"
         if drains and not http.ended and http.error is None:
             self._receive.deadline = now + DRAIN
             self._drain(exchange, now)
@@ -433,7 +433,7 @@ class Call:
         head, operation = exchange.head, self._operation
         if head is None or operation is None:
             raise LocalProtocolError("a refusal without a head")
-        self._try.failed(error, str(head.status), operation, self.route, stream=self._stream)
+        self._try.failed(error, str(head.status), operation, self.route, stream=self.stream)
         if head.status == 401 and self._authorizes and not self._refreshed:
             self._refreshed = True
             self._operation = None
@@ -452,7 +452,7 @@ class Call:
         """Anything else: the condition is a fault of the table, or "event" for an error inside a 2xx."""
         error, condition = verdict
         table = _DEFAULT_TABLE if self._operation is None else self._operation.retry_table
-        self._try.failed(error, condition, self._operation, self.route, stream=self._stream)
+        self._try.failed(error, condition, self._operation, self.route, stream=self.stream)
         if condition == "event":
             retry_class = table.of_reply(None, error.code, error.error_type)
         else:
@@ -556,7 +556,7 @@ class Call:
     @property
     def _idles(self) -> bool:
         """Which timer runs: before the first event of a stream, or the head of a whole reply, it is `first_token`."""
-        return self.committed or (not self._stream and self._phase == "body")
+        return self.committed or (not self.stream and self._phase == "body")
 
     def _clock(self, now: float) -> Clock:
         limit = self._total_at if self.committed else self._commit_at
@@ -575,7 +575,7 @@ class Call:
         return self._exchange
 
     def _cancellation(self) -> LLMError:
-        partial = self._exchange.response() if self._stream and self._exchange is not None else None
+        partial = self._exchange.response() if self.stream and self._exchange is not None else None
         return LLMStreamError("the call was cancelled", code="cancelled", partial=partial)
 
 

@@ -54,6 +54,8 @@ class AsyncioTransport:
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> Pump:
         """A pump for the call, in the running loop. Next: `await pump.advance()`."""
+        if call.stream:
+            jsontext.accelerate()  # an import: here rather than while bytes are waiting
         return Pump(call, self._runtime(), authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
@@ -98,7 +100,6 @@ class Runtime:
     now = staticmethod(monotonic)
 
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: PoolSettings) -> None:
-        jsontext.accelerate()  # an import: here rather than while bytes are waiting
         self._loop = ref(loop)
         self.hands: Hands[AsyncWire, AsyncBell] = Hands(settings.new_pool, self.bell)
         self._keeper = begin_keeper(self.hands, monotonic)

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from .faults import Fault, dial_fault, wire_fault
+from .httpcore_backend import backend
 from .sockets import ANSWERED, LOOK_EVERY, READ_SIZE, shut
 
 if TYPE_CHECKING:
@@ -138,10 +139,9 @@ class SocketWire:
 
     def secure(self, profile: object, name: str, deadline: float) -> SocketWire:
         """The same connection with TLS. This wire is only good for `shutdown` meanwhile, and for nothing afterwards."""
-        from httpcore import ConnectError, ConnectTimeout
-
         from . import tls
 
+        httpcore = backend()
         context = tls.tls_context(profile)
         left = deadline - monotonic()
         if left <= 0:
@@ -153,9 +153,9 @@ class SocketWire:
             raise dial_fault(error, name) from None
         try:
             return SocketWire(self._stream.start_tls(context, server_hostname=name, timeout=left), tls=True)
-        except ConnectTimeout:
+        except httpcore.ConnectTimeout:
             raise Fault("timeout") from None
-        except ConnectError as error:
+        except httpcore.ConnectError as error:
             raise tls.tls_fault(error.__cause__ or error, name) from None
         except ValueError as error:
             raise tls.tls_fault(error, name) from None

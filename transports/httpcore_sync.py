@@ -3,8 +3,8 @@
 httpcore dials (`SyncBackend`: `connect_tcp` and `start_tls`); after that bytes flow through the socket it hands out.
 
 Rules of this file:
-- httpcore is imported when the first call begins, which must dial, and ssl by the first https dial: not before, and
-  not within the time that a dial may take.
+- httpcore's backend (and ssl with it) is imported when the first call begins, which must dial: not before, and not
+  within the time that a dial may take. So is the accelerator of streams when the first stream begins.
 - A blocked connect cannot be woken on every platform, so it runs in a daemon thread and the caller waits on a bell;
   a connection that comes too late is closed by that thread.
 """
@@ -26,6 +26,7 @@ from . import resolver
 from .blocking_wire import LONGEST, SocketWire
 from .faults import Fault, dial_fault
 from .happy_eyeballs import worst
+from .httpcore_backend import backend
 from .interface import Hands, SyncAuthorize, SyncBell, SyncWire
 from .pools import PoolSettings
 from .pump_sync import Pump
@@ -54,9 +55,9 @@ class SyncTransport:
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> Pump:
         """A pump for the call. Next: `pump.advance()`."""
-        import httpcore  # noqa: F401  used where it is dialled; see the rules
-
-        jsontext.accelerate()
+        backend()
+        if call.stream:
+            jsontext.accelerate()
         return Pump(call, self._runtime, authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
@@ -145,14 +146,13 @@ def _dial(addresses: Addresses, deadline: float) -> SocketWire:
 
 
 def _connect(address: Address, timeout: float) -> SocketWire:
-    from httpcore import ConnectError, ConnectTimeout, SyncBackend
-
+    httpcore = backend()
     host, port = address[1][:2]
     try:
-        stream = SyncBackend().connect_tcp(host, port, timeout=min(timeout, LONGEST), socket_options=OPTIONS)
-    except ConnectTimeout as error:
+        stream = httpcore.SyncBackend().connect_tcp(host, port, timeout=min(timeout, LONGEST), socket_options=OPTIONS)
+    except httpcore.ConnectTimeout as error:
         raise Fault("unreachable", f"{show(address)}: no answer within {timeout:.3g} s", error) from None
-    except ConnectError as error:
+    except httpcore.ConnectError as error:
         cause = error.__cause__
         if isinstance(cause, OSError):
             raise dial_fault(cause, show(address)) from None

@@ -48,6 +48,8 @@ class TrioTransport:
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> Pump:
         """A pump for the call, in the current run. Next: `await pump.advance()`."""
+        if call.stream:
+            jsontext.accelerate()  # an import: here rather than while bytes are waiting
         return Pump(call, self._runtime(), authorize, on_attempt)
 
     def now(self) -> float:
@@ -83,7 +85,6 @@ class Runtime:
     """What one run has: its clock, its pool, and a generator that trio ends when the run ends."""
 
     def __init__(self, settings: PoolSettings) -> None:
-        jsontext.accelerate()  # an import: here rather than while bytes are waiting
         self.now = _clock()
         self._token = trio.lowlevel.current_trio_token()
         self.hands: Hands[AsyncWire, AsyncBell] = Hands(settings.new_pool, self.bell)

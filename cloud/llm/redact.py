@@ -15,12 +15,13 @@ from unicodedata import category
 
 MASK: Final = "***"
 
+#: Compiled by `re` when the first line is written.
 _PATTERNS: Final = (
     # The value of an authorization header, in whatever it is written down.
-    (re.compile(r"(?i)(?<![A-Za-z])(bearer|basic)(\s{1,8}|%20)[^\s\"',;<>\\]+"), rf"\1\2{MASK}"),
+    (r"(?i)(?<![A-Za-z])(bearer|basic)(\s{1,8}|%20)[^\s\"',;<>\\]+", rf"\1\2{MASK}"),
     # name=value, "name": "value", name: value, where the name says what the value is.
     (
-        re.compile(
+        (
             r"(?i)((?:api[_-]?key|apikey|access[_-]?token|auth[_-]?token|id[_-]?token|refresh[_-]?token|secret"
             r"|password|passwd|authorization|cookie|signature|credential|x-goog-api-key)[\w.-]{0,64}"
             r"[\"']?(?:=|:\s{0,8})[\"']?)(?!\*\*\*)(?!(?i:bearer|basic)\s)[^\s\"',;&<>\\}]{6,}"
@@ -29,13 +30,13 @@ _PATTERNS: Final = (
     ),
     # The keys of the known vendors, wherever they stand: sk-..., sk-ant-..., gsk_..., xai-..., hf_..., AIza..., JWTs.
     (
-        re.compile(r"(?<![A-Za-z])(sk|pk|rk|gsk|xai|hf|pplx|nvapi|csk|tgp|fw|r8|key|whsec)[-_][A-Za-z0-9_\-]{8,}"),
+        r"(?<![A-Za-z])(sk|pk|rk|gsk|xai|hf|pplx|nvapi|csk|tgp|fw|r8|key|whsec)[-_][A-Za-z0-9_\-]{8,}",
         rf"\1-{MASK}",
     ),
-    (re.compile(r"(?<![A-Za-z])AIza[A-Za-z0-9_\-]{16,}"), f"AIza{MASK}"),
-    (re.compile(r"(?<![A-Za-z])eyJ[A-Za-z0-9_\-]{8,2048}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)?"), f"eyJ{MASK}"),
+    (r"(?<![A-Za-z])AIza[A-Za-z0-9_\-]{16,}", f"AIza{MASK}"),
+    (r"(?<![A-Za-z])eyJ[A-Za-z0-9_\-]{8,2048}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)?", f"eyJ{MASK}"),
     # User information in a URL.
-    (re.compile(r"(://)[^\s/@\"']+@"), rf"\1{MASK}@"),
+    (r"(://)[^\s/@\"']+@", rf"\1{MASK}@"),
 )
 
 
@@ -45,7 +46,7 @@ def redact(text: str, longest: int = 10_000) -> str:
     # More than can be shown, so that a credential across the border is still known by its shape.
     text = text[: 2 * longest]
     for pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
+        text = re.sub(pattern, replacement, text)
     text = for_terminal(text, keep="")
     return text if len(text) <= longest and size <= 2 * longest else f"{text[:longest]}... ({size} characters)"
 

@@ -26,18 +26,17 @@ from .text import looks_like_html
 _MAX_NESTING: Final = 6
 _MESSAGE_KEYS: Final = ("message", "msg", "error_msg", "status_msg", "detail", "error_description", "title")
 _CODE_KEYS: Final = ("code", "error_code", "errorCode", "statusCode", "status_code")
-_THROTTLED: Final = re.compile(
-    r"rate.?limit|throttl|too many requests|tokens? per (?:minute|day)|requests? per (?:minute|day)|\bTPM\b|\bRPM\b",
-    re.IGNORECASE,
+#: Patterns, for any case of letters; `re` compiles them when the first error comes.
+_THROTTLED: Final = (
+    r"rate.?limit|throttl|too many requests|tokens? per (?:minute|day)|requests? per (?:minute|day)|\bTPM\b|\bRPM\b"
 )
-_OVERLOADED: Final = re.compile(
-    r"\boverloaded\b|server (?:is )?busy|maximum pending requests|(?:at|over) capacity|\bloading model\b", re.IGNORECASE
+_OVERLOADED: Final = (
+    r"\boverloaded\b|server (?:is )?busy|maximum pending requests|(?:at|over) capacity|\bloading model\b"
 )
-_OUT_OF_CREDIT: Final = re.compile(
+_OUT_OF_CREDIT: Final = (
     r"credit balance is too low|insufficient (?:account )?(?:balance|credits?|funds)|not enough credits"
     r"|(?:billing|spend(?:ing)?|usage) (?:hard )?limits? (?:has been |have been |was )?(?:reached|exceeded)"
-    r"|reached your specified (?:workspace )?(?:api )?(?:usage|spend)",
-    re.IGNORECASE,
+    r"|reached your specified (?:workspace )?(?:api )?(?:usage|spend)"
 )
 
 
@@ -80,9 +79,9 @@ def read_error(value: JSON) -> Said:
         said.body, said.parsed = value, True
         _read(value, said, 0)
     text = said.message[:4000]
-    said.throttled = bool(_THROTTLED.search(text))
-    said.overloaded = bool(_OVERLOADED.search(text))
-    said.out_of_credit = bool(_OUT_OF_CREDIT.search(text))
+    said.throttled = bool(re.search(_THROTTLED, text, re.IGNORECASE))
+    said.overloaded = bool(re.search(_OVERLOADED, text, re.IGNORECASE))
+    said.out_of_credit = bool(re.search(_OUT_OF_CREDIT, text, re.IGNORECASE))
     found = overflow(text)
     if found is not None:
         limit, requested = said.overflow or (None, None)

@@ -23,7 +23,8 @@ LINT_IMPORTS = [sys.executable, "-c", "from importlinter.cli import lint_imports
 
 #: Who may import an I/O library: its transport and that transport's wire, so that replacing it stays a small change.
 DOORS = {
-    "httpcore": {"transports/httpcore_sync.py", "transports/blocking_wire.py"},
+    # For its types; `transports/httpcore_backend.py` loads it by name.
+    "httpcore": {"transports/blocking_wire.py"},
     # An event that works on both loops, for the single flight of model downloads.
     "anyio": {"transports/anyio_async.py", "transports/asyncio_wire.py", "cloud/llm/flights.py"},
     # The demo runs a loop, as a user does.

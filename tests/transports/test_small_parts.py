@@ -449,6 +449,7 @@ class Asks:
 
     attempts = ()
     finished = False
+    stream = False
 
     def __init__(self, action: object) -> None:
         self.action = action
