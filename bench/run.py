@@ -205,8 +205,7 @@ IMPORTS = {
     "cloud.llm and a client": _OURS.format("OpenAICompatClient"),
     "the same and its first call": _OURS.format("OpenAICompatClient") + f"; client.{_CALL}",
     "the same on asyncio": f"import asyncio; {_OURS.format('AsyncOpenAICompatClient')}; asyncio.run(client.{_CALL})",
-    "the same on trio": f"import trio; {_OURS.format('AsyncOpenAICompatClient')}; "
-    + f"trio.run(lambda: client.{_CALL})",
+    "the same on trio": f"import trio; {_OURS.format('AsyncOpenAICompatClient')}; trio.run(lambda: client.{_CALL})",
     "openai and a client": _OPENAI.format("OpenAI"),
     "openai and its first call": _OPENAI.format("OpenAI")
     + "; client.chat.completions.create(messages=[{{'role': 'user', 'content': 'hi'}}], model='chat')",

@@ -1,8 +1,8 @@
 """httpcore's blocking network backend without the rest of httpcore.
 
-`import httpcore` also loads its HTTP layer, anyio and, where it is installed, trio: 60 ms of CPU before a first call, 130
-with trio, of which two functions are used. The backend itself needs four small modules. They are loaded under a name of
-our own, so nothing changes for whoever imports httpcore, before or after.
+`import httpcore` also loads its HTTP layer, anyio and, where it is installed, trio: 60 ms of CPU before a first call,
+130 with trio, of which two functions are used. The backend itself needs four small modules. They are loaded under a
+name of our own, so nothing changes for whoever imports httpcore, before or after.
 """
 
 from __future__ import annotations
