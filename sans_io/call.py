@@ -15,7 +15,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar, cast
 
 from . import failing, verdict
 from .actions import Acquire, Action, Authorize, Connect, Deliver, Receive, Release, Send, Wait
@@ -24,6 +24,7 @@ from .errors import LLMError, LLMStreamError, LocalProtocolError
 from .events import Event, UsageReported
 from .exchange import Exchange
 from .faults import FaultKind
+from .heads import ResponseHead
 from .policy.deadline import NEVER, Timers, after
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .policy.pool import Route
@@ -194,7 +195,7 @@ class Call:
 
     def on_sent(self, now: float, early: bool = False) -> None:
         """All of `Send.data` was written. `early`: the peer has begun to answer although more is to be sent."""
-        action, attempt, exchange = self._answering(Send), self._try, self._running()
+        action, attempt, exchange = self._answering(Send), self._try, self._running(Send)
         attempt.sent += len(action.data)
         if attempt.sent < len(attempt.view) and not early:
             self._send_piece(now)
@@ -208,8 +209,7 @@ class Call:
 
     def on_data(self, data: bytes, now: float) -> None:
         """Bytes were read (never empty: the end of the stream is `on_eof`)."""
-        self._answering(Receive)
-        exchange = self._running()
+        exchange = self._running(Receive)
         if self.state == "DRAIN":
             exchange.receive_data(data)
             self._drain(exchange, now)
@@ -227,20 +227,18 @@ class Call:
 
     def on_eof(self, now: float) -> None:
         """The peer closed its side."""
-        self._answering(Receive)
-        exchange = self._running()
+        exchange = self._running(Receive)
         if self.state == "DRAIN":
             exchange.receive_eof()
             self._release(reusable=False)
         elif exchange.http.started:
             self._take_last(exchange, exchange.receive_eof(), now)
         else:
-            self._broken(Failure("reset", "the server closed the connection without an answer"), now)
+            self._broken(exchange, Failure("reset", "the server closed the connection without an answer"), now)
 
     def on_delivered(self, now: float) -> None:
         """The user has taken the events and asks for more."""
-        self._answering(Deliver)
-        exchange = self._running()
+        exchange = self._running(Deliver)
         if exchange.done:
             self._conclude(exchange, now)
             return
@@ -263,11 +261,12 @@ class Call:
         """The action could not be done. `detail` is one line of text for people, `cause` becomes `__cause__`."""
         failure = Failure(kind, detail, cause)
         clock = self._clock(now)
+        exchange = self._exchange
         match self.state:
-            case "RECEIVE":
-                self._receive_failed(failure, now)
-            case "SEND":
-                self._send_failed(failure, now)
+            case "RECEIVE" if exchange is not None:
+                self._receive_failed(exchange, failure, now)
+            case "SEND" if exchange is not None:
+                self._send_failed(exchange, failure, now)
             case "DRAIN":
                 self._release(reusable=False)
             case "CONNECT":
@@ -323,9 +322,7 @@ class Call:
         self._action = Acquire(self.route, min(after(now, self.timers.pool), self._commit_at), self._fresh)
 
     def _send(self, now: float) -> None:
-        operation = self._operation
-        if operation is None:
-            raise LocalProtocolError("no operation to send")
+        operation = cast("Operation", self._operation)  # without one no Acquire is asked for
         self._exchange = self._try.exchange = Exchange(operation, self._limits)
         self._try.view = operation.request.wire(forwarding_proxy(self.route))
         self._enter("SEND", "write")
@@ -349,7 +346,7 @@ class Call:
         elif exchange.finishing and attempt.finish_at == NEVER:
             self._rearm(exchange, now)
         if now >= self._receive.deadline:
-            self._receive_failed(Failure("timeout"), now)
+            self._receive_failed(exchange, Failure("timeout"), now)
         else:
             self._action = self._receive
 
@@ -394,10 +391,11 @@ class Call:
     def _conclude(self, exchange: Exchange, now: float) -> None:
         """The exchange is done: whole, or with an error of its own."""
         error, condition = exchange.error, exchange.condition or "garbled"
+        head, operation = exchange.head, self._operation
         if error is None:
             self._complete(exchange, now)
-        elif condition == "status":
-            self._refused(exchange, error, now)
+        elif condition == "status" and head is not None and operation is not None:
+            self._refused(error, head, operation, now)
         elif condition == "truncated" and (exchange.head is None or not self.stream):
             cut = failing.broke_in_reply(error.message, self.route.origin, "head" if exchange.head is None else "body")
             cut.__cause__ = error
@@ -428,17 +426,14 @@ class Call:
             self.state = "DRAIN"
             self._action = self._receive
 
-    def _refused(self, exchange: Exchange, error: LLMError, now: float) -> None:
+    def _refused(self, error: LLMError, head: ResponseHead, operation: Operation, now: float) -> None:
         """A reply with an error status."""
-        head, operation = exchange.head, self._operation
-        if head is None or operation is None:
-            raise LocalProtocolError("a refusal without a head")
         self._try.failed(error, str(head.status), operation, self.route, stream=self.stream)
         if head.status == 401 and self._authorizes and not self._refreshed:
             self._refreshed = True
             self._operation = None
             self._again = Again(now, 0.0, "immediate")
-            self._release(reusable=exchange.clean)
+            self._release(reusable=self._reusable)
             return
         retry_class = operation.retry_table.of_reply(head.status, error.code, error.error_type)
         told = should_retry(head.headers)
@@ -460,7 +455,7 @@ class Call:
         self._decide(error, retry_class, now)
 
     def _decide(self, error: LLMError, retry_class: RetryClass, now: float) -> None:
-        attempt, exchange = self._try, self._exchange
+        attempt = self._try
         self._billed = self._billed or attempt.may_be_billed
         if not self.committed:
             decision = self._retries.on_failure(attempt.condition, retry_class, error.retry_after, now, self._commit_at)
@@ -469,7 +464,7 @@ class Call:
                 self._fresh = attempt.condition == "stale"
             else:
                 error.retry_suppressed = decision.suppressed
-        self._release(reusable=exchange is not None and exchange.clean)
+        self._release(reusable=self._reusable)
 
     def _release(self, *, reusable: bool) -> None:
         self.state = "RELEASE"
@@ -511,37 +506,36 @@ class Call:
 
     # -- failures on a standing connection ---------------------------------------------------------------------------
 
-    def _send_failed(self, failure: Failure, now: float) -> None:
+    def _send_failed(self, exchange: Exchange, failure: Failure, now: float) -> None:
         """A server that refuses early answers and closes: its answer tells more than our broken pipe."""
         if failure.kind == "timeout" and now >= self._commit_at:
-            self._broken(failure, now)
+            self._broken(exchange, failure, now)
             return
         self._try.write_failure = failure
         self.state = "RECEIVE"
         self._receive.deadline = min(now + EARLY_ANSWER, self._commit_at)
         self._action = self._receive
 
-    def _receive_failed(self, failure: Failure, now: float) -> None:
-        exchange, attempt = self._running(), self._try
+    def _receive_failed(self, exchange: Exchange, failure: Failure, now: float) -> None:
+        attempt = self._try
         if exchange.finishing:
             self._take_last(exchange, exchange.finish(), now)
         elif failure.kind != "timeout" or attempt.write_failure is not None:
-            self._broken(failure, now)
+            self._broken(exchange, failure, now)
         else:
             clock = self._clock(now)
             timer: Literal["idle", "first_token"] = "idle" if self._idles else "first_token"
             self._failed(verdict.of_silence(timer, attempt, exchange, self.timers, clock, now, self._phase), now)
 
-    def _broken(self, failure: Failure, now: float) -> None:
+    def _broken(self, exchange: Exchange, failure: Failure, now: float) -> None:
         """The connection broke, or writing failed. What has come of a refusal is worth more than how it broke."""
-        exchange, attempt = self._running(), self._try
+        attempt = self._try
         if attempt.write_failure is not None and not exchange.http.started:
             failure = attempt.write_failure
         if not self.committed and exchange.head is not None and exchange.head.status >= 300:
             exchange.receive_eof()
-            if exchange.condition == "status":
-                self._conclude(exchange, now)
-                return
+            self._conclude(exchange, now)
+            return
         clock = self._clock(now)
         self._failed(
             verdict.of_break(failure, attempt, exchange, self.route, self.timers, clock, committed=self.committed), now
@@ -558,6 +552,10 @@ class Call:
         """Which timer runs: before the first event of a stream, or the head of a whole reply, it is `first_token`."""
         return self.committed or (not self.stream and self._phase == "body")
 
+    @property
+    def _reusable(self) -> bool:
+        return self._exchange is not None and self._exchange.clean
+
     def _clock(self, now: float) -> Clock:
         limit = self._total_at if self.committed else self._commit_at
         timers = self.timers
@@ -569,10 +567,12 @@ class Call:
             raise LocalProtocolError(f"an answer to {wanted.__name__} while {action!r} is outstanding")
         return action
 
-    def _running(self) -> Exchange:
-        if self._exchange is None:
-            raise LocalProtocolError("no exchange is running")
-        return self._exchange
+    def _running(self, wanted: type[Action]) -> Exchange:
+        """The exchange that an answer to `wanted` speaks of."""
+        exchange = self._exchange
+        if type(self._action) is not wanted or exchange is None:
+            raise LocalProtocolError(f"an answer to {wanted.__name__} while {self._action!r} is outstanding")
+        return exchange
 
     def _cancellation(self) -> LLMError:
         partial = self._exchange.response() if self.stream and self._exchange is not None else None

@@ -105,10 +105,8 @@ class Exchange:
         http = self.http
         body = http.receive_eof()
         reply = self.reply
-        if reply is None:
-            if http.head is None:
-                return []
-            reply = self._begin(http.head)
+        if reply is None:  # there is one from the head on
+            return []
         events = reply.receive_data(body) if body else []
         if reply.done:
             return events

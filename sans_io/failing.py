@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .urls import Origin
 
 _TEXTS: Final[dict[FaultKind, tuple[str, str]]] = {
-    "timeout": ("the deadline passed while talking to {origin}", "timeout"),
     "dns_temporary": ("the name of {origin} could not be resolved for now", "dns"),
     "dns_failed": ("the name of {origin} does not exist; check base_url", "dns"),
     "refused": ("{origin} refused the connection; is the server running?", "refused"),
@@ -43,8 +42,6 @@ def of_fault(kind: FaultKind, detail: str, origin: Origin) -> LLMError:
     message = text.format(origin=shown(origin)) + (f": {detail}" if detail else "")
     if kind == "auth_callable":
         return LLMAuthError(message, code=code)
-    if kind == "timeout":
-        return LLMTimeoutError(message, code=code)
     return LLMConnectionError(message, code=code)
 
 

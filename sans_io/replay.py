@@ -45,15 +45,14 @@ def decode(
     reply.receive_eof()
     error = reply.error
     response = reply.response()
-    if error is not None:
+    if error is not None or response is None:
+        error = error or LLMStreamError("there was no reply to decode", code="truncated")
         error.provider = error.provider or operation.provider
         error.status_code = error.status_code or status
         error.request_id = error.request_id or operation.request_id(fields)
         if stream and error.partial is None:
             error.partial = response
         raise error
-    if response is None:
-        raise LLMStreamError("there was no reply to decode", code="truncated", status_code=status)
     response.headers = dict(fields)
     response.request_id = operation.request_id(fields)
     response.rate_limit = operation.rate_limit(fields)

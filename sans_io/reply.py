@@ -160,9 +160,8 @@ class Reply:
         return LLMProtocolError(f"the reply is larger than Limits.{name} ({limit} bytes)", code="too_large")
 
     def _fail(self, error: LLMError, condition: str) -> None:
-        if self.error is None:
-            self.error = error
-            self.condition = condition
+        self.error = error
+        self.condition = condition
 
 
 def _holds_error(kept: bytes) -> bool:

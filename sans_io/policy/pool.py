@@ -133,8 +133,8 @@ class Pool(Generic[ConnT]):
         self._dice = Dice(seed)
         self._generation = 0
         self._routes: dict[Route, RouteRecord[ConnT]] = {}
-        #: All idle slots in the order in which they became idle.
-        self._idle: OrderedDict[Slot[ConnT], None] = OrderedDict()
+        #: All idle slots and their connections, in the order in which they became idle.
+        self._idle: OrderedDict[Slot[ConnT], ConnT] = OrderedDict()
         self._count: dict[SlotState, int] = {"free": 0, "connecting": 0, "leased": 0, "idle": 0}
         self._waiting = 0
         self._dialled = 0
@@ -237,7 +237,7 @@ class Pool(Generic[ConnT]):
             self._move(slot, "hand_over")
             self._grant(heir, slot, commands)
         else:
-            self._park(slot, keep_until, commands)
+            self._park(slot, slot.conn, keep_until, commands)
         self._sweep(now, commands)
         return commands
 
@@ -368,29 +368,29 @@ class Pool(Generic[ConnT]):
                 return
             self._discard(slot, "expire", commands)
 
-    def _park(self, slot: Slot[ConnT], keep_until: float, commands: list[Command[ConnT]]) -> None:
+    def _park(self, slot: Slot[ConnT], conn: ConnT, keep_until: float, commands: list[Command[ConnT]]) -> None:
         self._move(slot, "park")
         slot.keep_until = min(keep_until, slot.retire_at)
-        slot.record.idle[slot] = self._idle[slot] = None
+        slot.record.idle[slot] = None
+        self._idle[slot] = conn
         if len(self._idle) > self.max_idle:
             self._discard(next(iter(self._idle)), "evict", commands)
 
-    def _unpark(self, slot: Slot[ConnT]) -> None:
+    def _unpark(self, slot: Slot[ConnT]) -> ConnT:
         del slot.record.idle[slot]
-        del self._idle[slot]
+        return self._idle.pop(slot)
 
     def _discard(
         self, slot: Slot[ConnT], event: Literal["expire", "evict", "close"], commands: list[Command[ConnT]]
     ) -> None:
         """An idle slot and its connection go away."""
-        self._unpark(slot)
+        conn = self._unpark(slot)
         self._move(slot, event)
         reason: Reason = "evicted" if event == "evict" else "closed"
         if event == "expire":
             reason = "max_age" if slot.keep_until == slot.retire_at else "expired"
-        if slot.conn is not None:
-            commands.append(self._destroy(slot.conn, reason))
-            slot.conn = None
+        commands.append(self._destroy(conn, reason))
+        slot.conn = None
         self._forget(slot)
 
     def _destroy(self, conn: ConnT, reason: Reason) -> Close[ConnT]:

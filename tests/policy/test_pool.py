@@ -359,8 +359,8 @@ class ForgetsToWakeAtRelease(Pool):
 
 
 class IgnoresExpiry(Pool):
-    def _park(self, slot, keep_until, commands):
-        super()._park(slot, keep_until, commands)
+    def _park(self, slot, conn, keep_until, commands):
+        super()._park(slot, conn, keep_until, commands)
         slot.keep_until = slot.retire_at = float("inf")
 
 

@@ -88,8 +88,8 @@ MUTANTS = (
     ),
     Mutant(
         "cancelled connection reused", "sans_io/call.py",
-        'self._cancellation(), "cancelled", self._operation, self.route, stream=self._stream)\n            self._release(reusable=False)',
-        'self._cancellation(), "cancelled", self._operation, self.route, stream=self._stream)\n            self._release(reusable=True)',
+        'self._cancellation(), "cancelled", self._operation, self.route, stream=self.stream)\n            self._release(reusable=False)',
+        'self._cancellation(), "cancelled", self._operation, self.route, stream=self.stream)\n            self._release(reusable=True)',
     ),
     Mutant(
         "keep-alives count as content", "sans_io/call.py",

@@ -1,0 +1,29 @@
+"""What one input of the pool does not do: look at more idle connections than `SWEEP`."""
+
+from __future__ import annotations
+
+from sans_io.policy.pool import SWEEP, Close, Grant, Pool, Route
+from sans_io.urls import Origin
+
+ROUTE = Route(Origin("http", "a.test", 80))
+
+
+def test_among_many_expired_connections_the_newcomer_dials_after_a_few_looks() -> None:
+    """Otherwise one caller paid for what a burst of others left behind."""
+    pool: Pool[int] = Pool(idle_timeout=10.0)
+    tickets = [pool.acquire(ROUTE, 0.0)[0] for _ in range(3 * SWEEP)]
+    for number, ticket in enumerate(tickets):
+        pool.on_connected(ticket, number, 0.0)
+    for ticket in tickets:
+        pool.release(ticket, True, 0.0)
+    assert pool.stats().idle == 3 * SWEEP
+
+    ticket, commands = pool.acquire(ROUTE, 20.0)
+
+    assert ticket.granted
+    assert not ticket.reused
+    assert [command.conn for command in commands if isinstance(command, Grant)] == [None]
+    closed = [command for command in commands if isinstance(command, Close)]
+    assert len(closed) == 2 * SWEEP, "as many as it looked for one, as many in passing"
+    assert {command.reason for command in closed} == {"expired"}
+    assert pool.stats().idle == SWEEP
