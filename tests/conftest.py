@@ -57,7 +57,11 @@ def _watch(event: str, args: tuple[object, ...]) -> None:
         frame = frame.f_back
 
 
-sys.addaudithook(_watch)
+# Not under coverage: each thread installs a trace function there, which CPython refuses while this hook runs for
+# another thread's ("Cannot install a trace function while another trace function is being installed").
+WATCHING = sys.gettrace() is None
+if WATCHING:
+    sys.addaudithook(_watch)
 
 
 @pytest.fixture(autouse=True)

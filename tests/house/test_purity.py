@@ -100,6 +100,7 @@ def test_importing_the_core_in_a_bare_interpreter_loads_nothing_that_waits() -> 
     assert not loaded & (FORBIDDEN - {"os", "time"})
 
 
+@pytest.mark.skipif(not conftest.WATCHING, reason="no audit hook under coverage, see tests/conftest.py")
 def test_the_audit_hook_sees_io_by_the_core(tmp_path: Path) -> None:
     target = tmp_path / "x"
     code = compile(f"open({str(target)!r}, 'w').close()", str(ROOT / "sans_io" / "planted.py"), "exec")
