@@ -133,12 +133,19 @@ def one_input(data: bytes) -> None:
     if len(data) < 2:
         return
     source = Bytes(data[:4096])
-    world = core()
     kind = source.take()
     stream = bool(kind & 1)
-    operation = world.base.Operation(
+    operation = operation_of(stream=stream, large=bool(kind & 2))
+    Run(operation, source, stream=stream, authorizes=bool(kind & 4), retries=kind >> 3 & 3).play()
+
+
+@functools.cache
+def operation_of(*, stream: bool, large: bool) -> Any:
+    """An operation, which is immutable; a large one is sent in several pieces."""
+    world = core()
+    return world.base.Operation(
         request=world.http11.HTTPRequest(
-            world.http11.RequestHead("POST", world.origin, "/x"), b"x" * (150_000 if kind & 2 else 2)
+            world.http11.RequestHead("POST", world.origin, "/x"), b"x" * (150_000 if large else 2)
         ),
         form="ndjson" if stream else "json",
         provider="test",
@@ -149,7 +156,6 @@ def one_input(data: bytes) -> None:
         request_id=lambda headers: dict(headers).get("x-request-id"),
         rate_limit=lambda headers: {},  # noqa: ARG005
     )
-    Run(operation, source, stream=stream, authorizes=bool(kind & 4), retries=kind >> 3 & 3).play()
 
 
 class Run:
@@ -196,9 +202,7 @@ class Run:
             self.succeed(early=bool(what & 1), reused=bool(what & 2))
 
     def act(self) -> Any:
-        action = self.call.next_action(self.now)
-        assert self.call.next_action(self.now) == action, "asking twice gives two answers"
-        return action
+        return self.call.next_action(self.now)
 
     def succeed(self, *, early: bool, reused: bool) -> None:
         a, call, action = core().a, self.call, self.act()
@@ -287,6 +291,7 @@ class Run:
         assert len(call.attempts) <= 1 + self.retries + min(stale, 1) + min(refreshed, 1), "too many attempts"
         if not call.finished:
             action = self.act()
+            assert self.act() == action, "asking twice gives two answers"
             a = core().a
             due = action.until if isinstance(action, a.Wait) else getattr(action, "deadline", 0.0)
             assert due <= 100.1, "a deadline beyond the call's own"
@@ -295,7 +300,8 @@ class Run:
 def main() -> None:
     import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
-    with atheris.instrument_imports(include=["sans_io"]):
+    # What reads HTTP has a target of its own (http11); without it this one is a quarter faster.
+    with atheris.instrument_imports(include=["sans_io"], exclude=["sans_io.http11", "sans_io.heads", "sans_io.body"]):
         core()
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()

@@ -9,23 +9,30 @@ exception allowed is LLMBadRequestError, and it never shows the text. What is ac
 from __future__ import annotations
 
 import email.utils
+import functools
 import math
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import h11
 
-from sans_io.errors import LLMBadRequestError
-from sans_io.http11 import RequestHead, merge_headers
-from sans_io.proxies import environment_proxies, no_proxy_matches, parse_proxy
-from sans_io.secret import Secret
-from sans_io.server_hints import http_date, retry_after
-from sans_io.urls import Origin, parse_base_url, path_segment
-
-T = TypeVar("T")
 HOSTS = ("example.com", "a.example.com", "10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1", "localhost")
+
+
+@functools.cache
+def core() -> Any:
+    """Imported on demand, so that the fuzzer can instrument what is imported."""
+    from sans_io import errors, http11, proxies, secret, server_hints, urls
+
+    plain = urls.Origin("http", "a", 80)
+    return SimpleNamespace(
+        Refusal=errors.LLMBadRequestError, http11=http11, proxies=proxies, Secret=secret.Secret, hints=server_hints,
+        urls=urls, plain=plain, head=http11.RequestHead("POST", plain, "/"), base=urls.parse_base_url("http://a/b"),
+        origins=tuple(urls.Origin("https", host, 443) for host in HOSTS),
+    )  # fmt: skip
 
 
 def one_input(data: bytes) -> None:
@@ -36,8 +43,9 @@ def one_input(data: bytes) -> None:
 
 
 def read_url(text: str) -> None:
+    parse_base_url = core().urls.parse_base_url
     url = or_refusal(parse_base_url, text)
-    if isinstance(url, LLMBadRequestError):
+    if isinstance(url, core().Refusal):
         assert len(text) < 12 or text not in str(url)
         return
     seen = urlsplit(text)
@@ -46,64 +54,64 @@ def read_url(text: str) -> None:
     assert seen.hostname == url.origin.host or ":" in url.origin.host
     assert url.origin.host.isascii()
     assert parse_base_url(str(url)) == url
-    request = parsed(RequestHead("POST", url.origin, url.target("v1/chat")))
+    request = parsed(core().http11.RequestHead("POST", url.origin, url.target("v1/chat")))
     assert request.target == url.target("v1/chat").encode()
     assert (b"host", url.origin.authority.encode()) in list(request.headers)
 
 
 def read_segment(text: str) -> None:
     try:
-        segment = path_segment(text, "model")
-    except LLMBadRequestError:
+        segment = core().urls.path_segment(text, "model")
+    except core().Refusal:
         return
-    target = parse_base_url("http://a/b").target(f"{segment}/c")
+    target = core().base.target(f"{segment}/c")
     assert target.count("/") == 3
     assert unquote(target.split("/")[2]) == text
-    assert parsed(RequestHead("POST", Origin("http", "a", 80), target)).target == target.encode()
+    assert parsed(core().http11.RequestHead("POST", core().plain, target)).target == target.encode()
 
 
 def read_header(text: str) -> None:
     name, _, value = text.partition(":")
     try:
-        merged = merge_headers((), {name: value})
-    except LLMBadRequestError:
+        merged = core().http11.merge_headers((), {name: value})
+    except core().Refusal:
         return
     sent = merged[0][1]
-    assert (sent.reveal() if isinstance(sent, Secret) else sent) == value
-    request = parsed(RequestHead("POST", Origin("http", "a", 80), "/", merged))
+    assert (sent.reveal() if isinstance(sent, core().Secret) else sent) == value
+    request = parsed(core().http11.RequestHead("POST", core().plain, "/", merged))
     assert (name.encode(), value.encode()) in request.headers.raw_items()
     assert len(request.headers) == 4
 
 
 def read_proxy(text: str) -> None:
-    proxy = or_refusal(parse_proxy, text)
-    if isinstance(proxy, LLMBadRequestError):
+    proxy = or_refusal(core().proxies.parse_proxy, text)
+    if isinstance(proxy, core().Refusal):
         assert len(text) < 12 or text not in str(proxy)
-        assert len(environment_proxies({"ALL_PROXY": text}).ignored) <= 1
+        assert len(core().proxies.environment_proxies({"ALL_PROXY": text}).ignored) <= 1
         return
     assert proxy.host.isascii()
     assert 1 <= proxy.port <= 65535
-    head = RequestHead("POST", Origin("http", "a", 80), "/")
+    head = core().head
     fields = dict(parsed(head, head.render(b"", proxy)).headers)
     assert (b"proxy-authorization" in fields) == (proxy.authorization is not None)
 
 
 def read_no_proxy(text: str) -> None:
-    for host in HOSTS:
-        origin = Origin("https", host, 443)
-        found = no_proxy_matches(origin, text)
-        assert found == any(no_proxy_matches(origin, entry) for entry in text.split(","))
-        assert (
-            environment_proxies({"https_proxy": "p", "no_proxy": text.strip()}).proxy_for(origin) is None or not found
-        )
+    matches = core().proxies.no_proxy_matches
+    entries = text.split(",")
+    origin = core().origins[len(text) % len(HOSTS)]
+    found = matches(origin, text)
+    assert found == any(matches(origin, entry) for entry in entries)
+    environment = core().proxies.environment_proxies({"https_proxy": "p", "no_proxy": text.strip()})
+    assert environment.proxy_for(origin) is None or not found
 
 
 def read_retry_after(text: str) -> None:
-    for name in ("retry-after", "retry-after-ms", "x-ms-retry-after-ms"):
-        for wall_now in (None, 0.0, 1.8e9):
-            seconds = retry_after(((name, text),), wall_now)
-            assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
-    then = http_date(text)
+    name = ("retry-after", "retry-after", "retry-after-ms", "x-ms-retry-after-ms")[len(text) % 4]
+    for wall_now in (None, 1.8e9):
+        seconds = core().hints.retry_after(((name, text),), wall_now)
+        assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
+    then = core().hints.http_date(text)
     assert then is None or math.isfinite(then)
     if then is not None and text.endswith(" GMT") and text[3:5] == ", ":
         theirs = email.utils.parsedate_tz(text)
@@ -116,15 +124,15 @@ READERS: tuple[Callable[[str], None], ...] = (
 )  # fmt: skip
 
 
-def or_refusal(parse: Callable[[str], T], text: str) -> T | LLMBadRequestError:
+def or_refusal(parse: Callable[[str], Any], text: str) -> Any:
     """What `parse` makes of `text`, or its refusal."""
     try:
         return parse(text)
-    except LLMBadRequestError as error:
+    except core().Refusal as error:
         return error
 
 
-def parsed(head: RequestHead, wire: memoryview | None = None) -> h11.Request:
+def parsed(head: Any, wire: memoryview | None = None) -> h11.Request:
     """The request as a server reads it; nothing follows it."""
     server = h11.Connection(h11.SERVER)
     server.receive_data(bytes(head.render() if wire is None else wire))
@@ -138,7 +146,8 @@ def parsed(head: RequestHead, wire: memoryview | None = None) -> h11.Request:
 def main() -> None:
     import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
-    atheris.instrument_all()
+    with atheris.instrument_imports(include=["sans_io"]):
+        core()
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()
 

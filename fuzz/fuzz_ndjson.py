@@ -14,6 +14,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+from cuts import pieces
+
 
 @functools.cache
 def core() -> Any:
@@ -42,10 +44,9 @@ def one_input(data: bytes) -> None:
 
 def compare(data: bytes) -> None:
     limits = core().limits[data[0] & 1]
-    step = data[1] % 64 + 1
     wire = data[2:]
     whole = outcome([wire], limits)
-    assert outcome([wire[at : at + step] for at in range(0, len(wire), step)], limits) == whole, "depends on the cut"
+    assert outcome(pieces(wire, data[1]), limits) == whole, "depends on the cut"
     if limits is core().limits[0]:
         values, error = whole
         assert (values, error is None) == line_after_line(wire), "not what reading line after line gives"

@@ -2,9 +2,10 @@
 
     python fuzz/fuzz_sse.py fuzz/corpus/sse -max_total_time=60
 
-The first byte chooses the caps and whether msgspec helps, the second how the rest is cut. No exception is allowed:
-what is wrong is the decoder's `error`. The outcome must not depend on the cut, the fast roads must agree with the
-plain one, and so must httpx-sse, where it is installed, about every event with data.
+The first byte chooses the caps, whether msgspec helps, which decoder also reads it cut, and whether httpx-sse is asked;
+the second how the rest is cut. No exception is allowed: what is wrong is the decoder's `error`. The outcome must not
+depend on the cut, the fast roads must agree with the plain one, and so must httpx-sse, where it is installed, about
+every event with data.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+
+from cuts import pieces
 
 
 @functools.cache
@@ -50,15 +53,16 @@ def one_input(data: bytes) -> None:
 
 def compare(data: bytes) -> None:
     limits = core().limits[data[0] & 1]
-    step = data[1] % 64 + 1
     wire = data[2:]
-    pieces = [wire[at : at + step] for at in range(0, len(wire), step)]
+    cut = pieces(wire, data[1])
     events = plain([wire], limits)
-    assert plain(pieces, limits) == events, "the events depend on where the bytes were cut"
     pairs = parsed([wire], limits)
-    assert parsed(pieces, limits) == pairs, "the pairs depend on where the bytes were cut"
+    if data[0] & 4:
+        assert plain(cut, limits) == events, "the events depend on where the bytes were cut"
+    else:
+        assert parsed(cut, limits) == pairs, "the pairs depend on where the bytes were cut"
     assert pairs == by_the_law(events), "a fast road disagrees with the plain one"
-    if core().theirs is not None and events[1] is None and limits is core().limits[0]:
+    if core().theirs is not None and not data[0] & 8 and events[1] is None and limits is core().limits[0]:
         assert [(e.event, e.data, e.id) for e in events[0] if e.data] == httpx_sse(wire), "httpx-sse reads other events"
 
 
