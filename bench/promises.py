@@ -47,6 +47,8 @@ from tests.wire_server import (
     wait_go,
 )  # fmt: skip
 
+#: Importing litellm fetches a table of prices unless told not to.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 KEY = "sk-canary-4711"
 ASK = [{"role": "user", "content": "hello"}]
 #: A client that has not come back after this long counts as hanging.
@@ -168,6 +170,7 @@ class LiteLLM(Peer):
     def _call(self, url: str, timeout: float, **options: Any) -> Any:
         import litellm
 
+        litellm.suppress_debug_info = True  # it prints hints between our lines
         return litellm.completion(
             model="openai/m", messages=ASK, api_key=KEY, api_base=url + "/v1", timeout=timeout, max_retries=0, **options
         )
