@@ -54,7 +54,7 @@ class SyncBell(Bell, Protocol):
 
 
 class AsyncBell(Bell, Protocol):
-    async def wait(self, until: float) -> None:
+    def wait(self, until: float) -> Awaitable[object]:
         """Until it rings or the time has come; look at what you wait for to know which."""
         ...
 

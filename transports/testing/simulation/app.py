@@ -22,7 +22,7 @@ from sans_io.response import Attempt
 
 from ...interface import AsyncAuthorize
 from ...pump import Pump
-from .loop import Mailbox
+from .loop import Bell
 from .servers import Exchange
 from .wires import Request, WireName
 from .world import SimCall, World
@@ -99,7 +99,7 @@ def simulate(
     return Run(seed, result, task.error, world.said, world.loop.now, world.digest())
 
 
-async def _as_task(coroutine: Coroutine[Mailbox, None, None]) -> None:
+async def _as_task(coroutine: Coroutine[Bell, None, None]) -> None:
     await coroutine
 
 

@@ -39,35 +39,36 @@ class Judge:
         call, nonce = sim.call, sim.nonce
         if call is None:
             return
-        error, response = call.error, call.response
+        world, error, response, attempts = self.world, call.error, call.response, call.attempts
         word = "completed" if error is None else "cancelled" if error.code == "cancelled" else type(error).__name__
-        self.world.histogram["end:" + word] += 1
-        self.world.histogram["calls"] += 1
+        retries, stale, met, reason = 0, 0, sim.faults > 0 or error is not None, None
+        count = world.histogram
+        count["calls"] += 1
+        count["end:" + word] += 1
+        for attempt in attempts:
+            count["outcome:" + attempt.outcome] += 1
+            met = met or attempt.outcome != "ok"
+            if reason == "immediate" and attempt.connection == "reused":
+                world.violated("I8", f"{nonce} went from a stale connection to another idle one")
+            reason = attempt.delay_reason
+            retries += reason in ("backoff", "server")
+            stale += reason == "immediate"
         if sim.stream:
-            self.world.histogram["streams"] += 1
-        if sim.faults or (error is not None) or any(a.outcome != "ok" for a in call.attempts):
-            self.world.histogram["met a fault"] += 1
-        for attempt in call.attempts:
-            self.world.histogram["outcome:" + attempt.outcome] += 1
+            count["streams"] += 1
+        if met:
+            count["met a fault"] += 1
         if error is not None and error.phase is not None:
-            self.world.histogram["phase:" + error.phase] += 1
-        self.world.trace("end", nonce, word, len(call.attempts), "".join(sim.delivered))
+            count["phase:" + error.phase] += 1
+        world.trace("end", nonce, word, len(attempts), "".join(sim.delivered))
         if not call.finished or (error is None) == (response is None):
-            self.world.violated("I7", f"{nonce} did not end in exactly one way: {response!r} {error!r}")
+            world.violated("I7", f"{nonce} did not end in exactly one way: {response!r} {error!r}")
             return
         if task.error is not None and not isinstance(task.error, Cancelled):
-            self.world.violated("I7", f"{nonce} raised {task.error!r}")
-        if not sim.slow and sim.finished_at > max(sim.deadline, self.world.jumped_to) + 0.11:
-            self.world.violated("I7", f"{nonce} ended {sim.finished_at - sim.deadline:.3f} s after its deadline")
-        retries = sum(a.delay_reason in ("backoff", "server") for a in call.attempts)
-        stale = sum(a.delay_reason == "immediate" for a in call.attempts)
-        if retries > self.world.policy.max_retries or stale > 1:
-            self.world.violated(
-                "I8", f"{nonce} was tried {len(call.attempts)} times ({retries} retries, {stale} stale)"
-            )
-        for attempt, following in zip(call.attempts, call.attempts[1:], strict=False):
-            if attempt.delay_reason == "immediate" and following.connection == "reused":
-                self.world.violated("I8", f"{nonce} went from a stale connection to another idle one")
+            world.violated("I7", f"{nonce} raised {task.error!r}")
+        if not sim.slow and sim.finished_at > max(sim.deadline, world.jumped_to) + 0.11:
+            world.violated("I7", f"{nonce} ended {sim.finished_at - sim.deadline:.3f} s after its deadline")
+        if retries > world.policy.max_retries or stale > 1:
+            world.violated("I8", f"{nonce} was tried {len(attempts)} times ({retries} retries, {stale} stale)")
         stats = self.world.runtime.hands.stats()
         room = self.world.max_connections is None or stats.open + stats.connecting < self.world.max_connections
         if stats.waiting and (room or stats.idle):

@@ -2,96 +2,81 @@
 
 Rules of this file:
 - Time passes only when nothing else can be done; then it jumps to the next timer (as trio's MockClock does).
-- Coroutines wait on a `Mailbox`, and on nothing else. A cancellation is an exception thrown in where a task waits.
+- Coroutines wait for a `Bell`, and on nothing else. A cancellation is an exception thrown in where a task waits.
 - Timers at the same time fire in the order in which they were set.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from heapq import heappop, heappush
 from types import coroutine
-from typing import TypeAlias
-
-from ...faults import Fault
+from typing import Final, TypeAlias
 
 Callback: TypeAlias = Callable[[], object]
+_NEVER: Final = float("inf")
 
 
 class Cancelled(BaseException):
     """Thrown into a task by `Task.cancel`; like the cancellations of asyncio and trio not an Exception."""
 
 
-class Mailbox:
-    """One value, one waiter: `put` it once, `await mailbox.take(...)` it."""
+class Bell:
+    """What a coroutine waits for: `ring` it once, `await bell.wait(...)` it. One waiter at a time.
 
-    __slots__ = ("_loop", "_task", "full", "value")
+    That it was rung stays, that a wait ran out does not.
+    """
+
+    __slots__ = ("_alarm", "_loop", "_task", "rung")
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
         self._task: Task | None = None
-        self.full = False
-        self.value: object = None
+        #: The number of the timer that ends the wait; 0: none does.
+        self._alarm = 0
+        self.rung = False
 
-    def put(self, value: object = None) -> None:
-        if not self.full:
-            self.full = True
-            self.value = value
-            task = self._task
-            if task is not None:
-                self._task = task.waiting_on = None
-                self._loop.ready.append(task)
+    def ring(self) -> None:
+        if not self.rung:
+            self.rung = True
+            self._wake()
 
-    async def take(self, deadline: float) -> object:
-        """The value; raises `Fault("timeout")` at the deadline."""
-        if not self.full:
-            timer = self._loop.call_at(deadline, self._expire) if deadline < float("inf") else None
+    @coroutine
+    def wait(self, until: float) -> Generator[Bell, None, bool]:
+        """Until it rings or the time has come. Whether it rang."""
+        if not self.rung:
+            if until < _NEVER:
+                self._alarm = self._loop.call_at(until, self)
             try:
-                await _park(self)
+                yield self
             finally:
                 self._task = None
-                if timer is not None:
-                    timer.cancel()
-        if isinstance(self.value, BaseException):
-            raise self.value
-        return self.value
+                self._alarm = 0
+        return self.rung
 
-    def _expire(self) -> None:
-        self.put(Fault("timeout", ""))
-
-
-@coroutine
-def _park(mailbox: Mailbox) -> Generator[Mailbox, None, None]:
-    yield mailbox
-
-
-class Timer:
-    __slots__ = ("callback",)
-
-    def __init__(self, callback: Callback) -> None:
-        self.callback: Callback | None = callback
-
-    def cancel(self) -> None:
-        self.callback = None
+    def _wake(self) -> None:
+        task = self._task
+        if task is not None:
+            self._task = task.waiting_on = None
+            self._loop.ready.append(task)
 
 
 class Task:
     """A running coroutine. `done` once it returned; `error` is what it raised (Cancelled included)."""
 
-    __slots__ = ("_coro", "_loop", "_throw", "done", "error", "gone", "name", "steps", "waiting_on")
+    __slots__ = ("_coro", "_loop", "_throw", "done", "error", "gone", "name", "waiting_on")
 
-    def __init__(self, loop: VirtualLoop, coro: Coroutine[Mailbox, None, None], name: str) -> None:
+    def __init__(self, loop: VirtualLoop, coro: Coroutine[Bell, None, None], name: str) -> None:
         self._loop = loop
         self._coro = coro
         self._throw: BaseException | None = None
         self.name = name
         self.done = False
         self.error: BaseException | None = None
-        #: Full once the task is done.
-        self.gone = Mailbox(loop)
-        self.waiting_on: Mailbox | None = None
-        self.steps = 0
+        #: Rung once the task is done.
+        self.gone = Bell(loop)
+        self.waiting_on: Bell | None = None
 
     def cancel(self) -> None:
         """Throw `Cancelled` in at the place where the task waits; nothing if it is done."""
@@ -106,29 +91,24 @@ class Task:
     def step(self) -> None:
         if self.done:
             return
-        self.steps += 1
-        self.waiting_on = None
         try:
-            if self._throw is not None:
-                error, self._throw = self._throw, None
-                mailbox = self._coro.throw(error)
+            if self._throw is None:
+                bell = self._coro.send(None)
             else:
-                mailbox = self._coro.send(None)
+                error, self._throw = self._throw, None
+                bell = self._coro.throw(error)
         except StopIteration:
             self._end(None)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the world looks at it
             self._end(error)
         else:
-            if mailbox.full:
-                self._loop.ready.append(self)
-            else:
-                mailbox._task = self
-                self.waiting_on = mailbox
+            bell._task = self
+            self.waiting_on = bell
 
     def _end(self, error: BaseException | None) -> None:
         self.done = True
         self.error = error
-        self.gone.put()
+        self.gone.ring()
 
 
 class VirtualLoop:
@@ -137,23 +117,24 @@ class VirtualLoop:
     def __init__(self) -> None:
         self.now = 0.0
         self.ready: deque[Task] = deque()
-        self._timers: list[tuple[float, int, Timer]] = []
+        #: When, the number of the timer, what is due.
+        self._timers: list[tuple[float, int, Callback | Bell]] = []
         self._count = 0
         self.steps = 0
 
-    def spawn(self, coro: Coroutine[Mailbox, None, None], name: str = "") -> Task:
+    def spawn(self, coro: Coroutine[Bell, None, None], name: str = "") -> Task:
         task = Task(self, coro, name)
         self.ready.append(task)
         return task
 
-    def call_at(self, when: float, callback: Callback) -> Timer:
-        timer = Timer(callback)
-        self._count += 1
-        heapq.heappush(self._timers, (max(when, self.now), self._count, timer))
-        return timer
+    def call_later(self, delay: float, callback: Callback) -> None:
+        self.call_at(self.now + delay, callback)
 
-    def call_later(self, delay: float, callback: Callback) -> Timer:
-        return self.call_at(self.now + delay, callback)
+    def call_at(self, when: float, due: Callback | Bell) -> int:
+        """Set a timer: a callback is called, a bell's wait ends if this is still its alarm. The number of the timer."""
+        self._count = number = self._count + 1
+        heappush(self._timers, (when if when > self.now else self.now, number, due))
+        return number
 
     def run(self, max_steps: int = 1_000_000) -> None:
         """Until nothing is left to do. Raises RuntimeError after `max_steps`: something turns in a circle."""
@@ -165,11 +146,15 @@ class VirtualLoop:
                     raise RuntimeError(f"the simulation did not end within {max_steps} steps")
                 ready.popleft().step()
             while timers:
-                when, _, timer = heapq.heappop(timers)
-                callback = timer.callback
-                if callback is not None:
+                when, number, due = heappop(timers)
+                if isinstance(due, Bell):
+                    if due._alarm == number:
+                        self.now = when
+                        due._wake()
+                        break
+                else:
                     self.now = when
-                    callback()
+                    due()
                     break
             else:
                 return

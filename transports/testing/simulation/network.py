@@ -9,10 +9,11 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol
 
 from ...faults import Fault
-from .loop import Mailbox, VirtualLoop
+from .loop import Bell, VirtualLoop
 from .wires import Request, RequestReader
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class SimWire:
     """One connection; the client's methods first, the server's below."""
 
     __slots__ = (
-        "_buffer", "_eof", "_loop", "_mailbox", "_peer", "_reader", "_reset", "busy", "closed", "exchanges", "number",
+        "_bell", "_buffer", "_eof", "_loop", "_peer", "_reader", "_reset", "busy", "closed", "exchanges", "number",
         "read_bytes", "route", "stalled", "tainted",
     )  # fmt: skip
 
@@ -42,7 +43,7 @@ class SimWire:
         self._buffer: deque[bytes] = deque()
         self._eof = False
         self._reset: str | None = None
-        self._mailbox: Mailbox | None = None
+        self._bell = Bell(loop)
         self._reader = RequestReader()
         self.route = route
         self.number = number
@@ -70,7 +71,8 @@ class SimWire:
                 raise Fault("reset", self._reset)
             if self._eof:
                 return b""
-            await self._event(deadline)
+            if not await self._event(deadline):
+                raise Fault("timeout")
 
     async def send(self, data: memoryview, deadline: float) -> None:
         self._check()
@@ -78,7 +80,8 @@ class SimWire:
             self.busy = True
             self._peer.on_first_bytes(self)
         while self.stalled:
-            await self._event(deadline)
+            if not await self._event(deadline):
+                raise Fault("timeout")
             self._check()
         for request in self._reader.receive_data(data):
             self.exchanges += 1
@@ -97,7 +100,7 @@ class SimWire:
     def shutdown(self) -> None:
         if not self.closed:
             self.closed = True
-            self._wake()
+            self._bell.ring()
             self._peer.on_closed(self)
 
     def forget(self) -> None:
@@ -109,23 +112,27 @@ class SimWire:
         """Bytes arrive at the client now."""
         if not self.closed and data and not self._eof and self._reset is None:
             self._buffer.append(data)
-            self._wake()
+            self._bell.ring()
 
     def finish(self) -> None:
         """FIN: what was written can still be read."""
         self._eof = True
-        self._wake()
+        self._bell.ring()
 
     def reset(self, detail: str = "connection reset by peer") -> None:
         """RST: what was not read is lost."""
         self._reset = detail
         self._buffer.clear()
-        self._wake()
+        self._bell.ring()
 
     def resume(self) -> None:
         """Take bytes again after `stalled`."""
         self.stalled = False
-        self._wake()
+        self._bell.ring()
+
+    def drop_request(self) -> None:
+        """Read no more of the request that is coming: what is sent from now on is another one."""
+        self._reader = RequestReader()
 
     def _check(self) -> None:
         if self._reset is not None or self.closed:
@@ -141,15 +148,9 @@ class SimWire:
             data = data[:max_bytes]
         return data
 
-    async def _event(self, deadline: float) -> None:
+    def _event(self, deadline: float) -> Awaitable[bool]:
+        """Until anything happens here. False at the deadline."""
         if self._loop.now >= deadline:
-            raise Fault("timeout", "")
-        mailbox = self._mailbox = Mailbox(self._loop)
-        try:
-            await mailbox.take(deadline)
-        finally:
-            self._mailbox = None
-
-    def _wake(self) -> None:
-        if self._mailbox is not None:
-            self._mailbox.put()
+            raise Fault("timeout")
+        self._bell.rung = False
+        return self._bell.wait(deadline)

@@ -15,40 +15,13 @@ from ...faults import Fault
 from ...interface import AsyncBell, AsyncWire, Hands
 from ...resolver import Addresses, Job
 from .faults import draw_dial
-from .loop import Mailbox, VirtualLoop
+from .loop import Bell
 from .network import SimWire
 
 if TYPE_CHECKING:
     from .world import World
 
 T = TypeVar("T")
-
-
-class SimBell:
-    """A bell on virtual time. That a wait ran out is forgotten, that it was rung is not."""
-
-    __slots__ = ("_loop", "_mailbox", "_rung")
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-        self._mailbox: Mailbox | None = None
-        self._rung = False
-
-    def ring(self) -> None:
-        self._rung = True
-        if self._mailbox is not None:
-            self._mailbox.put()
-
-    async def wait(self, until: float) -> None:
-        if self._rung:
-            return
-        self._mailbox = Mailbox(self._loop)
-        try:
-            await self._mailbox.take(until)
-        except Fault:
-            return
-        finally:
-            self._mailbox = None
 
 
 class SimRuntime:
@@ -67,8 +40,8 @@ class SimRuntime:
     def now(self) -> float:
         return self._loop.now
 
-    def bell(self) -> SimBell:
-        return SimBell(self._loop)
+    def bell(self) -> Bell:
+        return Bell(self._loop)
 
     def resolve(self, host: str, port: int, bell: AsyncBell) -> Job[Addresses]:
         world = self._world

@@ -7,6 +7,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -96,18 +97,38 @@ def _breaks(seed: int, calls: int, without: frozenset[str], invariant: str) -> b
     return any(line.startswith(invariant) for line in run_seed(seed, calls=calls, without=without).violations)
 
 
-def _run_share(share: tuple[int, int]) -> list[tuple[int, str, str | None, Counter[str]]]:
-    rows = []
-    for seed in range(*share):
-        outcome = run_seed(seed)
-        rows.append((seed, outcome.digest, outcome.violations[0] if outcome.violations else None, outcome.histogram))
-    return rows
+@dataclass(slots=True)
+class _Share:
+    """What some worlds in a row came to."""
+
+    worlds: int
+    digests: str
+    histogram: Counter[str]
+    failures: list[tuple[int, str]]
 
 
-def _add(findings: Findings, total: hashlib.blake2b, rows: list[tuple[int, str, str | None, Counter[str]]]) -> None:
-    for seed, digest, violation, histogram in rows:
-        findings.worlds += 1
-        findings.histogram += histogram
-        total.update(digest.encode())
-        if violation is not None:
-            findings.failures.append((seed, violation))
+def _run_share(share: tuple[int, int]) -> _Share:
+    """A world is one knot of garbage: the collector rests while it runs and sweeps it out whole, with nothing else."""
+    digests: list[str] = []
+    histogram: Counter[str] = Counter()
+    failures: list[tuple[int, str]] = []
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        for seed in range(*share):
+            outcome = run_seed(seed)
+            gc.collect(0)
+            digests.append(outcome.digest)
+            histogram.update(outcome.histogram)
+            failures += [(seed, violation) for violation in outcome.violations[:1]]
+    finally:
+        if collects:
+            gc.enable()
+    return _Share(share[1] - share[0], "".join(digests), histogram, failures)
+
+
+def _add(findings: Findings, total: hashlib.blake2b, share: _Share) -> None:
+    findings.worlds += share.worlds
+    findings.histogram.update(share.histogram)
+    findings.failures += share.failures
+    total.update(share.digests.encode())

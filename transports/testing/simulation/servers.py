@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from .faults import BY_NAME, draw_idle, draw_server
 from .refusals import REFUSALS
-from .wires import Script, WireName, error_body, error_event, keepalive, script
+from .wires import Script, WireName, error_body, error_event, in_chunks, keepalive, script
 
 if TYPE_CHECKING:
     from .network import SimWire
@@ -87,6 +87,7 @@ class SimServer:
         if not self.world.meets("early_reply"):
             return
         conn.tainted = "it answered before the request was sent"
+        conn.drop_request()
         body = error_body("openai", "invalid_request_error", "too large")
         conn.write(
             b"HTTP/1.1 413 Too Large\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
@@ -157,8 +158,8 @@ class Reply:
 
     def _whole(self, said: Script, *, idle: bool = True) -> None:
         world = self.world
-        segments = [self._head(200, said.content_type, chunked=self.request.stream, length=_length(said))]
-        segments += _chunked(said.pieces) if self.request.stream else list(said.pieces)
+        segments = [self._head(200, said.content_type, chunked=self.request.stream, length=said.length)]
+        segments += said.chunks if self.request.stream else said.pieces
         surplus = world.draw(draw_idle, 0.12) if idle else None
         if surplus == "surplus_same_read":
             self.conn.tainted = _SAME_READ
@@ -248,7 +249,7 @@ class Reply:
         exchange = self.server.last[self.request.nonce]
         pieces = list(said.pieces)
         extra, chunked, end, kind = b"", stream, None, said.content_type
-        length = _length(said)
+        length = said.length
         head_first = b""
         tail = b""
         n = len(pieces)
@@ -335,7 +336,7 @@ class Reply:
             "silent_after_head", "cut_before_content", "cut_after_content", "reset_after_content", "finish_then_eof",
             "silence_after_content", "finish_then_silence", "no_last_chunk", "broken_chunk", "cut_utf8",
         )  # fmt: skip
-        segments += _chunked(pieces, finished=finished) if chunked else pieces
+        segments += in_chunks(pieces, finished=finished) if chunked else pieces
         exchange.ended = exchange.whole or fault in _MAY_END or (fault == "length_too_long" and stream)
         if tail:
             segments.append(tail)
@@ -349,11 +350,11 @@ class Reply:
     def _keepalives(self, said: Script, after: int) -> None:
         """The server is alive and says nothing, for longer than anybody waits."""
         world, stream = self.world, self.request.stream
-        head = self._head(200, said.content_type, chunked=stream, length=_length(said) + 10_000)
+        head = self._head(200, said.content_type, chunked=stream, length=said.length + 10_000)
         first = said.pieces[:after]
-        self._send([head, *(_chunked(first, finished=False) if stream else first)])
+        self._send([head, *(in_chunks(first, finished=False) if stream else first)])
         beat = keepalive(self.wire) if stream else b" "
-        data = b"".join(_chunked([beat], finished=False)) if stream else beat
+        data = b"".join(in_chunks([beat], finished=False)) if stream else beat
         until = world.loop.now + 200.0
 
         def again() -> None:
@@ -410,15 +411,6 @@ _SIMPLE: Final[dict[str, Callable[[Reply], None]]] = {
 
 def _stream_code(wire: WireName, roll: float) -> str:
     return "overloaded_error" if roll < 0.5 else "api_error" if wire != "openai" else "server_error"
-
-
-def _length(said: Script) -> int:
-    return sum(map(len, said.pieces))
-
-
-def _chunked(pieces: list[bytes], *, finished: bool = True) -> list[bytes]:
-    chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]
-    return [*chunks, b"0\r\n\r\n"] if finished else chunks
 
 
 def _recut(data: bytes, world: World) -> list[bytes]:

@@ -11,7 +11,9 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 WireName: TypeAlias = Literal["openai", "anthropic", "ollama"]
@@ -37,7 +39,7 @@ class RequestReader:
     __slots__ = ("_buffer", "_need")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = b""
         self._need = 0
 
     @property
@@ -45,51 +47,57 @@ class RequestReader:
         return bool(self._buffer)
 
     def receive_data(self, data: bytes | memoryview) -> list[Request]:
-        buffer = self._buffer
-        buffer += data
+        buffer = self._buffer + data
         found: list[Request] = []
         while len(buffer) >= self._need:
-            end = buffer.find(b"\r\n\r\n")
-            if end < 0:
+            end = buffer.find(b"\r\n\r\n") + 4
+            if end < 4:
                 break
-            length = _LENGTH.search(buffer, 0, end + 2)
-            self._need = end + 4 + (int(length[1]) if length else 0)
+            length = _LENGTH.search(buffer, 0, end - 2)
+            self._need = end + (int(length[1]) if length else 0)
             if len(buffer) < self._need:
                 break
-            body = bytes(buffer[end + 4 : self._need])
-            nonce, key = _NONCE.search(body), _KEY.search(buffer, 0, end)
+            nonce, key = _NONCE.search(buffer, end, self._need), _KEY.search(buffer, 0, end)
             found.append(
                 Request(
                     nonce[1].decode() if nonce else "",
                     key[1].decode() if key else "",
-                    b'"stream":true' in body,
-                    len(body),
+                    buffer.find(b'"stream":true', end, self._need) >= 0,
+                    self._need - end,
                 )
             )
-            del buffer[: self._need]
+            buffer = buffer[self._need :]
             self._need = 0
-            if not buffer:
-                break
+        self._buffer = buffer
         return found
 
 
 @dataclass(slots=True)
 class Script:
-    """What a server has to say: the body in pieces, and what it amounts to.
+    """What a server has to say: the body in pieces, and what it amounts to. Shared: nobody changes it.
 
     `first_content` is the index of the first piece that commits, `terminal` of the one that ends the read (equal to
     `len(pieces)` for a plain reply), `finish` of the one with the finish reason.
     """
 
     content_type: str
-    pieces: list[bytes]
+    pieces: tuple[bytes, ...]
     text: str
     tool: str
     first_content: int
     finish: int
     terminal: int
+    #: Of all pieces together, in bytes.
+    length: int = field(init=False)
+    #: The pieces in chunked framing, with its end.
+    chunks: tuple[bytes, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.length = sum(map(len, self.pieces))
+        self.chunks = tuple(in_chunks(self.pieces))
 
 
+@lru_cache(maxsize=4096)
 def script(wire: WireName, nonce: str, *, stream: bool, events: int, tool: bool) -> Script:
     """A whole and correct reply of `events` text pieces, then perhaps one tool call."""
     words = [f"{nonce}.{i} " for i in range(events)]
@@ -100,6 +108,12 @@ def script(wire: WireName, nonce: str, *, stream: bool, events: int, tool: bool)
     if wire == "anthropic":
         return (_anthropic_stream if stream else _anthropic_whole)(nonce, words, text, arguments)
     return (_ollama_stream if stream else _ollama_whole)(nonce, words, text, arguments)
+
+
+def in_chunks(pieces: Iterable[bytes], *, finished: bool = True) -> list[bytes]:
+    """A chunk for each piece that is not empty; then the last chunk, if it is to be `finished`."""
+    chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]
+    return [*chunks, b"0\r\n\r\n"] if finished else chunks
 
 
 def error_body(wire: WireName, code: str, message: str) -> bytes:
@@ -149,7 +163,7 @@ def _openai_stream(nonce: str, words: list[str], text: str, arguments: str) -> S
     )  # fmt: skip
     pieces.append(b"data: [DONE]\n\n")
     n = len(pieces)
-    return Script("text/event-stream", pieces, text, _plain(arguments), 1, n - 3, n - 1)
+    return Script("text/event-stream", tuple(pieces), text, _plain(arguments), 1, n - 3, n - 1)
 
 
 def _openai_whole(nonce: str, words: list[str], text: str, arguments: str) -> Script:
@@ -164,7 +178,7 @@ def _openai_whole(nonce: str, words: list[str], text: str, arguments: str) -> Sc
         f'{{"role":"assistant","content":"{text}"{calls}}},"finish_reason":"{reason}"}}],'
         f'"usage":{{"prompt_tokens":3,"completion_tokens":{len(words)},"total_tokens":{len(words) + 3}}}}}'
     )
-    return Script("application/json", [body], text, _plain(arguments), 0, 0, 1)
+    return Script("application/json", (body,), text, _plain(arguments), 0, 0, 1)
 
 
 def _anthropic_stream(nonce: str, words: list[str], text: str, arguments: str) -> Script:
@@ -195,7 +209,7 @@ def _anthropic_stream(nonce: str, words: list[str], text: str, arguments: str) -
     )
     pieces.append(event("message_stop", ""))
     n = len(pieces)
-    return Script("text/event-stream", pieces, text, _plain(arguments), 2, n - 2, n - 1)
+    return Script("text/event-stream", tuple(pieces), text, _plain(arguments), 2, n - 2, n - 1)
 
 
 def _anthropic_whole(nonce: str, words: list[str], text: str, arguments: str) -> Script:
@@ -205,7 +219,7 @@ def _anthropic_whole(nonce: str, words: list[str], text: str, arguments: str) ->
         f'{{"id":"m-{nonce}","type":"message","role":"assistant","model":"sim","content":[{{"type":"text","text":"{text}"}}'
         f'{block}],"stop_reason":"{reason}","usage":{{"input_tokens":3,"output_tokens":{len(words)}}}}}'
     )
-    return Script("application/json", [body], text, _plain(arguments), 0, 0, 1)
+    return Script("application/json", (body,), text, _plain(arguments), 0, 0, 1)
 
 
 def _ollama_stream(nonce: str, words: list[str], text: str, arguments: str) -> Script:
@@ -217,7 +231,7 @@ def _ollama_stream(nonce: str, words: list[str], text: str, arguments: str) -> S
     counts = f'"prompt_eval_count":3,"eval_count":{len(words)}'
     pieces.append(_b(f'{head}""}},"done":true,"done_reason":"stop",{counts}}}\n'))
     n = len(pieces)
-    return Script("application/x-ndjson", pieces, text, _plain(arguments), 0, n - 1, n - 1)
+    return Script("application/x-ndjson", tuple(pieces), text, _plain(arguments), 0, n - 1, n - 1)
 
 
 def _ollama_whole(nonce: str, words: list[str], text: str, arguments: str) -> Script:
@@ -226,7 +240,7 @@ def _ollama_whole(nonce: str, words: list[str], text: str, arguments: str) -> Sc
         f'{{"model":"sim","created_at":"{nonce}","message":{{"role":"assistant","content":"{text}"{calls}}},"done":true,'
         f'"done_reason":"stop","prompt_eval_count":3,"eval_count":{len(words)}}}'
     )
-    return Script("application/json", [body], text, _plain(arguments), 0, 0, 1)
+    return Script("application/json", (body,), text, _plain(arguments), 0, 0, 1)
 
 
 def _plain(arguments: str) -> str:

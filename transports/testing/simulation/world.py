@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from sans_io.call import Call
+from sans_io.call import SEND_PIECE, Call
 from sans_io.events import Event, TextDelta
+from sans_io.http11 import HTTPRequest
 from sans_io.messages import ChatRequest
 from sans_io.policy.deadline import Timers
 from sans_io.policy.dice import Dice
@@ -43,6 +45,9 @@ T = TypeVar("T")
 
 #: Faults stop here in a liveness world, in seconds of virtual time.
 FAULTS_STOP_AT: Final = 60.0
+#: Callers that share the pool of a world.
+FEWEST_CALLERS: Final = 4
+MOST_CALLERS: Final = 7
 
 
 @dataclass(slots=True)
@@ -102,8 +107,7 @@ class World:
         self.server = SimServer(self)
         self.violations: list[str] = []
         self.histogram: Counter[str] = Counter()
-        self._lines: list[str] = []
-        self._hash = hashlib.blake2b(digest_size=16)
+        self._events: list[tuple[float, tuple[object, ...]]] = []
         self._keep_trace = keep_trace
         self._planned = calls
         #: When the clock last jumped forward, in seconds of virtual time; 0: never.
@@ -113,13 +117,13 @@ class World:
         self.route = Route(self.origin)
         self.max_connections = (None, None, 1, 2, 4)[int(self.roll() * 5)]
         self.runtime = SimRuntime(self, self.max_connections)
-        self.callers = 4 + int(self.roll() * 4)
+        self.callers = FEWEST_CALLERS + int(self.roll() * (MOST_CALLERS - FEWEST_CALLERS + 1))
         drawn: WireName = ("openai", "anthropic", "ollama")[int(self.roll() * 3)]
         self.wire = wire or drawn
         self.policy = RetryPolicy(max_retries=int(self.roll() * 5))
         scarce = self.roll() < 0.3
         self.budgets = [RetryBudget(28, floor=0) if scarce else RetryBudget() for _ in range(self.callers)]
-        self._operations = Operations(self.wire, self.origin, self.callers)
+        self._operations = operations(self.wire, self.origin)
         self._judge = Judge(self)
 
     # -- dice and notes --------------------------------------------------------------------------------------------
@@ -147,16 +151,13 @@ class World:
         return name if self.meets(name) else None
 
     def trace(self, *words: object) -> None:
-        line = f"{self.loop.now:.6f} {words!r}"
-        self._hash.update(line.encode())
-        if self._keep_trace:
-            self._lines.append(line)
+        """Write down what happens. `words` are of the simple kinds, which do not change afterwards."""
+        self._events.append((self.loop.now, words))
 
     def violated(self, invariant: str, text: str) -> None:
         line = f"{invariant} at {self.loop.now:.3f} s: {text}"
         self.violations.append(line)
-        if self._keep_trace:
-            self._lines.append("VIOLATION " + line)
+        self.trace("VIOLATION", line)
 
     def caller_of(self, request: Request) -> SimCall | None:
         """Whose request this is, by its nonce."""
@@ -165,9 +166,13 @@ class World:
     def answered(self, exchange: Exchange) -> None:
         """A server has decided what it says to a request."""
 
+    def lines(self) -> list[str]:
+        """The trace so far."""
+        return [f"{now:.6f} {words!r}" for now, words in self._events]
+
     def digest(self) -> str:
         """The hash of the trace so far."""
-        return self._hash.hexdigest()
+        return hashlib.blake2b("".join(self.lines()).encode(), digest_size=16).hexdigest()
 
     # -- a run -----------------------------------------------------------------------------------------------------
 
@@ -187,7 +192,8 @@ class World:
             elif task.error is not None:
                 self.violated("I7", f"{task.name} died of {task.error!r}")
         self._judge.pool()
-        return Outcome(self.seed, self.digest(), self.violations, len(self.calls), self.histogram, self._lines)
+        lines = self.lines() if self._keep_trace else []
+        return Outcome(self.seed, self.digest(), self.violations, len(self.calls), self.histogram, lines)
 
     async def _caller(self, number: int, calls: int) -> None:
         for index in range(calls):
@@ -216,7 +222,7 @@ class World:
             loop.call_later(self.roll() ** 2 * 8.0, lambda: self._cancel(sim, pump, task, how))
         elif fault == "clock_jump":
             loop.call_later(self.roll() * 5.0, self._jump)
-        await task.gone.take(float("inf"))
+        await task.gone.wait(float("inf"))
         pump.close()
         sim.finished_at = sim.finished_at or loop.now
         self._judge.call(sim, task)
@@ -272,11 +278,15 @@ class _Codec(Protocol):
 
 
 class Operations:
-    """The codec of one wire with the keys of all callers."""
+    """The requests of all callers, each made once by the codec with the caller's key.
 
-    def __init__(self, wire: WireName, origin: Origin, callers: int) -> None:
+    Codecs and operations are immutable: all worlds with this server share them.
+    """
+
+    def __init__(self, wire: WireName, origin: Origin) -> None:
+        self._made: dict[tuple[int, str, bool], Operation] = {}
         base = parse_base_url(f"{origin.scheme}://{origin.host}/v1")
-        secrets = [Secret(f"key-{number}") for number in range(callers)]
+        secrets = [Secret(f"key-{number}") for number in range(MOST_CALLERS)]
         if wire == "openai":
             from sans_io.providers.dialects import DIALECTS
             from sans_io.providers.openai import OpenAICodec
@@ -294,9 +304,22 @@ class Operations:
             self._codecs = [OllamaCodec(base, credential=secret) for secret in secrets]
 
     def make(self, number: int, nonce: str, *, stream: bool, large: bool) -> Operation:
-        text = f"nonce:{nonce};" + (_LARGE if large else "")
-        chat = ChatRequest(messages=({"role": "user", "content": text},), model="sim", stream=stream)
-        return self._codecs[number].operation(chat)
+        operation = self._made.get((number, nonce, stream))
+        if operation is None:
+            message = {"role": "user", "content": f"nonce:{nonce};"}
+            chat = ChatRequest(messages=(message,), model="sim", stream=stream)
+            operation = self._made[number, nonce, stream] = self._codecs[number].operation(chat)
+        if large:
+            request = operation.request
+            operation = replace(operation, request=HTTPRequest(request.head, request.body + _BLANKS))
+        return operation
 
 
-_LARGE: Final = "x" * 150_000
+@lru_cache(maxsize=64)
+def operations(wire: WireName, origin: Origin) -> Operations:
+    """Made once for each server: the first request of a codec goes through h11, all later ones do not."""
+    return Operations(wire, origin)
+
+
+#: Makes a request so large that it is sent in three pieces.
+_BLANKS: Final = b" " * (2 * SEND_PIECE)
