@@ -1,0 +1,203 @@
+"""A call at its edges: what stands before the first text, what a leaver finds, what a broken answer is called."""
+
+from __future__ import annotations
+
+import pytest
+
+from sans_io.actions import Deliver, Receive, Release, Wait
+from sans_io.call import Call
+from sans_io.errors import LLMConnectionError, LLMTimeoutError
+from sans_io.events import TextDelta, UsageReported
+from sans_io.policy.deadline import Timers
+from sans_io.policy.pool import Route
+from sans_io.policy.retry import RetryBudget, RetryPolicy
+from sans_io.proxies import parse_proxy
+from sans_io.steps import forwarding_proxy
+from sans_io.urls import Origin
+from tests.call.kit import ROUTE, operation, reply
+from tests.call.test_call import finish, make, text_of, to_receive
+
+ONCE = RetryPolicy(max_retries=0)
+
+
+def test_a_call_streams_only_when_asked_to() -> None:
+    call = Call(operation(stream=False), ROUTE, Timers(total=None), now=0.0)
+    to_receive(call)
+    call.on_data(reply(b"t:Hi\ndone\n"), 1.0)
+    finish(call, 1.0)
+    assert call.response is not None
+
+
+def test_a_date_of_the_server_is_read_by_our_clock_where_the_reply_has_none() -> None:
+    """784111777 is the date below in seconds since 1970; our clock shows 7 seconds less."""
+    call = make(epoch_offset=784_111_770.0)
+    to_receive(call)
+    call.on_data(reply(b"{}", status=429, headers=b"Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), 0.0)
+    call.on_released(0.0)
+    wait = call.next_action(0.0)
+    assert isinstance(wait, Wait)
+    assert 7.0 <= wait.until <= 7.7
+
+
+def test_usage_that_came_before_the_text_is_delivered_with_it_and_first() -> None:
+    call = make()
+    to_receive(call)
+    call.on_data(reply(b"usage\n", framing="close"), 1.0)
+    assert isinstance(call.next_action(1.0), Receive)
+    call.on_data(b"t:Hi\n", 2.0)
+    action = call.next_action(2.0)
+    assert isinstance(action, Deliver)
+    assert [type(event) for event in action.events] == [UsageReported, TextDelta]
+    call.on_delivered(2.0)
+    call.on_data(b"t: you\n", 3.0)
+    action = call.next_action(3.0)
+    assert isinstance(action, Deliver)
+    assert [type(event) for event in action.events] == [TextDelta]
+
+
+def test_a_reply_is_whole_from_its_last_event_on() -> None:
+    call = make()
+    to_receive(call)
+    call.on_data(reply(b"t:Hi\n", framing="close"), 1.0)
+    assert call.whole is False
+    text_of(call, 1.0)
+    call.on_data(b"done\n", 2.0)
+    assert call.whole is True
+    call.on_delivered(2.0)
+    finish(call, 2.0)
+    assert call.whole is True
+
+
+def test_a_reply_that_failed_is_never_whole() -> None:
+    call = make(retry=ONCE)
+    to_receive(call)
+    call.on_eof(1.0)
+    finish(call, 1.0)
+    assert call.whole is False
+
+
+def test_the_end_of_the_connection_while_draining_gives_the_seat_back_unusable() -> None:
+    call = make()
+    to_receive(call)
+    call.on_data(reply(b"t:Hi\ndone\n", framing="chunked")[:-5], 1.0)
+    text_of(call, 1.0)
+    assert call.state == "DRAIN"
+    call.on_eof(1.05)
+    assert finish(call, 1.05) == Release(False)
+    assert call.error is None
+
+
+def test_whoever_leaves_finds_it_in_the_ledger() -> None:
+    call = make()
+    to_receive(call)
+    call.cancel(1.0)
+    assert finish(call, 1.0) == Release(False)
+    assert call.error is not None
+    assert call.error.code == "cancelled"
+    assert [attempt.outcome for attempt in call.attempts] == ["cancelled"]
+
+
+def test_a_retry_that_succeeds_gets_its_tokens_back() -> None:
+    budget = RetryBudget()
+    call = make(budget=budget)
+    to_receive(call)
+    call.on_data(reply(b"{}", status=500), 1.0)
+    call.on_released(1.0)
+    wait = call.next_action(1.0)
+    assert isinstance(wait, Wait)
+    assert budget.tokens == 486
+    call.on_waited(wait.until)
+    to_receive(call, wait.until, reused=True)
+    call.on_data(reply(b"t:Hi\ndone\n"), 5.0)
+    text_of(call, 5.0)
+    finish(call, 5.0)
+    assert budget.tokens == 500
+
+
+def test_a_whole_reply_idles_from_its_head_on_and_a_stream_from_its_first_text() -> None:
+    timers = Timers(total=None, first_token=10.0, idle=30.0)
+    for stream, wanted in ((False, 31.0), (True, 10.0)):
+        call = make(stream=stream, timers=timers)
+        to_receive(call)
+        call.on_data(reply(b"role\n", framing="close"), 1.0)
+        action = call.next_action(1.0)
+        assert isinstance(action, Receive)
+        assert action.deadline == wanted
+        call.on_error("timeout", wanted)
+        call.on_released(wanted)
+        (attempt,) = call.attempts
+        assert attempt.outcome == ("first_token" if stream else "idle")
+
+
+@pytest.mark.parametrize(("keepalives", "code"), [(0, "first_token_timeout"), (1, "idle_keepalive_only")])
+def test_one_keepalive_is_enough_to_say_that_the_server_lives(keepalives: int, code: str) -> None:
+    call = make(timers=Timers(total=None, first_token=10.0), retry=ONCE)
+    to_receive(call, 5.0)
+    call.on_data(reply(b":\n" * keepalives, framing="close"), 6.0)
+    call.on_error("timeout", 15.0)
+    finish(call, 15.0)
+    assert isinstance(call.error, LLMTimeoutError)
+    assert call.error.code == code
+    assert "10 s" in call.error.message
+
+
+# ---- broken ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "phase"), [(b"HTTP/1.1 200 OK\r\nContent-", "head"), (reply(b"t:Hi\nmore")[:-2], "body")]
+)
+def test_an_answer_that_breaks_off_says_where(data: bytes, phase: str) -> None:
+    call = make(stream=False, retry=ONCE)
+    to_receive(call)
+    call.on_data(data, 1.0)
+    cause = ConnectionResetError("theirs")
+    call.on_error("reset", 1.0, "RST", cause)
+    finish(call, 1.0)
+    assert type(call.error) is LLMConnectionError
+    assert (call.error.code, call.error.phase) == ("truncated", phase)
+    assert call.error.__cause__ is cause
+    assert [attempt.outcome for attempt in call.attempts] == ["truncated"]
+
+
+def test_a_request_that_was_not_sent_in_full_is_a_failed_write() -> None:
+    call = make(body=b"x" * 200_000, retry=ONCE)
+    call.on_acquired(False, 0.0)
+    call.on_connected(0.0)
+    call.on_error("reset", 0.0, "EPIPE")
+    call.on_error("reset", 0.5, "later")
+    finish(call, 0.5)
+    assert [attempt.outcome for attempt in call.attempts] == ["write_failed"]
+    assert call.error is not None
+    assert call.error.message.endswith(": EPIPE")
+
+
+def test_an_error_in_the_stream_carries_what_the_head_said() -> None:
+    call = make(retry=ONCE)
+    to_receive(call)
+    call.on_data(reply(b"t:Hi\nerr:soon\n", headers=b"X-Request-Id: r-7\r\n", framing="close"), 1.0)
+    text_of(call, 1.0)
+    finish(call, 1.0)
+    assert call.error is not None
+    assert (call.error.status_code, call.error.request_id, call.error.phase) == (200, "r-7", "stream")
+    assert [attempt.request_id for attempt in call.attempts] == ["r-7"]
+
+
+def test_an_error_of_a_whole_reply_has_no_part_of_it() -> None:
+    call = make(stream=False, retry=ONCE)
+    to_receive(call)
+    call.on_data(reply(b"t:Hi\nerr:never\n"), 1.0)
+    finish(call, 1.0)
+    assert call.error is not None
+    assert call.error.partial is None
+
+
+# ---- the proxy -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("scheme", "forwarded"), [("http", True), ("https", False)])
+def test_a_proxy_sees_whole_requests_of_plain_http_only(scheme: str, forwarded: bool) -> None:
+    proxy = parse_proxy("http://proxy.example:3128")
+    origin = Origin(scheme, "llm.example", 8000)
+    assert forwarding_proxy(Route(origin, proxy)) == (proxy if forwarded else None)
+    assert forwarding_proxy(Route(origin)) is None
