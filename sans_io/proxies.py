@@ -89,7 +89,7 @@ def parse_proxy(url: str, what: str = "proxy") -> Proxy:
     if not separator:
         scheme, rest = "http", url
     if scheme.lower() != "http":
-        named = f"{scheme.lower()}://" if _SCHEME.fullmatch(scheme) else "that scheme"
+        named = f"{scheme.lower()}://" if scheme.lower() in _OTHER_SCHEMES else "that scheme"
         raise LLMBadRequestError(f"{what}: a proxy by {named} is not supported, only http://", code="unsupported_proxy")
     rest = rest.removesuffix("/")
     if any(mark in rest for mark in "/?#"):
@@ -114,7 +114,8 @@ def no_proxy_matches(origin: Origin, no_proxy: str) -> bool:
 
 
 _Address: TypeAlias = IPv4Address | IPv6Address
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}")
+#: Named in an error; any other word before `://` may be a misplaced secret.
+_OTHER_SCHEMES = frozenset({"https", "socks", "socks4", "socks4a", "socks5", "socks5h"})
 _SEPARATORS = re.compile(r"[,\s]+")
 
 
