@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import ast
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -26,23 +27,37 @@ _OPERATIONS: dict[type[ast.operator], type[ast.operator]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """`kind` is "table" or "code"; `text()` gives the whole module."""
+    """`tree()` gives the whole changed module, its line numbers those of the original.
+
+    `kind` is "table" or "code". `lines` are the node's own; a test that executes one of them may notice. `statement` is
+    the line of the statement around, `function` the lines of the outermost function around. `function` is None where
+    the change works when the module is imported. `subject` is the table's or the field's name, "" for code.
+    """
 
     name: str
     kind: str
-    line: int
-    text: Callable[[], str]
+    lines: range
+    statement: int
+    function: range | None
+    subject: str
+    tree: Callable[[], ast.Module]
 
 
-def mutants(source: str) -> Iterator[Mutant]:
+def mutants(source: str) -> list[Mutant]:
     """All of them, in the order of the text."""
-    for kind, line, name, text in sorted(_changes(ast.parse(source)), key=lambda found: found[1]):
-        yield Mutant(f"{line}: {name}", kind, line, text)
+    seen: Counter[str] = Counter()
+    found: list[Mutant] = []
+    for mutant in _changes(ast.parse(source)):
+        seen[mutant.name] += 1
+        again = seen[mutant.name]
+        found.append(mutant if again == 1 else replace(mutant, name=f"{mutant.name} ({again})"))
+    return sorted(found, key=lambda mutant: mutant.lines.start)
 
 
-def _changes(tree: ast.Module) -> Iterator[tuple[str, int, str, Callable[[], str]]]:
-    """(kind, line, name, the changed text)."""
+def _changes(tree: ast.Module) -> Iterator[Mutant]:
     quiet = _quiet(tree)
+    places = dict(_places(tree))
+    subjects = {id(node): _subject(table) for table in _tables(tree) for node in ast.walk(table)}
     in_tables = {
         id(node)
         for statement in _tables(tree)
@@ -54,31 +69,60 @@ def _changes(tree: ast.Module) -> Iterator[tuple[str, int, str, Callable[[], str
             continue
         kind = "table" if id(node) in in_tables else "code"
         for name, new in _variants(node):
-            yield kind, getattr(node, "lineno", 0), name, _applied(tree, place, new)
+            statement, function = places[id(node)]
+            yield Mutant(
+                f"{node.lineno}:{node.col_offset} {name}",
+                kind,
+                range(node.lineno, (node.end_lineno or node.lineno) + 1),
+                statement,
+                function,
+                subjects.get(id(node), "") if kind == "table" else "",
+                _applied(tree, place, new),
+            )
 
 
-def _applied(tree: ast.Module, place: int, new: Callable[[ast.AST], ast.AST]) -> Callable[[], str]:
-    def text() -> str:
+def _places(tree: ast.Module) -> Iterator[tuple[int, tuple[int, range | None]]]:
+    """For every node: the line of its statement, and the lines of the outermost function whose body it is in."""
+
+    def walk(node: ast.AST, statement: int, function: range | None) -> Iterator[tuple[int, tuple[int, range | None]]]:
+        if isinstance(node, ast.stmt):
+            statement = node.lineno
+        yield id(node), (statement, function)
+        body: list[ast.stmt] = node.body if isinstance(node, ast.FunctionDef) else []
+        inside = function or range(node.lineno, (node.end_lineno or 0) + 1) if body else function
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, statement, inside if child in body else function)
+
+    yield from walk(tree, 0, None)
+
+
+def _subject(table: ast.stmt) -> str:
+    target = table.targets[0] if isinstance(table, ast.Assign) else getattr(table, "target", None)
+    return target.id if isinstance(target, ast.Name) else ""
+
+
+def _applied(tree: ast.Module, place: int, new: Callable[[ast.AST], ast.AST]) -> Callable[[], ast.Module]:
+    def changed() -> ast.Module:
         fresh = copy.deepcopy(tree)
         node = next(found for number, found in enumerate(ast.walk(fresh)) if number == place)
         replacement = new(node)
         if replacement is not node:
             _swap(fresh, node, replacement)
-        return ast.unparse(ast.fix_missing_locations(fresh))
+        return ast.fix_missing_locations(fresh)
 
-    return text
+    return changed
 
 
 def _swap(tree: ast.Module, old: ast.AST, new: ast.AST) -> None:
     for parent in ast.walk(tree):
         for field, value in ast.iter_fields(parent):
             if value is old:
-                setattr(parent, field, new)
+                setattr(parent, field, ast.copy_location(new, old))
                 return
             if isinstance(value, list):
                 for at, item in enumerate(value):
                     if item is old:
-                        value[at] = new
+                        value[at] = ast.copy_location(new, old)
                         return
 
 
@@ -197,11 +241,14 @@ def _quiet(tree: ast.Module) -> set[int]:
                 hush(node)
             case ast.Assign(targets=[ast.Name(id="__slots__" | "__all__")]):
                 hush(node)
-            case ast.Call(func=ast.Name(id="TypeVar" | "NewType" | "cast")):
+            case (
+                ast.Subscript(value=ast.Name(id="Literal")) | ast.Call(func=ast.Name(id="TypeVar" | "NewType" | "cast"))
+            ):
                 hush(node)
-            case ast.Call(func=ast.Attribute(attr="_fail"), args=[_, *messages]):
-                for message in messages:
-                    hush(message)
+            case ast.Call(func=ast.Attribute(attr="_fail") | ast.Name(id="HeadFault"), args=texts):
+                for text in texts:
+                    if isinstance(text, ast.Constant) and " " in str(text.value):  # a message, and no code
+                        hush(text)
         if isinstance(node, ast.AnnAssign) and "TypeAlias" in ast.dump(node.annotation):
             hush(node)
     return quiet
