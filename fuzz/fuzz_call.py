@@ -295,7 +295,7 @@ class Run:
             assert self.act() == action, "asking twice gives two answers"
             a = core().a
             due = action.until if isinstance(action, a.Wait) else getattr(action, "deadline", 0.0)
-            assert due <= 100.1, "a deadline beyond the call's own"
+            assert due <= 100.0, "a deadline beyond the call's own"
 
 
 def main() -> None:

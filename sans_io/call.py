@@ -413,7 +413,7 @@ class Call:
         http = exchange.http
         drains = self.stream and exchange.sent_all and http.framing != "close"
         if drains and not http.ended and http.error is None:
-            self._receive.deadline = now + DRAIN
+            self._receive.deadline = min(now + DRAIN, self._total_at)
             self._drain(exchange, now)
         else:
             self._release(reusable=exchange.clean)

@@ -14,10 +14,10 @@ from sans_io.policy.retry import RetryPolicy
 from tests.call.kit import ROUTE, operation, reply
 
 
-def receiving(*, stream: bool = True, max_retries: int = 0) -> Call:
+def receiving(*, stream: bool = True, max_retries: int = 0, total: float | None = None) -> Call:
     """A call whose request is sent."""
     call = Call(
-        operation(stream=stream), ROUTE, Timers(total=None), now=0.0, stream=stream, retry=RetryPolicy(max_retries)
+        operation(stream=stream), ROUTE, Timers(total=total), now=0.0, stream=stream, retry=RetryPolicy(max_retries)
     )
     assert isinstance(call.next_action(0.0), Acquire)
     call.on_acquired(False, 0.0)
@@ -111,3 +111,24 @@ def test_a_field_that_came_twice_is_joined_with_a_comma() -> None:
     assert call.response is not None
     assert call.response.headers["x-a"] == "1, 3"
     assert call.response.headers["x-b"] == "2"
+
+
+@pytest.mark.parametrize(("delivered_at", "drains_until"), [(9.0, 9.1), (9.95, 10.0)])
+def test_a_connection_is_drained_within_the_calls_own_time(delivered_at: float, drains_until: float) -> None:
+    call = receiving(total=10.0)
+    call.on_data(reply(b"t:a\ndone\n", framing="chunked")[:-5], 0.0)
+    call.on_delivered(delivered_at)
+    action = call.next_action(delivered_at)
+    assert isinstance(action, Receive)
+    assert action.deadline == pytest.approx(drains_until)
+
+
+def test_a_slow_taker_of_the_last_piece_gets_it_whole_and_nobody_waits_for_the_rest_of_the_framing() -> None:
+    """Found by the fuzzing target `call`: the drain began long after the call's deadline."""
+    call = receiving(total=10.0)
+    call.on_data(reply(b"t:a\ndone\n", framing="chunked")[:-5], 0.0)
+    call.on_delivered(11.0)
+    assert call.next_action(11.0) == Release(reusable=False, idle_hint=None)
+    call.on_released(11.0)
+    assert call.response is not None
+    assert call.response.content == "a"
