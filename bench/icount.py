@@ -24,6 +24,7 @@ GATES: dict[tuple[str, str], int | None] = {
     ("stream", "floor"): None,
     ("stream", "ours"): 75_000,
     ("stream", "ours-asyncio"): 75_000,
+    ("stream", "ours-trio"): 75_000,
     ("chat", "floor"): None,
     ("chat", "ours"): 840_000,
     ("chat", "ours-asyncio"): 900_000,

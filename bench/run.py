@@ -206,7 +206,7 @@ IMPORTS = {
     "the same and its first call": _OURS.format("OpenAICompatClient") + f"; client.{_CALL}",
     "the same on asyncio": f"import asyncio; {_OURS.format('AsyncOpenAICompatClient')}; asyncio.run(client.{_CALL})",
     "the same on trio": f"import trio; {_OURS.format('AsyncOpenAICompatClient')}; trio.run(lambda: client.{_CALL})",
-    "openai and a client": _OPENAI.format("OpenAI"),
+    "openai and a client": _OPENAI.format("OpenAI") + "; client.chat.completions",
     "openai and its first call": _OPENAI.format("OpenAI")
     + "; client.chat.completions.create(messages=[{{'role': 'user', 'content': 'hi'}}], model='chat')",
     "anthropic and a client": "import anthropic; anthropic.Anthropic(api_key='k')",
@@ -269,6 +269,11 @@ def leaks(base: str) -> str:
     return "\n".join(lines)
 
 
+def instructions() -> str:
+    done = subprocess.run([sys.executable, str(HERE / "icount.py")], capture_output=True, text=True, check=False)
+    return f"### Instructions (cachegrind), the regression gate of CI\n\n{done.stdout.strip()}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -288,9 +293,10 @@ def main() -> None:
                 parts += [table.markdown(), table.chart()]
                 print(table.markdown(), end="\n\n", flush=True)
         rest = {
-            "pool": lambda: pool(base, chosen.rounds),
+            "pool": lambda: pool(base, min(chosen.rounds, 3)),  # a pool that slows down takes minutes a round
             "imports": lambda: imports(base, chosen.rounds),
             "leaks": lambda: leaks(base),
+            "instructions": instructions,
         }
         for title, part in rest.items():
             if chosen.only.lower() in title:
@@ -309,7 +315,7 @@ def page(rounds: int, parts: list[str]) -> str:
 Written by `python bench/run.py --write` ({rounds} interleaved rounds, medians of paired ratios): CPython
 {platform.python_version()}, {os.cpu_count()} cores, loopback, no TLS, the server in a process of its own, JSON by
 {"msgspec" if accelerated else "the standard library"}. Ratios are the result; absolute figures depend on the machine's
-other work. Instruction counts, which do not, are checked by `python bench/icount.py` (the regression gate).
+other work.
 
 {chr(10).join(part + chr(10) for part in parts if part)}"""
 
