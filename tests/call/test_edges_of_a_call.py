@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sans_io.actions import Deliver, Receive, Release, Wait
 from sans_io.call import Call
-from sans_io.errors import LLMConnectionError, LLMTimeoutError
+from sans_io.errors import LLMConnectionError, LLMError, LLMServerError, LLMTimeoutError
 from sans_io.events import TextDelta, UsageReported
+from sans_io.http11 import HTTPRequest, RequestHead
 from sans_io.policy.deadline import Timers
 from sans_io.policy.pool import Route
 from sans_io.policy.retry import RetryBudget, RetryPolicy
 from sans_io.proxies import parse_proxy
+from sans_io.secret import Secret
 from sans_io.steps import forwarding_proxy
 from sans_io.urls import Origin
-from tests.call.kit import ROUTE, operation, reply
+from tests.call.kit import ORIGIN, ROUTE, operation, reply
 from tests.call.test_call import finish, make, text_of, to_receive
 
 ONCE = RetryPolicy(max_retries=0)
@@ -160,6 +164,20 @@ def test_an_answer_that_breaks_off_says_where(data: bytes, phase: str) -> None:
     assert [attempt.outcome for attempt in call.attempts] == ["truncated"]
 
 
+@pytest.mark.parametrize(
+    ("data", "phase"), [(b"HTTP/1.1 200 OK\r\nContent-", "head"), (reply(b"t:Hi\nmore")[:-2], "body")]
+)
+def test_an_answer_that_ends_too_early_is_a_broken_connection(data: bytes, phase: str) -> None:
+    call = make(stream=False, retry=ONCE)
+    to_receive(call)
+    call.on_data(data, 1.0)
+    call.on_eof(1.0)
+    assert finish(call, 1.0) == Release(False)
+    assert type(call.error) is LLMConnectionError
+    assert (call.error.code, call.error.phase) == ("truncated", phase)
+    assert isinstance(call.error.__cause__, LLMError)
+
+
 def test_a_request_that_was_not_sent_in_full_is_a_failed_write() -> None:
     call = make(body=b"x" * 200_000, retry=ONCE)
     call.on_acquired(False, 0.0)
@@ -190,6 +208,44 @@ def test_an_error_of_a_whole_reply_has_no_part_of_it() -> None:
     finish(call, 1.0)
     assert call.error is not None
     assert call.error.partial is None
+
+
+def test_a_stream_that_was_reset_is_a_truncated_one() -> None:
+    call = make()
+    to_receive(call)
+    call.on_data(reply(b"t:Hi\n", framing="close"), 1.0)
+    text_of(call, 1.0)
+    call.on_error("reset", 2.0, "RST")
+    finish(call, 2.0)
+    assert [attempt.outcome for attempt in call.attempts] == ["truncated"]
+
+
+def refusing(error: LLMError) -> Call:
+    """A call, refused with this error, whose request carries a key and whose reply carries a request id."""
+    head = RequestHead("POST", ORIGIN, "/x", (("authorization", Secret("sk-canary-canary")),))
+    plain = operation()
+    asked = replace(plain, request=HTTPRequest(head, b"{}"), decode_error=lambda status, headers, body: error)
+    call = Call(asked, ROUTE, Timers(total=None), now=0.0, stream=True, retry=ONCE)
+    to_receive(call)
+    call.on_data(reply(b"{}", status=400, headers=b"X-Request-Id: r-head\r\n"), 1.0)
+    finish(call, 1.0)
+    assert call.error is error
+    return call
+
+
+@pytest.mark.parametrize(("own", "shown"), [("r-body", "r-body"), (None, "r-head")])
+def test_a_request_id_in_the_error_itself_wins_over_the_head_s(own: str | None, shown: str) -> None:
+    call = refusing(LLMServerError("no", request_id=own))
+    assert call.error is not None
+    assert call.error.request_id == shown
+    assert [attempt.request_id for attempt in call.attempts] == [shown]
+
+
+def test_a_key_that_the_server_repeats_is_hidden_also_in_the_cause() -> None:
+    error = LLMServerError("bad key sk-canary-canary", code="sk-canary-canary")
+    error.__cause__ = LLMServerError("theirs: sk-canary-canary")
+    refusing(error)
+    assert "canary" not in f"{error} {error.message} {error.code} {error.__cause__}"
 
 
 # ---- the proxy -------------------------------------------------------------------------------------------------------

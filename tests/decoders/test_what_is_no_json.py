@@ -42,3 +42,21 @@ def test_a_stream_may_be_as_long_as_its_cap_also_on_the_fast_road(over: int) -> 
     pairs, error, _, _ = sse_json([block] * 3, limits)
     assert pairs == [("message", {"a": 1})] * (3 - over)
     assert error == ("stream_too_long" if over else None)
+
+
+@pytest.mark.parametrize(
+    ("block", "pairs", "error"),
+    [
+        (b'data: {"a":1}\nid: 7\n\n', [("message", {"a": 1})], None),
+        (b'data: {"a":1}\nevent: x\n\n', [("x", {"a": 1})], None),
+        (b'data: {"a":1}\ndata: {"b":2}\n\n', [], "bad_json"),
+        (b'data: {"a":1}\n: a comment\n\ndata: {"b":2}\n\n', [("message", {"a": 1}), ("message", {"b": 2})], None),
+    ],
+)
+@pytest.mark.usefixtures("road")
+def test_an_event_ends_at_its_blank_line_and_not_at_its_first(
+    block: bytes, pairs: list[object], error: str | None
+) -> None:
+    plain = b'data: {"first":0}\n\n'
+    given, code, _, _ = sse_json([plain, plain, block])
+    assert (given[2:], code) == (pairs, error)

@@ -42,3 +42,12 @@ def test_chunks_that_end_early_are_an_error_and_no_end(wire: bytes) -> None:
     assert error.code == "truncated_body"
     reader.receive_eof()
     assert reader.error is error
+
+
+@pytest.mark.parametrize(("status", "has_body"), [(200, False), (299, False), (300, True), (407, True)])
+def test_only_a_granted_tunnel_has_no_body(status: int, has_body: bool) -> None:
+    exchange = head_of(f"HTTP/1.1 {status} X", "Content-Length: 3", method="CONNECT")
+    assert exchange.ended is not has_body
+    if has_body:
+        assert exchange.receive_data(b"abc") == b"abc"
+        assert exchange.ended

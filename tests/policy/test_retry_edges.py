@@ -63,6 +63,7 @@ def test_a_roll_is_the_upper_53_bits_as_a_fraction() -> None:
 
 def test_impossible_pools() -> None:
     assert Pool[object](max_connections=1, max_idle=0).max_idle == 0
+    assert Pool[object](max_age=0.5, idle_timeout=0.5).max_age == 0.5
     for impossible in ({"max_connections": 0}, {"max_idle": -1}, {"max_age": 0.0}, {"idle_timeout": 0.0}):
         with pytest.raises(ValueError, match="m"):
             Pool[object](**impossible)  # type: ignore[arg-type]
@@ -71,3 +72,12 @@ def test_impossible_pools() -> None:
 def test_a_ticket_begins_with_nothing() -> None:
     ticket: Ticket[object] = Ticket(Route(Origin("http", "llm.example", 80)))
     assert (ticket.fresh, ticket.granted, ticket.reused, ticket.conn, ticket.waker) == (False, False, False, None, None)
+
+
+def test_an_idle_connection_expires_at_its_time_and_not_after() -> None:
+    pool = Pool[object](idle_timeout=15.0)
+    ticket, _ = pool.acquire(Route(Origin("http", "llm.example", 80)), 0.0)
+    pool.on_connected(ticket, object(), 0.0)
+    pool.release(ticket, True, 1.0)
+    assert pool.expire(15.999) == []
+    assert len(pool.expire(16.0)) == 1

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sans_io.events import ToolCallDelta
 from sans_io.response import ToolCall
 from sans_io.tool_calls import ToolCallAssembler
 
@@ -35,6 +36,23 @@ def test_ids_that_were_made_up_avoid_those_that_were_given() -> None:
         {"index": 0, "id": "call_1", "name": "f", "arguments": "{}"}, {"index": 1, "name": "g", "arguments": "{}"}
     ).tool_calls()
     assert len({call.id for call in calls}) == 2
+
+
+def test_made_up_ids_avoid_one_another_too() -> None:
+    given = [{"index": 0, "id": "call_1", "name": "f", "arguments": "{}"}]
+    given += [{"index": place, "name": "f", "arguments": "{}"} for place in (1, 2, 3)]
+    calls, _ = assembled(*given).tool_calls()
+    assert len({call.id for call in calls}) == 4
+
+
+def test_an_empty_object_is_no_text_as_long_as_text_may_follow() -> None:
+    tools = ToolCallAssembler()
+    assert len(tools.fragment(index=0, id="a", name="f")) == 1
+    assert tools.fragment(index=0, arguments={}) == []
+    assert [type(event) for event in tools.fragment(index=0, arguments='{"a":1}')] == [ToolCallDelta]
+    tools.finish()
+    ((call,), _) = tools.tool_calls()
+    assert call.arguments == {"a": 1}
 
 
 def test_two_whole_calls_of_one_tool_without_ids_are_two() -> None:
