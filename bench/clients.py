@@ -101,7 +101,8 @@ class OpenAIAsyncio:
     def __init__(self, base: str) -> None:
         import openai
 
-        self.client: Any = openai.AsyncOpenAI(api_key=KEY, base_url=base + "/v1", max_retries=0)
+        # Its default gives up a connect after 5 s, which it needs for 2,000 at once.
+        self.client: Any = openai.AsyncOpenAI(api_key=KEY, base_url=base + "/v1", max_retries=0, timeout=600.0)
 
     async def chat(self, model: str) -> tuple[str, int]:
         reply = await self.client.chat.completions.create(model=model, messages=MESSAGES)
