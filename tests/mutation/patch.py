@@ -15,11 +15,15 @@ from types import CodeType, FrameType, FunctionType, MappingProxyType, ModuleTyp
 Key = tuple[str, int]
 
 
+class Unsuited(Exception):
+    """This change cannot be put in after the import."""
+
+
 def into_live_functions(path: str, source: str, tree: ast.Module) -> int:
     """Gives every function of the module at `path` the code it has in `tree`; returns how many changed.
 
     Whatever holds the function (a class, another module, a bound method, a table) calls the new code, for the function
-    object stays the same. Raises ValueError where a closure has other free variables than the original.
+    object stays the same. Raises Unsuited where a closure has other free variables than the original.
     """
     old = original_codes(path, source)
     new = _codes(compile(tree, path, "exec"))
@@ -32,6 +36,8 @@ def into_live_functions(path: str, source: str, tree: ast.Module) -> int:
         # Two lambdas in one line have the same key; the place among them tells them apart.
         at = old[key].index(code) if code in old[key] else -1
         if 0 <= at < len(new[key]) and new[key][at] != code:
+            if new[key][at].co_freevars != code.co_freevars:
+                raise Unsuited
             function.__code__ = new[key][at]
             changed += 1
     return changed
@@ -61,10 +67,6 @@ def _codes(module: CodeType) -> dict[Key, list[CodeType]]:
 
     walk(module)
     return found
-
-
-class Unsuited(Exception):
-    """This change cannot be put in after the import."""
 
 
 def into_a_live_table(module: ModuleType, tree: ast.Module, line: int) -> None:

@@ -98,23 +98,26 @@ class Judge:
 
         def act(task: tuple[Item, list[str]], say: Say) -> int:
             each, tests = task
-            path = str(ROOT / each.module)
-            if each.mutant.function is None:
-                module = importlib.import_module(_dotted(each.module))
-                try:
-                    patch.into_a_live_table(module, each.mutant.tree(), each.mutant.statement)
-                except patch.Unsuited:
-                    return UNSUITED
-                except Exception:  # the import would have raised it
-                    return FAILED
-            else:
-                patch.into_live_functions(path, self._sources[each.module], each.mutant.tree())
+            try:
+                self._put_in(each)
+            except patch.Unsuited:
+                return UNSUITED
+            except Exception:  # an import would have raised it
+                return FAILED
             return suite.judge([by_name[test] for test in tests], [self.learned[test][0] for test in tests], say)
 
         self._collect(in_children(tasks(), act, jobs=self._chosen.jobs, limit=LIMIT), "warm")
         self._results.write_text(json.dumps({
             "learned": self.learned, "found": self.found, "survived": self.survived, "at_import": sorted(self._at_import)
         }))  # fmt: skip
+
+    def _put_in(self, each: Item) -> None:
+        if each.mutant.function is None:
+            module = importlib.import_module(_dotted(each.module))
+            patch.into_a_live_table(module, each.mutant.tree(), each.mutant.statement)
+        else:
+            path = str(ROOT / each.module)
+            patch.into_live_functions(path, self._sources[each.module], each.mutant.tree())
 
     # ---- the slow road ---------------------------------------------------------------------------------------------
 
@@ -187,7 +190,7 @@ class Judge:
         for lines in (mutant.lines, range(mutant.statement, mutant.statement + 1), mutant.function):
             wanted = set(lines)
             near = {
-                test: int(_mentions(test, f".{Path(each.module).stem} import"))
+                test: _directness(test, f".{Path(each.module).stem} import")
                 for test, (_, ran) in self.learned.items()
                 if not wanted.isdisjoint(ran.get(each.module, ()))
             }
@@ -219,6 +222,17 @@ class Judge:
 
 def _mentions(test: str, words: str) -> bool:
     return _file_mentions(test.partition("::")[0], words)
+
+
+def _directness(test: str, words: str) -> int:
+    return _directness_of_file(test.partition("::")[0], words)
+
+
+@functools.cache
+def _directness_of_file(file: str, words: str) -> int:
+    """2 where the test's own file has these words, 1 where another of its directory has them."""
+    beside = sorted(str(path.relative_to(ROOT)) for path in (ROOT / file).parent.glob("*.py"))
+    return 2 if _file_mentions(file, words) else int(any(_file_mentions(each, words) for each in beside))
 
 
 @functools.cache

@@ -30,7 +30,7 @@ PLACES = [
     *(f"tests/{place}" for place in ("call", "policy", "decoders", "tool_calls", "http11", "failures", "messages")),
     *(f"tests/{place}" for place in ("urls", "proxies", "promises", "fuzz", "wires", "recordings", "mutation")),
     *(f"tests/cloud/test_{name}.py" for name in ("config", "credentials")),
-    *(f"tests/security/test_{name}.py" for name in ("caps", "inputs", "hiding", "redirects")),
+    *(f"tests/security/test_{name}.py" for name in ("caps", "inputs", "hiding")),
 ]
 #: A test that takes longer than this (seconds) judges no mutant.
 TOO_LONG = 3.0
