@@ -2,6 +2,7 @@
 
     python bench/icount.py                 all rows, with their gates; exit code 1 if one is exceeded
     python bench/icount.py --only chat     rows whose name has the word
+    python bench/icount.py --peers         openai and httpcore beside them
 
 Each row is run twice, with little and with much work; the difference over the difference in work is the cost of one.
 Needs valgrind; without it a line says so and nothing is measured (exit code 0).
@@ -30,6 +31,8 @@ GATES: dict[tuple[str, str], int | None] = {
     ("chat", "ours-asyncio"): 900_000,
     ("chat", "ours-trio"): 1_100_000,
 }
+#: Shown beside ours with --peers; minutes under cachegrind.
+PEERS = [("stream", "openai"), ("chat", "httpcore"), ("chat", "openai")]
 WORK = {"stream": (400, 2400), "chat": (100, 500)}
 
 
@@ -88,6 +91,7 @@ def main() -> int:
         child(*sys.argv[2:5], int(sys.argv[5]))  # type: ignore[call-arg]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="")
+    parser.add_argument("--peers", action="store_true", help="openai and httpcore too, where they are installed")
     chosen = parser.parse_args()
     if shutil.which("valgrind") is None:
         print("valgrind is not installed: no instructions were counted")
@@ -100,7 +104,7 @@ def main() -> int:
     exceeded = False
     print("| what | client | instructions each | gate |\n|---|---|---:|---:|")
     try:
-        for (operation, client), gate in GATES.items():
+        for (operation, client), gate in (GATES | (dict.fromkeys(PEERS) if chosen.peers else {})).items():
             if chosen.only not in f"{operation} {client}":
                 continue
             little, much = WORK[operation]
