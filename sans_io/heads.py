@@ -56,7 +56,8 @@ class HeadFault(NamedTuple):
 
 def parse_response_head(block: bytes, max_headers: int) -> ParsedHead | HeadFault:
     """`block` is one head up to its blank line, without the CR LF CR LF."""
-    lines = block.decode("latin-1").split("\r\n")
+    text = block.decode("latin-1")
+    lines = text.split("\r\n")
     if block.count(b"\n") != len(lines) - 1:
         return BARE_LINE_FEED
     status_line = _short_status_line(lines[0]) if len(lines[0]) <= _MAX_SHORT else _status_line(lines[0])
@@ -64,7 +65,7 @@ def parse_response_head(block: bytes, max_headers: int) -> ParsedHead | HeadFaul
         return status_line
     version, status, reason = status_line
     # Of CR, LF, NUL, VT and FF a field value may hold none (h11; RFC 9110 section 5.5 names the first three).
-    if block.count(b"\r") != len(lines) - 1 or b"\0" in block or b"\v" in block or b"\f" in block:
+    if block.count(b"\r") != len(lines) - 1 or "\0" in text or "\v" in text or "\f" in text:
         return _MALFORMED
     headers = _parse_fields(lines)
     if headers is None:

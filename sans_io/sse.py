@@ -111,7 +111,7 @@ class SSEDecoder:
         if self._after_cr and data:
             self._after_cr = False
             data = data.removeprefix(b"\n")
-        if b"\r" in data:
+        if _CR in data:
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         lines = data.split(b"\n")
@@ -157,7 +157,7 @@ class SSEDecoder:
         elif name == b"event":
             self._event = value
         elif name == b"id":
-            if b"\0" not in value:
+            if _NUL not in value:
                 self._id = _text(value)
         elif name == b"retry" and value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
             self._retry = int(value)
@@ -176,6 +176,9 @@ class SSEDecoder:
 
 
 _BOM: Final = b"\xef\xbb\xbf"
+#: As numbers: looking for a byte is ten times as fast as looking for a string of one byte.
+_CR: Final = 13
+_NUL: Final = 0
 #: More digits than any time in milliseconds needs; also keeps `int()` cheap.
 _MAX_RETRY_DIGITS: Final = 18
 #: Lines are cut from pieces of this size: a list of all lines of a large read could take many times its memory.

@@ -115,14 +115,14 @@ class SSEJSONDecoder:
         if self._tail:
             data = self._tail + data
             self._tail = b""
-        elif not self._events.between_events and b"\r" not in data:
+        elif not self._events.between_events and _CR not in data:
             # Back to the fast road after the next blank line.
             at = data.find(b"\n\n") + 2
             at = at if at > 1 else len(data)
             if not self._decode(data[:at], pairs):
                 return False
             data = data[at:]
-        if b"\r" in data or not self._events.between_events:
+        if _CR in data or not self._events.between_events:
             return self._decode(data, pairs)
         cut = data.rfind(b"\n\n") + 2
         if cut > 1:
@@ -197,7 +197,7 @@ class SSEJSONDecoder:
 
     def _cut_out(self, block: bytes, fast: Callable[[bytes], JSON], pairs: list[tuple[str, JSON]]) -> bool:
         """Whole blocks by the accelerator, which takes bytes: nothing needs decoding beforehand."""
-        if b"\r" in block:
+        if _CR in block:
             return self._decode(block, pairs)
         at = 0
         end = len(block)
@@ -266,6 +266,7 @@ class SSEJSONDecoder:
 #: A longer unfinished block is moved out of the way of the next read: joining it again costs time for every read.
 _MAX_TAIL: Final = 4 * 1024
 _LF: Final = 10
+_CR: Final = 13  # see `sse`
 #: Where the next block begins that may be plain; everything before it is decoded by the law in one go.
 _PLAIN_AHEAD: Final = re.compile(r"\n\n(?=data: \{|event: )")
 _PLAIN_AHEAD_RAW: Final = re.compile(_PLAIN_AHEAD.pattern.encode())
