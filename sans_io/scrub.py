@@ -31,6 +31,8 @@ def credentials(operation: Operation | None, route: Route) -> tuple[Secret, ...]
 def scrub(error: LLMError, secrets: Iterable[Secret]) -> None:
     """Hide these credentials in every text of `error`, wherever the server has put them."""
     for secret in secrets:
+        if not secret.hidable:
+            continue
         shown = (error.message, error.code, error.error_type, error.request_id, error.body)
         hidden = _hidden(shown, secret)
         if hidden != shown:

@@ -40,14 +40,23 @@ class Secret:
         """The same credential as the value of an `Authorization` field (RFC 6750 section 2.1)."""
         return Secret(f"Bearer {self._value}")
 
+    @property
+    def hidable(self) -> bool:
+        """What is shorter than 12 characters is no credential that anybody would miss ("EMPTY", "ollama")."""
+        return len(self._core) >= _HIDABLE
+
+    @property
+    def _core(self) -> str:
+        return self._value.rpartition(" ")[2]
+
     def hide(self, text: str) -> str:
         """`text` with this credential replaced by `***`: raw, URL-quoted or in base64, whole or cut after 8 characters.
 
-        What is shorter than 12 characters is no credential anybody would miss ("EMPTY", "ollama"), and words stay.
+        Nothing happens if it is not `hidable`: words stay.
         """
-        core = self._value.rpartition(" ")[2]
-        if len(core) < _HIDABLE:
+        if not self.hidable:
             return text
+        core = self._core
         in_base64 = b2a_base64(core.encode(), newline=False).decode()
         return _without(text, {core, quote(core, safe=""), quote(core), in_base64})
 
