@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sans_io.policy.retry import COSTS, HINTED_COST, RetryBudget
+from sans_io.policy.retry import COSTS, HINTED_COST
 
 from .loop import Cancelled, Task
 
@@ -42,11 +42,11 @@ class Judge:
         world, error, response, attempts = self.world, call.error, call.response, call.attempts
         word = "completed" if error is None else "cancelled" if error.code == "cancelled" else type(error).__name__
         retries, stale, met, reason = 0, 0, sim.faults > 0 or error is not None, None
-        count = world.histogram
-        count["calls"] += 1
-        count["end:" + word] += 1
+        count = world.count
+        count("calls")
+        count("end:" + word)
         for attempt in attempts:
-            count["outcome:" + attempt.outcome] += 1
+            count("outcome:" + attempt.outcome)
             met = met or attempt.outcome != "ok"
             if reason == "immediate" and attempt.connection == "reused":
                 world.violated("I8", f"{nonce} went from a stale connection to another idle one")
@@ -54,11 +54,11 @@ class Judge:
             retries += reason in ("backoff", "server")
             stale += reason == "immediate"
         if sim.stream:
-            count["streams"] += 1
+            count("streams")
         if met:
-            count["met a fault"] += 1
+            count("met a fault")
         if error is not None and error.phase is not None:
-            count["phase:" + error.phase] += 1
+            count("phase:" + error.phase)
         world.trace("end", nonce, word, len(attempts), "".join(sim.delivered))
         if not call.finished or (error is None) == (response is None):
             world.violated("I7", f"{nonce} did not end in exactly one way: {response!r} {error!r}")
@@ -69,11 +69,16 @@ class Judge:
             world.violated("I7", f"{nonce} ended {sim.finished_at - sim.deadline:.3f} s after its deadline")
         if retries > world.policy.max_retries or stale > 1:
             world.violated("I8", f"{nonce} was tried {len(attempts)} times ({retries} retries, {stale} stale)")
-        stats = self.world.runtime.hands.stats()
-        room = self.world.max_connections is None or stats.open + stats.connecting < self.world.max_connections
+        if world.runtime.crowded:
+            self._fair()
+        self._text(sim, error)
+
+    def _fair(self) -> None:
+        """I10, once somebody had to wait for a seat: nobody waits while there is room."""
+        stats, most = self.world.runtime.hands.stats(), self.world.max_connections
+        room = most is None or stats.open + stats.connecting < most
         if stats.waiting and (room or stats.idle):
             self.world.violated("I10", f"somebody waits although there is room: {stats}")
-        self._text(sim, error)
 
     def _text(self, sim: SimCall, error: LLMError | None) -> None:
         call, nonce = sim.call, sim.nonce
@@ -142,27 +147,27 @@ class Judge:
                 self.world.violated("I10", f"{wire} was never closed")
         if len({id(thing) for thing in self._kept}) != len(self._kept):
             self.world.violated("I6", "two responses share an object")
-        for number, budget in enumerate(self.world.budgets):
-            self._audit(number, budget)
+        self._audit()
 
-    def _audit(self, number: int, budget: RetryBudget) -> None:
+    def _audit(self) -> None:
         """I8: what failed retries cost is covered by the budget's start and by the calls that succeeded at once."""
-        spent = successes = 0
-        for sim in self.world.calls.values():
-            if sim.key != str(number) or sim.call is None:
+        world = self.world
+        spent, successes = [0] * len(world.budgets), [0] * len(world.budgets)
+        for sim in world.calls.values():
+            if sim.call is None:
                 continue
-            attempts = sim.call.attempts
+            attempts, caller = sim.call.attempts, int(sim.key)
             charged = [_cost(a.outcome, a.delay_reason) for a in attempts if a.delay is not None]
             if sim.call.error is None:
                 # The last retry that cost anything is refunded by the success.
                 charged = [cost for cost in charged if cost][:-1]
-                successes += len(attempts) == 1
-            spent += sum(charged)
-        floor = budget.floor * COSTS["B"] * (1 + self.world.loop.now / 60.0)
-        if spent > budget.max_tokens + successes + floor:
-            self.world.violated(
-                "I8", f"retries of caller {number} cost {spent}, the budget allows {budget.max_tokens}+{successes}"
-            )
+                successes[caller] += len(attempts) == 1
+            spent[caller] += sum(charged)
+        for caller, budget in enumerate(world.budgets):
+            floor = budget.floor * COSTS["B"] * (1 + world.loop.now / 60.0)
+            allowed = budget.max_tokens + successes[caller]
+            if spent[caller] > allowed + floor:
+                world.violated("I8", f"retries of caller {caller} cost {spent[caller]}, the budget allows {allowed}")
 
 
 def _cost(outcome: str, reason: str | None) -> int:

@@ -40,13 +40,18 @@ class Bell:
     def ring(self) -> None:
         if not self.rung:
             self.rung = True
-            self._wake()
+            task = self._task
+            if task is not None:
+                self._task = task.waiting_on = None
+                self._loop.ready.append(task)
 
     @coroutine
     def wait(self, until: float) -> Generator[Bell, None, bool]:
         """Until it rings or the time has come. Whether it rang."""
         if not self.rung:
             if until < _NEVER:
+                if until <= self._loop.now:
+                    return False
                 self._alarm = self._loop.call_at(until, self)
             try:
                 yield self
@@ -54,12 +59,6 @@ class Bell:
                 self._task = None
                 self._alarm = 0
         return self.rung
-
-    def _wake(self) -> None:
-        task = self._task
-        if task is not None:
-            self._task = task.waiting_on = None
-            self._loop.ready.append(task)
 
 
 class Task:
@@ -148,9 +147,11 @@ class VirtualLoop:
             while timers:
                 when, number, due = heappop(timers)
                 if isinstance(due, Bell):
-                    if due._alarm == number:
+                    task = due._task
+                    if task is not None and due._alarm == number:
                         self.now = when
-                        due._wake()
+                        due._task = task.waiting_on = None
+                        ready.append(task)
                         break
                 else:
                     self.now = when

@@ -9,7 +9,6 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol
 
 from ...faults import Fault
@@ -34,7 +33,7 @@ class SimWire:
 
     __slots__ = (
         "_bell", "_buffer", "_eof", "_loop", "_peer", "_reader", "_reset", "busy", "closed", "exchanges", "number",
-        "read_bytes", "route", "stalled", "tainted",
+        "route", "stalled", "tainted",
     )  # fmt: skip
 
     def __init__(self, loop: VirtualLoop, peer: Peer, route: Route, number: int) -> None:
@@ -52,7 +51,6 @@ class SimWire:
         self.exchanges = 0
         self.stalled = False
         self.tainted: str | None = None
-        self.read_bytes = 0
 
     def __repr__(self) -> str:
         return f"conn#{self.number}"
@@ -64,14 +62,13 @@ class SimWire:
             if self.closed:
                 raise Fault("reset", "closed by us")
             if self._buffer:
-                data = self._take(max_bytes)
-                self.read_bytes += len(data)
-                return data
+                return self._take(max_bytes)
             if self._reset is not None:
                 raise Fault("reset", self._reset)
             if self._eof:
                 return b""
-            if not await self._event(deadline):
+            self._bell.rung = False
+            if not await self._bell.wait(deadline):
                 raise Fault("timeout")
 
     async def send(self, data: memoryview, deadline: float) -> None:
@@ -80,7 +77,8 @@ class SimWire:
             self.busy = True
             self._peer.on_first_bytes(self)
         while self.stalled:
-            if not await self._event(deadline):
+            self._bell.rung = False
+            if not await self._bell.wait(deadline):
                 raise Fault("timeout")
             self._check()
         for request in self._reader.receive_data(data):
@@ -147,10 +145,3 @@ class SimWire:
             buffer.append(data[max_bytes:])
             data = data[:max_bytes]
         return data
-
-    def _event(self, deadline: float) -> Awaitable[bool]:
-        """Until anything happens here. False at the deadline."""
-        if self._loop.now >= deadline:
-            raise Fault("timeout")
-        self._bell.rung = False
-        return self._bell.wait(deadline)

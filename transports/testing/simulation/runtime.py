@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
+from sans_io import jsontext
 from sans_io.policy.pool import Pool, Route
 
 from ...faults import Fault
@@ -30,17 +31,25 @@ class SimRuntime:
     def __init__(self, world: World, max_connections: int | None) -> None:
         self._world = world
         self._loop = world.loop
+        # As every transport does. A world is the same with and without msgspec.
+        jsontext.accelerate()
         self._dialled = 0
         self._fault: str | None = None
         self.wires: list[SimWire] = []
         self.hands: Hands[AsyncWire, AsyncBell] = Hands(
-            lambda: Pool(max_connections=max_connections, seed=world.seed), self.bell
+            lambda: Pool(max_connections=max_connections, seed=world.seed), self._bell_of_waiter
         )
+        #: Whether anybody ever had to wait for a seat.
+        self.crowded = False
 
     def now(self) -> float:
         return self._loop.now
 
     def bell(self) -> Bell:
+        return Bell(self._loop)
+
+    def _bell_of_waiter(self) -> Bell:
+        self.crowded = True
         return Bell(self._loop)
 
     def resolve(self, host: str, port: int, bell: AsyncBell) -> Job[Addresses]:
