@@ -56,7 +56,7 @@ def run_seed(seed: int, *, calls: int = 24, without: frozenset[str] = frozenset(
     world = World(seed, calls=calls, without=without, keep_trace=keep_trace, liveness=seed % LIVENESS_EVERY == 0)
     outcome = world.run()
     if not outcome.violations:
-        # Everything in a world knows the world, and no task is left: cut here, most of it is freed without the collector.
+        # Everything in a world knows the world, and no task is left: cut here, most of it needs no collector.
         vars(world).clear()
     return outcome
 
