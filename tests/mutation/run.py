@@ -237,7 +237,9 @@ def _directness_of_file(file: str, words: str) -> int:
 
 @functools.cache
 def _file_mentions(file: str, words: str) -> bool:
-    return words in (ROOT / file).read_text()
+    name = words.isidentifier()  # then not as part of a longer one
+    pattern = rf"\b{words}\b" if name else re.escape(words)
+    return re.search(pattern, (ROOT / file).read_text()) is not None
 
 
 def _of_few_files(tests: list[str], many: int) -> list[str]:
