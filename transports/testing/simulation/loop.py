@@ -42,7 +42,7 @@ class Bell:
             self.rung = True
             task = self._task
             if task is not None:
-                self._task = task.waiting_on = None
+                self._task = None
                 self._loop.ready.append(task)
 
     @coroutine
@@ -64,7 +64,7 @@ class Bell:
 class Task:
     """A running coroutine. `done` once it returned; `error` is what it raised (Cancelled included)."""
 
-    __slots__ = ("_coro", "_loop", "_throw", "done", "error", "gone", "name", "waiting_on")
+    __slots__ = ("_bell", "_coro", "_loop", "_throw", "done", "error", "gone", "name")
 
     def __init__(self, loop: VirtualLoop, coro: Coroutine[Bell, None, None], name: str) -> None:
         self._loop = loop
@@ -75,16 +75,17 @@ class Task:
         self.error: BaseException | None = None
         #: Rung once the task is done.
         self.gone = Bell(loop)
-        self.waiting_on: Bell | None = None
+        #: What it waits for, or waited for last.
+        self._bell: Bell | None = None
 
     def cancel(self) -> None:
         """Throw `Cancelled` in at the place where the task waits; nothing if it is done."""
         if self.done or self._throw is not None:
             return
         self._throw = Cancelled()
-        if self.waiting_on is not None:
-            self.waiting_on._task = None
-            self.waiting_on = None
+        bell = self._bell
+        if bell is not None and bell._task is self:
+            bell._task = None
             self._loop.ready.append(self)
 
     def step(self) -> None:
@@ -102,7 +103,7 @@ class Task:
             self._end(error)
         else:
             bell._task = self
-            self.waiting_on = bell
+            self._bell = bell
 
     def _end(self, error: BaseException | None) -> None:
         self.done = True
@@ -119,7 +120,6 @@ class VirtualLoop:
         #: When, the number of the timer, what is due.
         self._timers: list[tuple[float, int, Callback | Bell]] = []
         self._count = 0
-        self.steps = 0
 
     def spawn(self, coro: Coroutine[Bell, None, None], name: str = "") -> Task:
         task = Task(self, coro, name)
@@ -137,12 +137,12 @@ class VirtualLoop:
 
     def run(self, max_steps: int = 1_000_000) -> None:
         """Until nothing is left to do. Raises RuntimeError after `max_steps`: something turns in a circle."""
-        ready, timers = self.ready, self._timers
+        ready, timers, left = self.ready, self._timers, max_steps
         while True:
             while ready:
-                self.steps += 1
-                if self.steps > max_steps:
+                if not left:
                     raise RuntimeError(f"the simulation did not end within {max_steps} steps")
+                left -= 1
                 ready.popleft().step()
             while timers:
                 when, number, due = heappop(timers)
@@ -150,7 +150,7 @@ class VirtualLoop:
                     task = due._task
                     if task is not None and due._alarm == number:
                         self.now = when
-                        due._task = task.waiting_on = None
+                        due._task = None
                         ready.append(task)
                         break
                 else:

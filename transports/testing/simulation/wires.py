@@ -36,15 +36,12 @@ class Request:
 class RequestReader:
     """Bytes in, whole requests out; `pending` is True while one is incomplete."""
 
-    __slots__ = ("_buffer", "_need")
+    __slots__ = ("_buffer", "_need", "pending")
 
     def __init__(self) -> None:
         self._buffer = b""
         self._need = 0
-
-    @property
-    def pending(self) -> bool:
-        return bool(self._buffer)
+        self.pending = False
 
     def receive_data(self, data: bytes | memoryview) -> list[Request]:
         buffer = self._buffer + data
@@ -69,6 +66,7 @@ class RequestReader:
             buffer = buffer[self._need :]
             self._need = 0
         self._buffer = buffer
+        self.pending = buffer != b""
         return found
 
 
