@@ -109,7 +109,7 @@ dist: .venv/lint.stamp
 	rm -rf dist
 	$(PY) -m build --outdir dist .
 
-# A million simulated calls (about 15 CPU minutes), five times the soak of the tests, state machines that look longer.
+# A million simulated calls (about 8 CPU minutes), five times the soak of the tests, state machines that look longer.
 proof: .venv/test.stamp
 	$(PY) -m transports.testing.simulation search 0 40000
 	SOAK_CALLS=50000 $(PY) -m pytest -q tests/soak
