@@ -564,15 +564,18 @@ class Call:
     def _answering(self, wanted: type[_Action]) -> _Action:
         action = self._action
         if type(action) is not wanted:
-            raise LocalProtocolError(f"an answer to {wanted.__name__} while {action!r} is outstanding")
+            raise self._out_of_turn(wanted)
         return action
 
     def _running(self, wanted: type[Action]) -> Exchange:
         """The exchange that an answer to `wanted` speaks of."""
         exchange = self._exchange
         if type(self._action) is not wanted or exchange is None:
-            raise LocalProtocolError(f"an answer to {wanted.__name__} while {self._action!r} is outstanding")
+            raise self._out_of_turn(wanted)
         return exchange
+
+    def _out_of_turn(self, wanted: type[object]) -> LocalProtocolError:
+        return LocalProtocolError(f"an answer to {wanted.__name__} while {self._action!r} is outstanding")
 
     def _cancellation(self) -> LLMError:
         partial = self._exchange.response() if self.stream and self._exchange is not None else None

@@ -177,10 +177,10 @@ def accelerator(limits: Limits = DEFAULT_LIMITS) -> Callable[[bytes], JSON] | No
     if faster is None:
         return None
     decode_one, errors = faster
-    crowd = min(limits.max_json_depth, limits.max_json_containers)
-    digits = limits.max_json_digits
+    harmless = Harmless(limits)
+    crowd, digits = harmless.crowd, harmless.digits
     longest = min(MAX_IN_PLACE // 2, limits.max_json)
-    small = min(2 * crowd, digits, longest)
+    small = min(harmless.small, longest)
 
     def decode_fast(data: bytes) -> JSON:
         size = len(data)
@@ -192,6 +192,27 @@ def accelerator(limits: Limits = DEFAULT_LIMITS) -> Callable[[bytes], JSON] | No
             return UNSURE
 
     return decode_fast
+
+
+class Harmless:
+    """Which documents no guard of `decode` against depth and digits could refuse, so that they may be scanned in place.
+
+    One of up to `small` characters is neither nested too deep nor does it hold too long a number; of a larger one
+    `holds` tells. One of up to `crowd` openers is not nested too deep.
+    """
+
+    __slots__ = ("crowd", "digits", "small")
+
+    def __init__(self, limits: Limits) -> None:
+        self.crowd = min(limits.max_json_depth, limits.max_json_containers)
+        self.digits = limits.max_json_digits
+        self.small = min(2 * self.crowd, self.digits)
+
+    def holds(self, text: str, start: int, stop: int) -> bool:
+        """Whether that is so of the document scanned there."""
+        if text.count("{", start, stop) + text.count("[", start, stop) > self.crowd:
+            return False
+        return not has_digit_run(text, start, stop, self.digits)
 
 
 def has_digit_run(text: str, start: int, stop: int, digits: int) -> bool:

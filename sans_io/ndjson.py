@@ -26,19 +26,17 @@ class NDJSONDecoder:
     may be in the next line (`jsontext.SurrogateJoiner`).
     """
 
-    __slots__ = ("_crowd", "_digits", "_fast", "_left", "_limits", "_line", "_plain_size", "_small", "error")
+    __slots__ = ("_fast", "_is_harmless", "_left", "_limits", "_line", "_plain_size", "_small", "error")
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._left = limits.max_stream
         self._line = bytearray()
         self._fast = jsontext.accelerator(limits)
-        # A block that short can hold no line and no document that is too long; a document of `_small` characters is
-        # neither nested too deep nor does it hold too long a number; one of `_crowd` openers is not nested too deep.
+        # A block that short can hold no line and no document that is too long.
         self._plain_size = min(limits.max_ndjson_line, limits.max_json, jsontext.MAX_IN_PLACE)
-        self._crowd = min(limits.max_json_depth, limits.max_json_containers)
-        self._digits = limits.max_json_digits
-        self._small = min(2 * self._crowd, self._digits)
+        harmless = jsontext.Harmless(limits)
+        self._small, self._is_harmless = harmless.small, harmless.holds
         self.error: LLMProtocolError | None = None
 
     def receive_data(self, data: bytes) -> list[JSON]:
@@ -116,12 +114,6 @@ class NDJSONDecoder:
                 return False
             at = stop
         return True
-
-    def _is_harmless(self, text: str, start: int, stop: int) -> bool:
-        """Whether no guard of `jsontext.decode` could refuse the document scanned there."""
-        if text.count("{", start, stop) + text.count("[", start, stop) > self._crowd:
-            return False
-        return not jsontext.has_digit_run(text, start, stop, self._digits)
 
     def _lines(self, block: bytes, values: list[JSON]) -> bool:
         """The lines of a block, which ends in LF, one by one."""

@@ -1,6 +1,8 @@
 """Recorded bytes to a response: the whole core without a transport.
 
-decode("openai", 200, {"content-type": "text/event-stream"}, chunks, stream=True) -> ChatResponse
+What a stream came to, from its chunks as they were read:
+
+    decode("openai", 200, {"content-type": "text/event-stream"}, chunks, stream=True) -> ChatResponse
 """
 
 from __future__ import annotations

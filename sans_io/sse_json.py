@@ -36,11 +36,10 @@ class SSEJSONDecoder:
 
     __slots__ = (
         "_clear",
-        "_crowd",
-        "_digits",
         "_events",
         "_fast",
         "_head",
+        "_is_harmless",
         "_left",
         "_limits",
         "_name",
@@ -61,12 +60,10 @@ class SSEJSONDecoder:
         self._clear = False
         #: How the last block began and what it was called. Most blocks of a stream begin alike: one comparison.
         self._head, self._raw_head, self._name = "data: {", b"data: {", "message"
-        # A block that short can hold no line, event or document that is too long; a document of `_small` characters
-        # is neither nested too deep nor does it hold too long a number; one of `_crowd` openers is not nested too deep.
+        # A block that short can hold no line, event or document that is too long.
         self._plain_size = min(limits.max_sse_line, limits.max_sse_event, limits.max_json, jsontext.MAX_IN_PLACE)
-        self._crowd = min(limits.max_json_depth, limits.max_json_containers)
-        self._digits = limits.max_json_digits
-        self._small = min(2 * self._crowd, self._digits)
+        harmless = jsontext.Harmless(limits)
+        self._small, self._is_harmless = harmless.small, harmless.holds
         self.error: LLMProtocolError | None = None
 
     @property
@@ -188,12 +185,6 @@ class SSEJSONDecoder:
         self._head = text[at : start + 7]
         self._name = name
         return True
-
-    def _is_harmless(self, text: str, start: int, stop: int) -> bool:
-        """Whether no guard of `jsontext.decode` could refuse the document scanned there."""
-        if text.count("{", start, stop) + text.count("[", start, stop) > self._crowd:
-            return False
-        return not jsontext.has_digit_run(text, start, stop, self._digits)
 
     def _cut_out(self, block: bytes, fast: Callable[[bytes], JSON], pairs: list[tuple[str, JSON]]) -> bool:
         """Whole blocks by the accelerator, which takes bytes: nothing needs decoding beforehand."""

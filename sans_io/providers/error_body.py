@@ -12,9 +12,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Final
 
 from .. import jsontext
@@ -22,12 +20,12 @@ from ..jsontext import JSON, JSONObject
 from ..printable import printable
 from .context_length import Numbers, overflow
 from .reply_headers import go_duration
-from .text import looks_like_html
+from .text import any_case, looks_like_html
 
 _MAX_NESTING: Final = 6
 _MESSAGE_KEYS: Final = ("message", "msg", "error_msg", "status_msg", "detail", "error_description", "title")
 _CODE_KEYS: Final = ("code", "error_code", "errorCode", "statusCode", "status_code")
-#: Patterns, for any case of letters; compiled when the first error comes.
+#: Patterns, for any case of letters.
 _THROTTLED: Final = (
     r"rate.?limit|throttl|too many requests|tokens? per (?:minute|day)|requests? per (?:minute|day)|\bTPM\b|\bRPM\b"
 )
@@ -39,11 +37,6 @@ _OUT_OF_CREDIT: Final = (
     r"|(?:billing|spend(?:ing)?|usage) (?:hard )?limits? (?:has been |have been |was )?(?:reached|exceeded)"
     r"|reached your specified (?:workspace )?(?:api )?(?:usage|spend)"
 )
-
-
-@cache
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text, re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -85,9 +78,9 @@ def read_error(value: JSON) -> Said:
         said.body, said.parsed = value, True
         _read(value, said, 0)
     text = said.message[:4000]
-    said.throttled = _pattern(_THROTTLED).search(text) is not None
-    said.overloaded = _pattern(_OVERLOADED).search(text) is not None
-    said.out_of_credit = _pattern(_OUT_OF_CREDIT).search(text) is not None
+    said.throttled = any_case(_THROTTLED).search(text) is not None
+    said.overloaded = any_case(_OVERLOADED).search(text) is not None
+    said.out_of_credit = any_case(_OUT_OF_CREDIT).search(text) is not None
     found = overflow(text)
     if found is not None:
         limit, requested = said.overflow or (None, None)

@@ -7,6 +7,7 @@ Rules of this file:
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
 from ..printable import printable
@@ -14,6 +15,12 @@ from ..printable import printable
 #: Of a page that is not JSON, this much is looked at; a title and a heading come early.
 _MAX_PAGE: Final = 4096
 _TAGS: Final = re.compile(r"<[^<>]*>")
+
+
+@cache
+def any_case(pattern: str) -> re.Pattern[str]:
+    """The pattern for any case of letters, compiled when it is first asked for: no import pays for errors to come."""
+    return re.compile(pattern, re.IGNORECASE)
 
 
 def looks_like_html(text: str) -> bool:
