@@ -16,6 +16,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+from faster import accelerated
+
 REASONS = frozenset({"syntax", "depth", "containers", "digits", "number", "utf8", "duplicate_key", "type", "too_large"})
 
 
@@ -51,13 +53,10 @@ def one_input(data: bytes) -> None:
 def compare_with_the_accelerator(text: bytes, value: Any, limits: Any) -> None:
     """It says the same, or that it is not sure."""
     jsontext = core().jsontext
-    before = list(jsontext._FASTER)
-    try:
-        if jsontext.accelerate():
+    with accelerated(jsontext, True) as faster:
+        if faster:
             quick = jsontext.accelerator(limits)(text)
             assert quick is jsontext.UNSURE or repr(quick) == repr(value), "the faster reader reads another value"
-    finally:
-        jsontext._FASTER[:] = before
 
 
 def refused(error: Any, text: bytes) -> None:

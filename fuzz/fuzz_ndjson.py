@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from cuts import pieces
+from faster import accelerated
 
 
 @functools.cache
@@ -24,22 +25,15 @@ def core() -> Any:
     from sans_io.policy.limits import DEFAULT_LIMITS
 
     small = replace(DEFAULT_LIMITS, max_ndjson_line=64)
-    faster = list(jsontext._FASTER) if jsontext.accelerate() else []
-    return SimpleNamespace(
-        NDJSON=ndjson.NDJSONDecoder, jsontext=jsontext, limits=(DEFAULT_LIMITS, small), faster=faster
-    )
+    return SimpleNamespace(NDJSON=ndjson.NDJSONDecoder, jsontext=jsontext, limits=(DEFAULT_LIMITS, small))
 
 
 def one_input(data: bytes) -> None:
     """One run of the target."""
     if len(data) < 2:
         return
-    before = list(core().jsontext._FASTER)
-    core().jsontext._FASTER[:] = core().faster if data[0] & 2 else []
-    try:
+    with accelerated(core().jsontext, bool(data[0] & 2)):
         compare(data)
-    finally:
-        core().jsontext._FASTER[:] = before
 
 
 def compare(data: bytes) -> None:

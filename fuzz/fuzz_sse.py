@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from cuts import pieces
+from faster import accelerated
 
 
 @functools.cache
@@ -28,14 +29,13 @@ def core() -> Any:
     from sans_io import jsontext, sse, sse_json
     from sans_io.policy.limits import DEFAULT_LIMITS
 
-    faster = list(jsontext._FASTER) if jsontext.accelerate() else []
     theirs = None
     if importlib.util.find_spec("httpx_sse") is not None and importlib.util.find_spec("httpx") is not None:
         theirs = importlib.import_module("httpx_sse._decoders").SSEDecoder
     small = replace(DEFAULT_LIMITS, max_sse_event=64, max_sse_line=48)
     return SimpleNamespace(
         SSE=sse.SSEDecoder, SSEJSON=sse_json.SSEJSONDecoder, jsontext=jsontext, DONE=sse_json.DONE, theirs=theirs,
-        limits=(DEFAULT_LIMITS, small), faster=faster,
+        limits=(DEFAULT_LIMITS, small),
     )  # fmt: skip
 
 
@@ -43,12 +43,8 @@ def one_input(data: bytes) -> None:
     """One run of the target."""
     if len(data) < 2:
         return
-    before = list(core().jsontext._FASTER)
-    core().jsontext._FASTER[:] = core().faster if data[0] & 2 else []
-    try:
+    with accelerated(core().jsontext, bool(data[0] & 2)):
         compare(data)
-    finally:
-        core().jsontext._FASTER[:] = before
 
 
 def compare(data: bytes) -> None:

@@ -25,7 +25,7 @@ from sans_io.policy.deadline import NEVER
 
 from .faults import Fault, dial_fault, wire_fault
 from .resolver import Address
-from .sockets import new_socket, readable, room, show, shut, take
+from .sockets import new_socket, readable, send_all, show, shut, take
 
 
 class SocketWire:
@@ -55,17 +55,7 @@ class SocketWire:
         return future
 
     async def send(self, data: memoryview, deadline: float, answered: Callable[[], bool] | None = None) -> None:
-        while True:
-            try:
-                sent = self._sock.send(data)
-            except (BlockingIOError, InterruptedError):
-                await room(self.writable, deadline, monotonic, answered or self.answered)
-            except OSError as error:
-                raise wire_fault(error) from None
-            else:
-                if sent == len(data):
-                    return
-                data = data[sent:]
+        await send_all(self._sock, data, deadline, self.writable, monotonic, answered or self.answered)
 
     async def writable(self, deadline: float) -> None:
         if self._reading:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from .faults import Fault, dial_fault
+from .faults import Fault, dial_fault, wire_fault
 from .resolver import Address
 
 #: One read: what a burst of events fits into, and what stays below malloc's threshold for a mapping of its own.
@@ -80,13 +80,35 @@ def readable(sock: socket.socket) -> bool:
     return True
 
 
-async def room(
-    writable: Callable[[float], Awaitable[None]],
+async def send_all(
+    sock: socket.socket,
+    data: memoryview,
     deadline: float,
+    writable: Callable[[float], Awaitable[None]],
     now: Callable[[], float],
     answered: Callable[[], bool],
 ) -> None:
-    """Wait with `writable(deadline)`; raises `Fault("reset")` once the peer has answered instead of taking more."""
+    """Write all of it on a non-blocking socket, waiting with `writable(deadline)`. Raises `Fault`."""
+    while True:
+        try:
+            sent = sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            await _room(deadline, writable, now, answered)
+        except OSError as error:
+            raise wire_fault(error) from None
+        else:
+            if sent == len(data):
+                return
+            data = data[sent:]
+
+
+async def _room(
+    deadline: float,
+    writable: Callable[[float], Awaitable[None]],
+    now: Callable[[], float],
+    answered: Callable[[], bool],
+) -> None:
+    """Until more can be written; raises `Fault("reset")` once the peer has answered instead of taking more."""
     while True:
         look_at = now() + LOOK_EVERY
         try:

@@ -16,7 +16,7 @@ import trio
 
 from .faults import Fault, dial_fault, wire_fault
 from .resolver import Address
-from .sockets import new_socket, readable, room, show, shut, take
+from .sockets import new_socket, readable, send_all, show, shut, take
 
 
 class SocketWire:
@@ -39,17 +39,7 @@ class SocketWire:
                 raise wire_fault(error) from None
 
     async def send(self, data: memoryview, deadline: float, answered: Callable[[], bool] | None = None) -> None:
-        while True:
-            try:
-                sent = self._sock.send(data)
-            except (BlockingIOError, InterruptedError):
-                await room(self._writable, deadline, self._now, answered or self.answered)
-            except OSError as error:
-                raise wire_fault(error) from None
-            else:
-                if sent == len(data):
-                    return
-                data = data[sent:]
+        await send_all(self._sock, data, deadline, self._writable, self._now, answered or self.answered)
 
     def unread(self) -> bool:
         return readable(self._sock)

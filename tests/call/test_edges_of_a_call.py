@@ -147,10 +147,12 @@ def test_one_keepalive_is_enough_to_say_that_the_server_lives(keepalives: int, c
 
 # ---- broken ----------------------------------------------------------------------------------------------------------
 
-
-@pytest.mark.parametrize(
+CUT = pytest.mark.parametrize(
     ("data", "phase"), [(b"HTTP/1.1 200 OK\r\nContent-", "head"), (reply(b"t:Hi\nmore")[:-2], "body")]
 )
+
+
+@CUT
 def test_an_answer_that_breaks_off_says_where(data: bytes, phase: str) -> None:
     call = make(stream=False, retry=ONCE)
     to_receive(call)
@@ -164,9 +166,7 @@ def test_an_answer_that_breaks_off_says_where(data: bytes, phase: str) -> None:
     assert [attempt.outcome for attempt in call.attempts] == ["truncated"]
 
 
-@pytest.mark.parametrize(
-    ("data", "phase"), [(b"HTTP/1.1 200 OK\r\nContent-", "head"), (reply(b"t:Hi\nmore")[:-2], "body")]
-)
+@CUT
 def test_an_answer_that_ends_too_early_is_a_broken_connection(data: bytes, phase: str) -> None:
     call = make(stream=False, retry=ONCE)
     to_receive(call)

@@ -29,27 +29,20 @@ from tests.wires.anthropic.kit import (
     text_block,
     tool_block,
 )
+from tests.wires.mock_sdk import JSON, SSE, answer, http_client
 
 anthropic = pytest.importorskip("anthropic")
-httpx = pytest.importorskip("httpx2")
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-
-SSE = {"content-type": "text/event-stream"}
-JSON = {"content-type": "application/json"}
-
-
-_answer: dict[str, Any] = {}
 
 
 @functools.cache
 def _client() -> Any:
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, **_answer))
-    return anthropic.Anthropic(api_key="k", max_retries=0, http_client=httpx.Client(transport=transport))
+    return anthropic.Anthropic(api_key="k", max_retries=0, http_client=http_client())
 
 
 def theirs(body: bytes, *, stream: bool) -> Any:
-    _answer.update(headers=SSE if stream else JSON, content=body)
+    answer(body, stream=stream)
     asked = {"model": "claude-x", "max_tokens": 5, "messages": [{"role": "user", "content": "-"}]}
     if not stream:
         return _client().messages.create(**asked)

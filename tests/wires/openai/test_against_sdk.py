@@ -16,24 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sans_io.replay import decode
+from tests.wires.mock_sdk import JSON, SSE, answer, http_client
 
 openai = pytest.importorskip("openai")
-httpx = pytest.importorskip("httpx2")
-
-SSE = {"content-type": "text/event-stream"}
-JSON = {"content-type": "application/json"}
-_answer: dict[str, Any] = {}
 
 
 @functools.cache
 def _client() -> Any:
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, **_answer))
-    return openai.OpenAI(api_key="k", max_retries=0, http_client=httpx.Client(transport=transport))
+    return openai.OpenAI(api_key="k", max_retries=0, http_client=http_client())
 
 
 def theirs(body: bytes, *, stream: bool) -> dict[str, Any]:
     """What a program makes of the SDK's objects: deltas joined by index."""
-    _answer.update(headers=SSE if stream else JSON, content=body)
+    answer(body, stream=stream)
     asked = {"model": "m", "messages": [{"role": "user", "content": "-"}]}
     if not stream:
         reply = _client().chat.completions.create(**asked)
