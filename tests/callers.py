@@ -34,6 +34,8 @@ Main = Callable[[], Awaitable[T]]
 
 #: How many threads call at once in the mode "threads".
 THREADS = 3
+#: Seconds that a busy machine may take from any of us at any time: what is asserted as "soon" has this much to spare.
+BUSY = 1.0
 HELLO = [{"role": "user", "content": "hello"}]
 
 

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 from typing import Any
 
@@ -55,23 +54,15 @@ def test_every_public_name_is_there_and_listed() -> None:
 
 @pytest.mark.serial
 @pytest.mark.parametrize("wire", WIRES)
-def test_a_client_is_small_and_quick_to_build(wire: str) -> None:
+def test_a_client_is_small(wire: str) -> None:
     for cls in (BLOCKING[wire], AWAITED[wire]):
         cls("warm")
-        if sys.gettrace() is None:  # coverage makes everything slower
-            assert min(_time_of(lambda cls=cls: [cls("k") for _ in range(200)]) for _ in range(9)) / 200 < 50e-6
         gc.collect()
         tracemalloc.start()
         kept = [cls(f"key-{i}") for i in range(500)]
         size = tracemalloc.get_traced_memory()[0] / len(kept)
         tracemalloc.stop()
         assert size < 1024
-
-
-def _time_of(function: Any) -> float:
-    started = time.process_time()
-    function()
-    return time.process_time() - started
 
 
 def test_closing_all_clients_closes_idle_connections_and_is_harmless_twice() -> None:

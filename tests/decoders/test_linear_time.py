@@ -1,12 +1,12 @@
-"""Decoding takes time in proportion to the bytes: twice the bytes, at most 2.3 times the time, whatever the chunking.
+"""Decoding takes time in proportion to the bytes, whatever the chunking.
 
-The measure is processor time of this process, the best of several runs, so that a busy machine does not decide.
+The laws of time are told apart, not measured: of 16 times the bytes, a linear decoder makes 16 times the work and one
+that goes over its bytes again makes up to 256 times, so neither a busy machine nor a cold cache decides. How close to 2
+the ratio of a doubling comes is printed by `python bench/linear.py`.
 """
 
 from __future__ import annotations
 
-import gc
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,6 +18,7 @@ from sans_io.policy.limits import DEFAULT_LIMITS
 from sans_io.sse import SSEDecoder
 from sans_io.sse_json import SSEJSONDecoder
 from sans_io.tool_calls import ToolCallAssembler
+from tests.linear import assert_linear
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(300)]
 MIB = 1024 * 1024
@@ -26,29 +27,6 @@ HUGE = 64 * MIB
 LIMITS = replace(
     DEFAULT_LIMITS, max_sse_line=HUGE, max_sse_event=HUGE, max_ndjson_line=HUGE, max_json=HUGE, max_tool_arguments=HUGE
 )
-
-
-def timed(feed: Callable[[bytes], object], wire: bytes) -> float:
-    started = time.process_time()
-    feed(wire)
-    return time.process_time() - started
-
-
-def assert_linear(make: Callable[[int], bytes], feed: Callable[[bytes], object], size: int) -> None:
-    """The best time for `2 * size` bytes against that for `size`; below 30 ms it is the allocator that is measured."""
-    small, large = make(size), make(2 * size)
-    short = long = float("inf")
-    gc.collect()
-    gc.disable()  # its full collections depend on everything else that lives in this process
-    try:
-        for _ in range(20):
-            short = min(short, timed(feed, small))
-            long = min(long, timed(feed, large))
-            if long <= 2.3 * max(short, 0.03):
-                return
-    finally:
-        gc.enable()
-    pytest.fail(f"{size} -> {2 * size} bytes took {long / short:.2f} times as long")
 
 
 def feeder(decoder: type[SSEDecoder | NDJSONDecoder | SSEJSONDecoder], step: int) -> Callable[[bytes], object]:
@@ -79,19 +57,19 @@ SHAPES: dict[str, Callable[[int], bytes]] = {
 NOT_JSON = {"data lines", "openers"}
 
 
-@pytest.mark.parametrize(("step", "size"), [(1024, 2 * MIB), (HUGE, 4 * MIB)])
+@pytest.mark.parametrize(("step", "size"), [(1024, 4 * MIB), (HUGE, 8 * MIB)])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_event_streams(shape: str, step: int, size: int) -> None:
     assert_linear(SHAPES[shape], feeder(SSEDecoder, step), size)
 
 
-@pytest.mark.parametrize(("step", "size"), [(1024, 2 * MIB), (HUGE, 4 * MIB)])
+@pytest.mark.parametrize(("step", "size"), [(1024, 4 * MIB), (HUGE, 8 * MIB)])
 @pytest.mark.parametrize("shape", sorted(set(SHAPES) - NOT_JSON))
 def test_event_streams_of_json(shape: str, step: int, size: int) -> None:
     assert_linear(SHAPES[shape], feeder(SSEJSONDecoder, step), size)
 
 
-@pytest.mark.parametrize(("step", "size"), [(1024, 2 * MIB), (HUGE, 4 * MIB)])
+@pytest.mark.parametrize(("step", "size"), [(1024, 4 * MIB), (HUGE, 8 * MIB)])
 @pytest.mark.parametrize(
     "make",
     [
@@ -110,7 +88,7 @@ def test_ndjson(make: Callable[[int], bytes], step: int, size: int) -> None:
 @pytest.mark.parametrize("decoder", [SSEDecoder, SSEJSONDecoder, NDJSONDecoder])
 def test_byte_by_byte(decoder: type[SSEDecoder | NDJSONDecoder | SSEJSONDecoder]) -> None:
     line = b'data: {"a":"' if decoder is not NDJSONDecoder else b'{"a":"'
-    assert_linear(lambda size: line + b"x" * size + b'"}\n\n', feeder(decoder, 1), MIB // 4)
+    assert_linear(lambda size: line + b"x" * size + b'"}\n\n', feeder(decoder, 1), MIB // 2)
 
 
 def documents() -> dict[str, Callable[[int], str]]:
@@ -142,7 +120,7 @@ def test_documents(shape: str, unique_keys: bool) -> None:
             if shape not in {"never ends", "quotes"}:
                 raise
 
-    assert_linear(lambda size: documents()[shape](size).encode(), feed, 2 * MIB)
+    assert_linear(lambda size: documents()[shape](size).encode(), feed, 4 * MIB)
 
 
 @pytest.mark.parametrize("step", [3, 1024, HUGE])
@@ -161,5 +139,5 @@ def test_tool_arguments(body: str, named: bool, step: int) -> None:
         assert tools.error is None
 
     assert_linear(
-        lambda size: ('{"a":[' + "1," * (size // 2) + body + "]}").encode(), feed, MIB // 4 if step == 3 else 2 * MIB
+        lambda size: ('{"a":[' + "1," * (size // 2) + body + "]}").encode(), feed, MIB // 2 if step == 3 else 4 * MIB
     )

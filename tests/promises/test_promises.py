@@ -28,7 +28,7 @@ from cloud.llm import (
     LLMTimeoutError,
     Timeouts,
 )
-from tests.callers import ASYNC_MODES, ASYNCIO, HELLO, MODES, SYNC, TRIO, Mode, chat, drain
+from tests.callers import ASYNC_MODES, ASYNCIO, BUSY, HELLO, MODES, SYNC, TRIO, Mode, chat, drain
 from tests.transports.test_pool_in_use import SlowDial
 from tests.wire_server import (
     DONE,
@@ -58,7 +58,6 @@ each_async_mode = pytest.mark.parametrize("mode", ASYNC_MODES, ids=str)
 
 #: "At most 50 ms late" on a machine that has a core for us; a busy one is allowed more. Early is never allowed.
 LATE = 0.05
-BUSY = 1.0
 
 
 def again(*steps) -> Script:

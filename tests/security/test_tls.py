@@ -23,7 +23,7 @@ import trustme
 
 from cloud.llm import LLMBadRequestError, LLMConnectionError, LLMError, LLMServerError, Timeouts
 from tests import wire_server as w
-from tests.callers import HELLO, MODES, SYNC, Mode, chat, drain
+from tests.callers import BUSY, HELLO, MODES, SYNC, Mode, chat, drain
 from tests.transports.test_tls import self_signed
 from transports import tls, trust
 
@@ -229,7 +229,7 @@ def test_seven_threads_do_not_wait_for_the_eighth(ca_file: str) -> None:
         def wait() -> None:
             url = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
             client = SYNC.client(
-                url, ca_file=ca_file, transport=transport, timeout=Timeouts(total=3.0, connect=1.0), max_retries=0
+                url, ca_file=ca_file, transport=transport, timeout=Timeouts(total=6.0, connect=3.0), max_retries=0
             )
             stuck.wait()
             began = monotonic()
@@ -239,7 +239,7 @@ def test_seven_threads_do_not_wait_for_the_eighth(ca_file: str) -> None:
 
         def call() -> None:
             url = f"https://127.0.0.1:{server.port}/v1"
-            client = SYNC.client(url, ca_file=ca_file, transport=transport, timeout=0.9, max_retries=0)
+            client = SYNC.client(url, ca_file=ca_file, transport=transport, timeout=2.5, max_retries=0)
             stuck.wait()
             threading.Event().wait(0.05)
             began = monotonic()
@@ -252,8 +252,8 @@ def test_seven_threads_do_not_wait_for_the_eighth(ca_file: str) -> None:
         for thread in threads:
             thread.join()
         assert len(took) == 7
-        assert max(took) < 0.9
-        assert 1.0 <= failed[0] < 1.5
+        assert max(took) < 2.5
+        assert 3.0 <= failed[0] < 3.0 + BUSY
         transport.close_idle()
 
 

@@ -17,6 +17,7 @@ from sans_io.policy.deadline import Timers
 from sans_io.policy.pool import PoolStats, Route
 from sans_io.proxies import parse_proxy
 from sans_io.urls import Origin
+from tests.callers import BUSY
 from tests.transports.modes import ASYNCIO, MODES, SYNC, TRIO, Ask, Mode, answer
 from transports.faults import Fault
 from transports.interface import Hands
@@ -74,7 +75,7 @@ def test_silence_takes_no_time_of_ours() -> None:
 
     began = monotonic()
     run_blocking(main)
-    assert monotonic() - began < 1.0
+    assert monotonic() - began < BUSY
     assert transport.now() == 1120.0
 
 
@@ -334,7 +335,7 @@ def test_a_loop_without_readiness_callbacks() -> None:
             began = monotonic()
             call = await ask.end()
             assert isinstance(call.error, LLMTimeoutError)
-            assert 0.2 <= monotonic() - began < 0.7
+            assert 0.2 <= monotonic() - began < 0.2 + BUSY
             transport.close_idle()
 
         with asyncio.Runner(loop_factory=Proactorish) as runner:

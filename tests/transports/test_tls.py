@@ -8,7 +8,7 @@ import ssl
 import threading
 import warnings
 from pathlib import Path
-from time import monotonic, process_time
+from time import monotonic
 from typing import Self
 
 import pytest
@@ -19,6 +19,7 @@ from sans_io.errors import LLMConnectionError, LLMTimeoutError
 from sans_io.policy.deadline import Timers
 from sans_io.policy.pool import Route
 from sans_io.urls import Origin
+from tests.callers import BUSY
 from tests.transports.modes import MODES, SYNC, Ask, Mode, answer
 from transports import tls, trust
 from transports.faults import Fault
@@ -189,14 +190,14 @@ def test_a_silent_peer_holds_up_nobody_else(mode: Mode, ca_file: str) -> None:
         async def stuck() -> None:
             began = monotonic()
             url = f"https://127.0.0.1:{silent.getsockname()[1]}"
-            call = await Ask(transport, url, profile=profile, timers=Timers(total=5.0, connect=0.4)).end()
+            call = await Ask(transport, url, profile=profile, timers=Timers(total=9.0, connect=2.0)).end()
             assert isinstance(call.error, (LLMTimeoutError, LLMConnectionError))
-            assert 0.4 <= monotonic() - began < 1.0
+            assert 2.0 <= monotonic() - began < 2.0 + BUSY
 
         async def fine() -> None:
             began = monotonic()
             assert await answer(transport, server.url, profile=profile) == "You said: hello"
-            assert monotonic() - began < 0.4
+            assert monotonic() - began < 2.0
 
         async def main() -> None:
             await mode.together(stuck, *[fine] * 7)
@@ -219,7 +220,7 @@ def test_cancel_during_the_handshake(mode: Mode, ca_file: str) -> None:
             timer.join()
             assert call.error is not None
             assert call.error.code == "cancelled"
-            assert monotonic() - began < 0.1 + 0.1 + 0.3
+            assert monotonic() - began < 0.1 + 0.1 + BUSY
 
         mode.run(main)
 
@@ -418,9 +419,7 @@ def test_a_broken_record_is_an_error(connected: tuple[TLSLayer, Peer]) -> None:
 
 def test_a_profile_has_one_context(ca_file: str) -> None:
     first = tls_context(TLSProfile(ca_file))
-    began = process_time()
     assert tls_context(TLSProfile(ca_file)) is first
-    assert process_time() - began < 0.001
     assert first.verify_mode == ssl.CERT_REQUIRED
     assert first.check_hostname
     assert first.minimum_version == ssl.TLSVersion.TLSv1_2
