@@ -8,6 +8,8 @@ Rules of this file:
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import jsontext
 from .errors import LLMProtocolError
 from .events import Event, Finished, ToolCallCompleted
@@ -152,7 +154,7 @@ class ReplyAssembler:
         choices = self.choices
         wholes = tuple([choices[index].whole() for index in (sorted(choices) if len(choices) > 1 else choices)])
         first = wholes[0] if wholes else Choice()
-        usage = self.usage
+        usage = replace(self.usage)
         return ChatResponse(
             first.content,
             self.model,

@@ -152,7 +152,7 @@ class InputSchemaTool(TypedDict):
 # -- the request ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChatRequest:
     """A chat in OpenAI-shaped terms, checked and normalised by `chat_request()`; every codec translates it.
 

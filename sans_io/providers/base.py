@@ -62,9 +62,9 @@ class ReplyReader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Operation:
-    """One thing asked of a server: the request, and how its reply is read. Immutable; serves every attempt.
+    """One thing asked of a server: the request, and how its reply is read. Serves every attempt; nobody changes it.
 
     `form` is the content type a 2xx reply must have. `decode_error` turns a non-2xx reply (status, headers, body,
     cut to `max_error_body`) into the typed error; it never raises. `request_id` finds the provider's request id in

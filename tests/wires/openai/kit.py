@@ -92,6 +92,7 @@ def read(reader: ReplyReader, pieces: Iterable[bytes]) -> Reading:
     again = reader.response()
     assert again == reading.response
     assert again.message is not reading.response.message
+    assert again.usage is not reading.response.usage
     return reading
 
 
