@@ -15,6 +15,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -278,8 +279,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="a word of the titles of the tables to make")
-    parser.add_argument("--write", action="store_true", help="write docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="write the tables of docs/performance.md")
     chosen = parser.parse_args()
+    if chosen.only and chosen.write:
+        parser.error("--write needs all tables")
     server = subprocess.Popen(
         [sys.executable, str(HERE / "server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -305,19 +308,23 @@ def main() -> None:
     finally:
         server.kill()
     if chosen.write:
-        (HERE.parent / "docs" / "performance.md").write_text(page(chosen.rounds, parts))
+        write(chosen.rounds, [part for part in parts if part])
 
 
-def page(rounds: int, parts: list[str]) -> str:
-    accelerated = importlib.util.find_spec("msgspec") is not None
-    return f"""# Performance
+PAGE = HERE.parent / "docs" / "performance.md"
+MARK = "<!-- Below this line bench/run.py writes; above it people do. -->"
 
-Written by `python bench/run.py --write` ({rounds} interleaved rounds, medians of paired ratios): CPython
-{platform.python_version()}, {os.cpu_count()} cores, loopback, no TLS, the server in a process of its own, JSON by
-{"msgspec" if accelerated else "the standard library"}. Ratios are the result; absolute figures depend on the machine's
-other work.
 
-{chr(10).join(part + chr(10) for part in parts if part)}"""
+def write(rounds: int, parts: list[str]) -> None:
+    """Replaces the tables and charts of docs/performance.md; what is said about them stays."""
+    said, _, _ = PAGE.read_text().partition(MARK)
+    scanner = "msgspec" if importlib.util.find_spec("msgspec") else "the standard library"
+    how = (
+        f"Measured on {time.strftime('%Y-%m-%d')} by `python bench/run.py --write`: {rounds} interleaved rounds, medians of "
+        f"paired ratios; CPython {platform.python_version()}, {os.cpu_count()} cores, loopback, no TLS, the server in a "
+        f"process of its own, JSON by {scanner}."
+    )
+    PAGE.write_text("\n\n".join([said + MARK, "## Tables", how, *parts]) + "\n")
 
 
 if __name__ == "__main__":
