@@ -8,6 +8,7 @@ What a stream came to, from its chunks as they were read:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from .errors import LLMBadRequestError, LLMStreamError
@@ -69,7 +70,8 @@ def _operation(provider: str, *, stream: bool) -> Operation:
         from .providers.dialects import DIALECTS
         from .providers.openai import OpenAICodec
 
-        return OpenAICodec(base_url, DIALECTS["generic"]).operation(chat)
+        dialect = replace(DIALECTS["generic"], name=provider)  # else it would be named after the host
+        return OpenAICodec(base_url, dialect).operation(chat)
     if provider == "anthropic":
         from .providers.anthropic import AnthropicCodec
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sans_io.errors import LLMBadRequestError, LLMProtocolError, LLMStreamError
+from sans_io.errors import LLMBadRequestError, LLMNotFoundError, LLMProtocolError, LLMStreamError
 from sans_io.replay import ProviderName, decode
 
 
@@ -22,3 +22,11 @@ def test_an_empty_reply_is_an_error_with_its_status(
         decode(provider, 200, {}, [], stream=stream)
     assert isinstance(caught.value, error)
     assert caught.value.status_code == 200
+    assert caught.value.provider == provider
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "ollama"])
+def test_a_refusal_is_that_of_the_provider_that_was_asked_for(provider: ProviderName) -> None:
+    with pytest.raises(LLMNotFoundError) as caught:
+        decode(provider, 404, {}, [b'{"error": {"message": "no such model"}}'], stream=False)
+    assert caught.value.provider == provider

@@ -14,9 +14,14 @@ from sans_io.sse import SSEDecoder
 
 FUZZ = Path(__file__).parents[2] / "fuzz"
 TARGETS = sorted(path.stem.removeprefix("fuzz_") for path in FUZZ.glob("fuzz_*.py"))
-#: http11, headers and the three wires are replayed, and damaged in their own ways, where their code is tested.
 SEEDS = [(target, seed) for target in TARGETS for seed in sorted((FUZZ / "corpus" / target).glob("*"))]
-MORE = ("call", "jsontext", "ndjson", "sse")
+#: What the bytes of a seed are overwritten with, by target: the tokens of HTTP heads, else those of JSON and its frames.
+HTTP = [
+    b"\r\n", b"\n", b"\r", b"0", b"1", b"chunked", b"Content-Length: ", b":", b" ", b"\t", b"\0", b"\xff", b";", b"/", b"@", b"[",
+    b"]", b".", b"%", b"\xc3\xbc", b"-", b"+", b"_", b",", b"*", b"\x0b", b"\x1c", b"\x85", b"",
+]  # fmt: skip
+JSON = [bytes([byte]) for byte in b'{}[]":,\\ue\n\r \xff\xc30aD\0\xc8\xfa']
+TOKENS = {"http11": HTTP, "headers": HTTP}
 
 
 @cache
@@ -29,25 +34,19 @@ def one_input(target: str) -> Callable[[bytes], None]:
     return module.one_input
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_every_seed(target: str) -> None:
-    for seed in sorted((FUZZ / "corpus" / target).glob("*")):
-        try:
-            one_input(target)(seed.read_bytes())
-        except Exception as error:
-            error.add_note(f"the seed is fuzz/corpus/{target}/{seed.name}")
-            raise
-
-
-@pytest.mark.parametrize("target", MORE)
-def test_damaged_seeds(target: str) -> None:
-    seeds = sorted((FUZZ / "corpus" / target).glob("*"))
-    dice = random.Random(target)
-    for _ in range(300):
-        damaged = bytearray(dice.choice(seeds).read_bytes() or b"\0")
+@pytest.mark.parametrize(("target", "seed"), SEEDS, ids=lambda value: value if isinstance(value, str) else value.name)
+def test_a_seed(target: str, seed: Path) -> None:
+    """As it is, and with a few places overwritten, a hundred times."""
+    data = seed.read_bytes()
+    one_input(target)(data)
+    dice = random.Random(seed.name)
+    for _ in range(100):
+        damaged = data
         for _ in range(dice.randint(1, 4)):
-            damaged[dice.randrange(len(damaged))] = dice.choice(b'{}[]":,\\ue\n\r \xff\xc30aD\0\xc8\xfa')
-        one_input(target)(bytes(damaged[: dice.randrange(len(damaged)) + 1]))
+            place = dice.randint(1, len(damaged) or 1)
+            token = dice.choice(TOKENS.get(target, JSON))
+            damaged = damaged[:place] + token + damaged[place + dice.randint(0, 4) :]
+        one_input(target)(damaged[: dice.choice((len(damaged), dice.randint(1, len(damaged))))])
 
 
 def test_every_target_has_a_corpus_of_moderate_size() -> None:
