@@ -23,7 +23,7 @@ from sans_io.providers.anthropic import AnthropicCodec
 from sans_io.urls import parse_base_url
 from transports.anyio_async import AsyncioTransport
 from transports.httpcore_sync import SyncTransport
-from transports.testing.conformance import run_blocking
+from transports.testing.conformance_bench import run_blocking
 from transports.trio_async import TrioTransport
 
 Main = Callable[[], Awaitable[None]]

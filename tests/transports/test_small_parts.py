@@ -31,7 +31,7 @@ from transports.testing import (
     ScriptedReply,
     ScriptedTransport,
 )
-from transports.testing.conformance import run_blocking
+from transports.testing.conformance_bench import run_blocking
 from transports.testing.scripted import ScriptedWire
 
 URL = "http://scripted.example"
