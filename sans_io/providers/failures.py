@@ -255,6 +255,8 @@ _TYPES: Final[Mapping[str, Kind]] = MappingProxyType(
         "deadline_exceeded": "server",
     }
 )
+#: "invalid_request_error" is also the type of a wrong key and of a model that does not exist.
+_PRECISE_FIRST: Final[tuple[Kind, ...]] = ("auth", "not_found", "bad_request", "server")
 
 
 def _kind_of(status: int | None, said: Said, rules: FailureRules) -> Kind:
@@ -283,9 +285,10 @@ def _kind_of(status: int | None, said: Said, rules: FailureRules) -> Kind:
         if status != 403 and ("context" in named or said.overflow is not None):
             return "context"
     if status is None or status < 400:
-        for word in said.words:
-            if word in _TYPES and not named:
-                return "overloaded" if said.overloaded and _TYPES[word] == "server" else _TYPES[word]
+        typed = set() if named else {_TYPES[word] for word in said.words if word in _TYPES}
+        for kind in _PRECISE_FIRST:
+            if kind in typed:
+                return "overloaded" if said.overloaded and kind == "server" else kind
         if "overloaded" in named or said.overloaded:
             return "overloaded"
         return "server"

@@ -438,6 +438,8 @@ def test_the_request_id_may_be_in_the_body() -> None:
         (b"<html>a<script>x</script>b<STYLE>y</STYLE>c", "a b c"),
         ("<html>İ<script>x</script>".encode(), "İ x"),
         (b"<html>a < b", "a < b"),
+        (b"<html><style>w</style>a<style>y</style><script>z</script>b", "a b"),
+        (b"<html><script>a</script>b<script>c", "b"),
     ],
 )
 def test_the_words_of_a_page(page: bytes, shown: str) -> None:
@@ -477,3 +479,14 @@ def test_a_code_that_is_overlong_is_cut() -> None:
 def test_a_quote_that_is_in_the_message_already_is_not_repeated() -> None:
     raw = json.dumps({"error": {"message": "no"}})
     assert failed(400, {"error": {"message": "upstream: no", "metadata": {"raw": raw}}}).message == "upstream: no"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("invalid_api_key", LLMAuthError), ("model_not_found", LLMNotFoundError), ("invalid_prompt", LLMBadRequestError)],
+)
+def test_inside_a_2xx_the_more_precise_of_two_words_decides(code: str, kind: type) -> None:
+    """Whatever the order in which words are looked at: sets have none that lasts."""
+    for general in ("invalid_request_error", "internal_error"):
+        error = failure_from_event("p", {"error": {"message": "m", "type": general, "code": code}})
+        assert type(error) is kind

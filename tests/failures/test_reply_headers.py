@@ -102,3 +102,73 @@ def test_request_ids(headers: tuple, expected: str | None) -> None:
 def test_headers_that_only_sound_like_rate_limits() -> None:
     headers = (("x-my-ratelimit", "5"), ("x-ratelimit-policy", "5"), ("x-ratelimit-reset", "1s" * 40))
     assert rate_limit(headers) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("x-ratelimit-limit-requests", "1" * 18, 1e18 / 9),
+        ("x-ratelimit-limit-requests", "9223372036854774784", 9223372036854774784),
+        ("x-ratelimit-limit-requests", "9223372036854775808", None),
+        ("x-ratelimit-limit-requests", "0." + "1" * 30, 1 / 9),
+        ("x-ratelimit-limit-requests", "00." + "1" * 30, None),
+        ("x-ratelimit-limit-requests", " 5 ", 5),
+        ("x-ratelimit-reset-requests", "999999999", 999999999),
+        ("x-ratelimit-reset-requests", "1000000000", None),
+        ("x-ratelimit-reset-requests", " 6m0s ", 360),
+        ("x-ratelimit-reset-requests", "1h" * 31 + "1h", 32 * 3600),
+        ("x-ratelimit-reset-requests", "1h" * 32 + "1", None),
+        ("x-ratelimit-reset-requests", "0s" * 32 + "0s", None),
+        ("ratelimit-remaining", "7", 7),
+    ],
+)  # fmt: skip
+def test_numbers_at_their_edges(name: str, value: str, expected: float | None) -> None:
+    numbers = rate_limit(((name, value),))
+    assert list(numbers.values()) == ([] if expected is None else [pytest.approx(expected)])
+
+
+@pytest.mark.parametrize(("number", "wait"), [("1795341605", 5), ("1795341605000", 5), ("100000000000", 98204658400)])
+def test_a_unix_time_is_in_milliseconds_from_eleven_zeros_on(number: str, wait: float) -> None:
+    assert rate_limit((DATE, ("x-ratelimit-reset", number))) == {"reset": wait}
+
+
+def test_a_time_counts_from_a_date_that_can_be_read() -> None:
+    reset = ("anthropic-ratelimit-tokens-reset", "2026-11-22T10:00:30Z")
+    assert rate_limit((("content-type", "x"), DATE, reset)) == {"tokens-reset": 30}
+    assert rate_limit((("date", "yesterday"), DATE, reset)) == {}
+
+
+def test_the_first_of_repeated_numbers_counts_and_odd_names_do_not_hide_it() -> None:
+    headers = (("my-ratelimit", "1"), ("x-ratelimit-limit", "5"), ("x-ratelimit-limit", "9"), ("ratelimit-limit", "8"))
+    assert rate_limit(headers) == {"limit": 5}
+
+
+def test_a_duration_is_less_than_two_to_the_63rd() -> None:
+    assert go_duration("9223372036854774784s") is None, "19 digits are no count of anything"
+    assert go_duration("999999999999999999s") == 1e18
+    assert go_duration("999999999999999999d") is None
+    assert go_duration("2562047788015215h30m8s") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("2026-01-01T00:00:00Z", True), ("2026-00-01T00:00:00Z", False), ("2026-12-31T23:59:60Z", True),
+        ("2026-12-31T23:59:61Z", False), ("2026-12-31T23:60:00Z", False), ("2026-12-31T24:00:00Z", False),
+        ("2026-12-00T00:00:00Z", False), ("2026-12-32T00:00:00Z", False),
+    ],
+)  # fmt: skip
+def test_rfc_3339_at_its_edges(text: str, valid: bool) -> None:
+    assert (rfc3339(text) is not None) == valid
+
+
+def test_a_request_id_is_cut_to_200_characters() -> None:
+    assert request_id((("x-request-id", "a" * 200),)) == "a" * 200
+    assert request_id((("x-request-id", "a" * 201),)) == "a" * 199 + "…"
+
+
+@pytest.mark.parametrize(
+    "name", ["x-request-id", "request-id", "apim-request-id", "x-ms-request-id", "x-generation-id", "x-amzn-requestid"]
+)
+def test_each_field_that_may_hold_a_request_id(name: str) -> None:
+    assert request_id((("content-type", "x"), (name, "r-1"), ("x-trace", "t"))) == "r-1"
