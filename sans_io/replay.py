@@ -38,13 +38,13 @@ def decode(
     """
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     fields: Headers = tuple((name.lower(), value) for name, value in pairs)
-    operation = _operation(provider, stream=stream)
+    operation = _operation(provider, limits, stream=stream)
     reply = Reply(operation, status, fields, limits)
     for chunk in chunks:
-        if reply.done:
-            break
         if chunk:
             reply.receive_data(bytes(chunk))
+        if reply.done:
+            break
     reply.receive_eof()
     error = reply.error
     response = reply.response()
@@ -62,7 +62,7 @@ def decode(
     return response
 
 
-def _operation(provider: str, *, stream: bool) -> Operation:
+def _operation(provider: str, limits: Limits, *, stream: bool) -> Operation:
     """The codec is imported on demand: who replays one wire need not load the others."""
     chat = ChatRequest(messages=({"role": "user", "content": "-"},), model="-", stream=stream)
     base_url = parse_base_url("http://localhost/v1")
@@ -71,13 +71,13 @@ def _operation(provider: str, *, stream: bool) -> Operation:
         from .providers.openai import OpenAICodec
 
         dialect = replace(DIALECTS["generic"], name=provider)  # else it would be named after the host
-        return OpenAICodec(base_url, dialect).operation(chat)
+        return OpenAICodec(base_url, dialect, limits=limits).operation(chat)
     if provider == "anthropic":
         from .providers.anthropic import AnthropicCodec
 
-        return AnthropicCodec(base_url).operation(chat)
+        return AnthropicCodec(base_url, limits=limits).operation(chat)
     if provider == "ollama":
         from .providers.ollama import OllamaCodec
 
-        return OllamaCodec(base_url).operation(chat)
+        return OllamaCodec(base_url, limits=limits).operation(chat)
     raise LLMBadRequestError(f"unknown provider {provider!r}; known: openai, anthropic, ollama")
