@@ -65,7 +65,7 @@ class Exchange:
             return None
         if isinstance(error, LLMStreamError):
             return "truncated"
-        return "oversize" if error.code is not None and error.code.startswith(("too_", "head_too")) else "garbled"
+        return "oversize" if error.code is not None and "too_" in error.code else "garbled"
 
     @property
     def finishing(self) -> bool:

@@ -178,7 +178,7 @@ def _holds_error(kept: bytes) -> bool:
 def _reader_condition(error: LLMError) -> str:
     """An error in the provider's words is classed by its code; a fault of the bytes by what it is."""
     if isinstance(error, LLMProtocolError):
-        return "oversize" if error.code is not None and error.code.startswith("too_") else "garbled"
+        return "oversize" if error.code is not None and "too_" in error.code else "garbled"
     return "truncated" if error.code == "truncated" else "event"
 
 

@@ -257,3 +257,21 @@ def test_a_proxy_sees_whole_requests_of_plain_http_only(scheme: str, forwarded: 
     origin = Origin(scheme, "llm.example", 8000)
     assert forwarding_proxy(Route(origin, proxy)) == (proxy if forwarded else None)
     assert forwarding_proxy(Route(origin)) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "outcome"),
+    [
+        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 129 + b"\r\n", "oversize"),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"b" * 70_000, "oversize"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 5_000, "oversize"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nX\r\n", "garbled"),
+        (b"SSH-2.0\r\n\r\n", "garbled"),
+    ],
+)
+def test_what_is_too_large_is_told_from_what_is_broken(data: bytes, outcome: str) -> None:
+    call = make(retry=ONCE)
+    to_receive(call)
+    call.on_data(data, 1.0)
+    finish(call, 1.0)
+    assert [attempt.outcome for attempt in call.attempts] == [outcome]
