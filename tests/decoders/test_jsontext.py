@@ -185,6 +185,7 @@ def test_an_interpreter_that_allows_fewer_digits() -> None:
     finally:
         sys.set_int_max_str_digits(before)
     assert caught.value.reason == "digits"
+    assert str(caught.value) == "an integer has too many digits"
 
 
 def test_duplicate_keys() -> None:
@@ -389,3 +390,38 @@ def test_without_msgspec_there_is_no_accelerator(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delitem(sys.modules, "msgspec")
     assert not jsontext.accelerate(), "asked once, not at every call"
     assert jsontext.accelerator() is None
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"a": [object()]}, "a[0] is a value that is not JSON (object)"),
+        (object(), "the value is a value that is not JSON (object)"),
+        ({"a": "\ud800"}, "a is text with an unpaired surrogate (str)"),
+        ({"a": {"\ud800": 1}}, "a key of a is text with an unpaired surrogate (str)"),
+        ([1, float("inf")], "[1] is a number that JSON cannot say (float)"),
+        ({"a": {(1,): 1}}, "a key of a is a value that is not JSON (tuple)"),
+    ],
+)
+def test_what_cannot_be_written_is_named_with_its_place(value: Any, message: str) -> None:
+    with pytest.raises(JSONTextError) as caught:
+        dumps(value)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no JSON value at character 0"),
+        ('{"a": 1} x', "more text after the JSON value, at character 9"),
+        ('{"a" 1}', "Expecting ':' delimiter at character 5"),
+        ("1" * 4301, "an integer has more than 4300 digits"),
+        ("[" * 129 + "]" * 129, "nested deeper than 128"),
+        ("[" * 50_000 + "]" * 50_000, "nested too deep"),
+        ("[" * 500_001, "more than 500000 objects and arrays"),
+    ],
+)
+def test_what_cannot_be_read_is_said(text: str, message: str) -> None:
+    with pytest.raises(JSONTextError) as caught:
+        jsontext.decode(text)
+    assert message in str(caught.value)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from binascii import b2a_base64
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sans_io.errors import LLMServerError
-from sans_io.scrub import scrub
+from sans_io.errors import LLMBadRequestError, LLMServerError
+from sans_io.http11 import HTTPRequest, RequestHead
+from sans_io.policy.pool import Route
+from sans_io.proxies import parse_proxy
+from sans_io.response import ChatResponse
+from sans_io.scrub import credentials, scrub
 from sans_io.secret import Secret
+from sans_io.urls import Origin
+from tests.call.kit import operation
 
 KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=12, max_size=60)
 SPELLINGS = (str, lambda key: quote(key, safe=""), quote, lambda key: b2a_base64(key.encode(), newline=False).decode())
@@ -58,3 +67,80 @@ def test_an_error_without_it_keeps_its_body() -> None:
     error = LLMServerError("other", body=body)
     scrub(error, [Secret("Kanari1e/+x9=Zq")])
     assert error.body is body
+
+
+def test_nothing_that_shows_a_secret_shows_it() -> None:
+    secret = Secret("sk-canary-canary")
+    assert {repr(secret), str(secret), f"{secret}", f"{secret:>40}", "%s" % secret, f"{[secret]}"} == {  # noqa: UP031
+        "Secret(***)", "[Secret(***)]",
+    }  # fmt: skip
+    with pytest.raises(TypeError, match="a Secret is not pickled"):
+        pickle.dumps(secret)
+    with pytest.raises(TypeError, match="a Secret is not pickled"):
+        copy.copy(secret)
+
+
+def test_equal_secrets_are_one_key_and_others_are_others() -> None:
+    one, same, other = Secret("sk-1"), Secret("sk-1"), Secret("sk-2")
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != other
+    assert hash(one) != hash(other)
+    assert one != "sk-1"
+    assert {one: 1}[same] == 1
+    assert hash(one) != hash("sk-1"), "nobody finds it by its value"
+
+
+@pytest.mark.parametrize(("length", "hidden"), [(11, False), (12, True)])
+@pytest.mark.parametrize("bearer", [False, True])
+def test_a_credential_is_hidden_from_twelve_characters_on(length: int, hidden: bool, bearer: bool) -> None:
+    key = "0123456789abcdef"[:length]
+    secret = Secret(key).bearer() if bearer else Secret(key)
+    assert secret.hidable == hidden
+    assert secret.hide(f"<{key}>") == ("<***>" if hidden else f"<{key}>")
+
+
+@pytest.mark.parametrize(("cut", "hidden"), [(7, False), (8, True), (9, True)])
+def test_a_beginning_of_eight_characters_is_hidden_and_no_more_than_it(cut: int, hidden: bool) -> None:
+    key = "Kanari1e/+x9=Zq7"
+    for spell in SPELLINGS:
+        told = spell(key)[:cut]
+        assert Secret(key).hide(f"a {told} b {told}") == ("a *** b ***" if hidden else f"a {told} b {told}")
+        assert Secret(key).hide(f"{spell(key)}{spell(key)}!") == "******!"
+
+
+@pytest.mark.parametrize("value", ["", " ", "sk-1 ", "\tsk-1", "sk\n1", "sk\x001", "sk\x7f1", "sché"])
+def test_what_can_be_no_field_value_is_refused_without_being_shown(value: str) -> None:
+    with pytest.raises(LLMBadRequestError, match="^the_key ") as caught:
+        Secret(value, "the_key")
+    assert not value.strip() or value.strip() not in str(caught.value)
+
+
+def test_only_text_is_a_secret() -> None:
+    with pytest.raises(LLMBadRequestError, match="^api_key must be a string, not bytes$"):
+        Secret(b"sk-1")  # type: ignore[arg-type]
+
+
+def test_what_had_come_is_the_models_but_what_stood_around_it_is_treated() -> None:
+    key = "Kanari1e/+x9=Zq"
+    partial = ChatResponse(content=key, raw={"id": key}, headers={"x": key}, request_id=key)
+    error = LLMServerError("m", partial=partial)
+    scrub(error, [Secret("short"), Secret(key)])
+    assert error.partial is partial
+    assert (partial.content, partial.raw, partial.headers, partial.request_id) == (
+        key,
+        {"id": "***"},
+        {"x": "***"},
+        "***",
+    )
+
+
+def test_the_proxy_s_credential_is_one_of_the_route() -> None:
+    origin = Origin("https", "h.example", 443)
+    proxy = parse_proxy("http://user:password@proxy.example")
+    head = RequestHead("GET", origin, "/", (("Accept", "x"), ("Authorization", Secret("Bearer sk-1"))))
+    asked = replace(operation(), request=HTTPRequest(head))
+    assert credentials(asked, Route(origin)) == (Secret("Bearer sk-1"),)
+    assert credentials(asked, Route(origin, proxy)) == (Secret("Bearer sk-1"), proxy.authorization)
+    assert credentials(None, Route(origin, proxy)) == (proxy.authorization,)
+    assert credentials(None, Route(origin)) == ()
