@@ -275,3 +275,66 @@ def test_what_is_too_large_is_told_from_what_is_broken(data: bytes, outcome: str
     call.on_data(data, 1.0)
     finish(call, 1.0)
     assert [attempt.outcome for attempt in call.attempts] == [outcome]
+
+
+# ---- how a connection is given back ------------------------------------------------------------------------------------
+
+
+def test_the_server_s_keep_alive_goes_with_a_connection_that_is_given_back() -> None:
+    for headers, hint in ((b"Keep-Alive: timeout=7\r\n", 7), (b"", None)):
+        call = make()
+        to_receive(call)
+        call.on_data(reply(b"t:Hi\ndone\n", headers=headers), 1.0)
+        text_of(call, 1.0)
+        assert finish(call, 1.0) == Release(True, hint)
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_refusal_that_breaks_off_is_still_a_refusal(status: int) -> None:
+    call = make(retry=ONCE)
+    to_receive(call)
+    call.on_data(reply(b"{}" * 50, status=status)[:-9], 1.0)
+    call.on_error("reset", 2.0, "RST")
+    finish(call, 2.0)
+    assert call.error is not None
+    assert call.error.status_code == status
+
+
+def test_draining_has_one_deadline_however_the_rest_trickles() -> None:
+    call = make()
+    to_receive(call)
+    data = reply(b"t:Hi\ndone\n", framing="chunked")
+    call.on_data(data[:-5], 1.0)
+    text_of(call, 1.0)
+    for at in range(4):
+        call.on_data(data[-5 + at : -4 + at], 1.0 + at / 50)
+        action = call.next_action(1.0)
+        assert isinstance(action, Receive)
+        assert action.deadline == pytest.approx(1.1)
+    call.on_data(data[-1:], 1.2)
+    assert finish(call, 1.2) == Release(True)
+
+
+def test_what_does_not_end_in_time_is_not_waited_for() -> None:
+    call = make()
+    to_receive(call)
+    data = reply(b"t:Hi\ndone\n", framing="chunked")
+    call.on_data(data[:-5], 1.0)
+    text_of(call, 1.0)
+    call.on_data(data[-5:-4], 1.2)
+    assert finish(call, 1.2) == Release(False)
+    assert call.error is None
+    assert call.response is not None
+
+
+def test_whoever_was_called_is_named_in_the_error() -> None:
+    call = make(retry=ONCE)
+    to_receive(call)
+    call.on_error("reset", 1.0, "RST")
+    finish(call, 1.0)
+    assert call.error is not None
+    assert (call.error.provider, call.error.model) == ("test", "m")
+    assert call.error.attempts == call.attempts
+    theirs = refusing(LLMServerError("no", provider="upstream", model="n")).error
+    assert theirs is not None
+    assert (theirs.provider, theirs.model) == ("upstream", "n")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from sans_io.errors import LLMAuthError, LLMError, LLMNotFoundError, LLMProtocolError, LLMServerError
+from sans_io.policy.limits import DEFAULT_LIMITS
 from sans_io.providers.openai_reply import ModelsReader
 from sans_io.response import ToolCall, Usage
 from tests.wires.openai.kit import body, body_reader, read, read_body
@@ -234,3 +236,70 @@ def test_entries_of_one_list_are_never_merged() -> None:
     details = [{"type": "reasoning.text", "index": 0, "text": letter} for letter in "ab"]
     message = {"role": "assistant", "content": "Hi", "reasoning_details": details}
     assert read_body(body(message)).response.message["reasoning_details"] == details
+
+
+def models(value: object) -> ModelsReader:
+    reader = ModelsReader("test")
+    reader.receive_data(json.dumps(value).encode())
+    reader.receive_eof()
+    return reader
+
+
+def test_a_list_of_models_is_kept_as_it_came() -> None:
+    value = {"object": "list", "data": [{"id": "a", "owned_by": "x"}]}
+    assert models(value).response().raw == value
+
+
+def test_a_list_of_models_beside_an_empty_or_a_full_error() -> None:
+    assert models({"error": None, "data": [{"id": "a"}]}).models == ["a"]
+    assert models({"error": "busy", "data": [{"id": "a"}]}).models == ["a"], "what was asked for is there"
+    failed = models({"error": "busy"})
+    assert failed.error is not None
+    assert (failed.error.message, failed.error.provider) == ("busy", "test")
+    other = models({"data": "x"})
+    assert other.error is not None
+    assert other.error.code == "unexpected_reply"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [([1], "[1]"), ({"data": 5}, '{"data":5}'), ("x" * 300, '"' + "x" * 198 + "…")]
+)
+def test_json_that_is_something_else_is_shown(value: object, shown: str) -> None:
+    reading = read_body(value) if value != {"data": 5} else None
+    error = models(value).error if reading is None else reading.error
+    assert isinstance(error, LLMProtocolError)
+    assert error.message == f"test answered with JSON that is not the reply that was asked for: {shown}"
+    assert error.body == value
+    assert (error.code, error.provider, error.model) == ("unexpected_reply", "test", None if reading is None else "m")
+
+
+@pytest.mark.parametrize(("excess", "refused"), [(0, False), (1, True)])
+def test_the_largest_whole_reply(excess: int, refused: bool) -> None:
+    data = json.dumps(body()).encode() + b" " * excess
+    size = len(json.dumps(body()))
+    reader = body_reader(replace(DEFAULT_LIMITS, max_json=size))
+    for at in range(0, len(data), 7):
+        reader.receive_data(data[at : at + 7])
+    reader.receive_eof()
+    assert (reader.error is not None) == refused
+    if reader.error is not None:
+        assert reader.error.message == f"the reply is larger than Limits.max_json ({size} bytes)"
+        assert reader.error.code == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(b"", "empty_body"), (b" <html>", "html_body"), (b"Sorry", "not_json"), (b"\xef\xbb\xbf {", "bad_json"), (b"[1", "bad_json"),
+     (b"{}}", "bad_json"), (b'"a', "not_json")],
+)  # fmt: skip
+def test_a_body_that_is_no_json_is_told_from_broken_json(data: bytes, code: str) -> None:
+    error = read_body(data).error
+    assert isinstance(error, LLMProtocolError)
+    assert (error.code, error.provider, error.model) == (code, "test", "m")
+    assert code != "bad_json" or error.message.startswith("the reply is not valid JSON: ")
+    assert code == "bad_json" or error.message.startswith("test answered 200 with ")
+
+
+def test_an_error_wrapped_in_a_list_is_read() -> None:
+    assert isinstance(read_body([{"error": {"message": "m", "code": 401}}]).error, LLMAuthError)
+    assert isinstance(read_body([{"error": {"message": "m", "code": 401}}, {}]).error, LLMProtocolError)

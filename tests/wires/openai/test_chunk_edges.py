@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
+from sans_io.errors import LLMProtocolError, LLMServerError
 from sans_io.replay import decode
-from tests.wires.openai.kit import chunk, sse, text
+from tests.wires.openai.kit import body, chunk, read, read_body, read_stream, sse, stream_reader, text
 
 
 def test_a_choice_that_is_null_says_nothing() -> None:
@@ -15,3 +20,161 @@ def test_a_choice_that_is_null_says_nothing() -> None:
     assert len(response.choices) == 1
     nothing = {**text("b"), "choices": [None]}
     assert decode("openai", 200, {}, [sse(text("a"), nothing, chunk({}, "stop"))], stream=True).content == "a"
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (5, "an event that is not a JSON object"),
+        ({"choices": "x"}, "choices that are not a list"),
+        ({"choices": [5]}, "a choice that is not an object"),
+        (chunk({"content": "x"}, index=-1), "a choice whose index is negative or too large"),
+        (chunk("x"), "a message that is not an object"),
+        (chunk({"content": 5}), "content that is neither text nor a list of parts"),
+        (chunk({"content": [5]}), "a content part that is not an object"),
+        (chunk({"tool_calls": "x"}), "tool_calls that are not a list"),
+        (chunk({"tool_calls": [5]}), "a tool call that is not an object"),
+    ],
+)
+def test_what_is_no_chunk_is_told_in_words(event: object, words: str) -> None:
+    error = read_stream(text("a"), event).error
+    assert isinstance(error, LLMProtocolError)
+    assert (error.message, error.code) == (f"test sent {words}", "bad_event")
+    assert (error.provider, error.model) == ("test", "m")
+
+
+def test_a_body_without_choices_is_told_in_words() -> None:
+    error = read_body({"id": "x"}).error
+    assert error is not None
+    assert (error.message, error.code) == ("test sent JSON without choices", "no_choices")
+
+
+def test_an_error_event_that_says_nothing() -> None:
+    wire = sse(text("a"), done=False) + b"event: error\ndata: {}\n\n"
+    error = read(stream_reader(), [wire]).error
+    assert error is not None
+    assert error.message == "the server sent an error event without saying what it was"
+    told = read(stream_reader(), [b'event: error\ndata: {"reason": "x"}\n\n']).error
+    assert told is not None
+    assert told.message != error.message
+    whole = sse(text("a"), done=False) + b"event: error\n" + sse(text("b"), chunk({}, "stop"))
+    assert read(stream_reader(), [whole]).response.content == "ab", "what has choices is an answer, whatever its name"
+
+
+@pytest.mark.parametrize(
+    ("wire", "lacks"),
+    [(b"", "a single event"), (sse(text("a"), done=False), "[DONE] and a finish_reason on every choice")],
+)
+def test_a_cut_stream_is_told_from_one_that_never_began(wire: bytes, lacks: str) -> None:
+    error = read(stream_reader(), [wire]).error
+    assert error is not None
+    assert (error.message, error.code) == (f"test ended the stream without {lacks}", "truncated")
+
+
+# ---- an event that lacks its blank line --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("last", "whole"),
+    [
+        (chunk({}, "stop"), True),
+        (chunk({"role": "assistant"}, "stop"), True),
+        (chunk({"role": "assistant", "content": ""}, "stop"), True),
+        (chunk({"content": "b"}, "stop"), False),
+        (chunk({"tool_calls": [{"id": "c", "function": {"name": "f"}}]}, "stop"), False),
+        ({"choices": [{"message": {"content": "b"}, "finish_reason": "stop"}]}, False),
+        ({"choices": [None, chunk({}, "stop")["choices"][0]]}, True),
+        ({"choices": [5, chunk({}, "stop")["choices"][0]]}, False),
+        ({"choices": [{"delta": "b", "finish_reason": "stop"}]}, False),
+    ],
+)
+def test_what_may_end_a_stream_without_its_blank_line(last: dict, whole: bool) -> None:
+    wire = sse(text("a"), done=False) + b"data: " + json.dumps(last).encode() + b"\n"
+    reading = read(stream_reader(), [wire])
+    assert reading.text() == "a"
+    assert reading.ended == whole
+    assert (reading.error is None) == whole
+
+
+# ---- keys that are kept ------------------------------------------------------------------------------------------------
+
+
+def test_raw_of_a_whole_reply_is_what_came() -> None:
+    value = body(obfuscation="x", p="y", service_tier=None, usage={"odd": []}, system_fingerprint="")
+    value["choices"][0] |= {"logprobs": None, "message": {"role": "assistant", "content": "Hi", "refusal": None}}
+    assert read_body(value).response.raw == value
+
+
+def test_raw_of_a_stream_is_a_whole_reply() -> None:
+    chunks = [
+        chunk({"role": "assistant", "content": ""}, obfuscation="x", service_tier="a", system_fingerprint=None),
+        {**text("Hi"), "id": "other", "model": "other", "created": 2},
+        chunk({"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{broken"}}]}),
+        chunk({}, "tool_calls", usage={"prompt_tokens": 1, "odd": 2}),
+    ]
+    chunks[1]["choices"][0]["content_filter_results"] = {"hate": {"filtered": False}}
+    assert read_stream(*chunks).response.raw == {
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m", "service_tier": "a",
+        "system_fingerprint": None, "usage": {"prompt_tokens": 1, "odd": 2},
+        "choices": [{
+            "index": 0, "content_filter_results": {"hate": {"filtered": False}}, "finish_reason": "tool_calls",
+            "message": {"role": "assistant", "content": "Hi", "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{broken"}},
+            ]},
+        }],
+    }  # fmt: skip
+
+
+def test_what_came_so_far_is_told_again_and_again() -> None:
+    reader = stream_reader()
+    reader.receive_data(sse(text("a"), done=False))
+    first = reader.response()
+    reader.receive_data(sse(text("b"), done=False))
+    second = reader.response()
+    assert (first.content, second.content) == ("a", "ab")
+    assert first.raw["choices"][0]["message"]["content"] == "a"
+
+
+def test_custom_calls_by_their_place_in_a_whole_reply() -> None:
+    calls = [{"id": f"c{n}", "type": "custom", "custom": {"name": f"t{n}", "input": f"text {n}"}} for n in range(2)]
+    response = read_body(body({"role": "assistant", "content": None, "tool_calls": calls}, "tool_calls")).response
+    assert [(c.id, c.name, c.arguments) for c in response.tool_calls] == [
+        ("c0", "t0", {"input": "text 0"}), ("c1", "t1", {"input": "text 1"}),
+    ]  # fmt: skip
+    assert response.message["tool_calls"] == calls
+
+
+def test_custom_calls_in_pieces_with_the_name_when_it_comes() -> None:
+    def piece(index: int, **custom: str) -> dict:
+        return chunk({"tool_calls": [{"index": index, "type": "custom", "custom": custom}]})
+
+    response = read_stream(
+        piece(0, input="x "),
+        piece(1, name="g", input="z"),
+        piece(0, name="f"),
+        piece(0, input="y"),
+        chunk({}, "stop"),
+    ).response
+    assert [(c.name, c.arguments) for c in response.tool_calls] == [("f", {"input": "x y"}), ("g", {"input": "z"})]
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({"detail": "d"}, "d"), ({"errors": ["e"]}, "e"), ({"message": "m"}, "m"), ({"object": "error", "code": 5}, None),
+        ({"type": "error", "code": 5}, None), ({"x_groq": {"error": "g"}}, "g"), ({"base_resp": {"status_code": 1, "status_msg": "b"}}, "b"),
+    ],
+)  # fmt: skip
+def test_every_way_to_report_an_error_in_a_stream(event: dict, told: str | None) -> None:
+    error = read_stream(text("a"), event).error
+    assert isinstance(error, LLMServerError)
+    assert told is None or error.message == told
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{"message": {}}, {"message": ""}, {"detail": None}, {"errors": []}, {"object": "list"}, {"type": "ping"}, {"x_groq": {}},
+     {"base_resp": {"status_code": 0, "status_msg": ""}}, {"base_resp": "ok"}, {"x_groq": {"error": ""}}],
+)  # fmt: skip
+def test_what_reports_no_error(event: dict) -> None:
+    assert read_stream(text("a"), event, chunk({}, "stop")).error is None
