@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sans_io.errors import LLMBadRequestError
+from sans_io.message_checks import MAX_DEPTH
 from sans_io.messages import ChatRequest, chat_request, checked_headers, encode_body
 from sans_io.response import ChatResponse, ToolCall
 from tests.wires.conversations import TOOLS, conversations
@@ -445,3 +446,137 @@ def test_a_body_that_json_cannot_hold_is_named_when_it_is_written() -> None:
 def test_a_body_whose_own_keys_utf8_cannot_hold_cannot_be_written() -> None:
     with pytest.raises(LLMBadRequestError, match=r"^the request cannot be written as JSON"):
         encode_body({"\ud800": 1})
+
+
+# -- at the edges --
+
+
+@pytest.mark.parametrize("deep", [lambda inner: [inner], lambda inner: {"a": inner}, lambda inner: (inner,)])
+def test_values_may_be_as_deep_as_json_may(deep: object) -> None:
+    value: object = 1
+    for _ in range(MAX_DEPTH):
+        value = deep(value)
+    chat_request([{"role": "user", "content": "x", "meta": value}])
+    message = refused([{"role": "user", "content": "x", "meta": deep(value)}])
+    assert f"is nested deeper than {MAX_DEPTH} levels" in message
+    loop: list = []
+    loop.append(loop)
+    assert "is nested deeper than" in refused([{"role": "user", "content": "x", "meta": loop}])
+
+
+@pytest.mark.parametrize("value", [{"a": "\ud800"}, {"\ud800": 1}, ["\ud800"], ("é", "\ud800")])
+def test_half_a_character_is_found_wherever_it_is(value: object) -> None:
+    assert "contains a lone surrogate, which UTF-8 cannot hold" in refused(
+        [{"role": "user", "content": "x", "m": value}]
+    )
+    chat_request([{"role": "user", "content": "x", "m": {"é": ["é"]}}])
+
+
+@pytest.mark.parametrize("name", [5, "", None, ["f"]])
+def test_the_name_of_a_chosen_tool_is_text(name: object) -> None:
+    words = "must be a string that is not empty"
+    choices = [{"type": "function", "function": {"name": name}}, {"type": "function", "name": name}]
+    for choice in choices:
+        assert refused(tools=[NORMAL], tool_choice=choice) == f"tool_choice.function.name {words}"
+    assert refused(tools=[NORMAL], tool_choice={"type": "tool", "name": name}) == f"tool_choice.name {words}"
+
+
+def test_a_choice_that_says_more_is_kept_and_holds_json() -> None:
+    more = {"type": "tool", "name": "f", "disable_parallel_tool_use": True}
+    assert chat_request(HI, tools=[NORMAL], tool_choice=more).tool_choice == more
+    assert refused(tools=[NORMAL], tool_choice={"type": "auto", "x": {1}}).startswith(
+        "tool_choice.x is not a JSON value"
+    )
+    assert refused(tools=[NORMAL, {"name": "g"}], tool_choice="h") == (
+        "tool_choice names 'h', which is not among the tools (f, g)"
+    )
+
+
+def test_server_tools_have_names_too() -> None:
+    server = {"type": "web_search_20260318", "name": "search"}
+    assert refused(tools=[server, {"name": "search"}]) == "tools[1] has the name 'search', which tools[0] has already"
+    assert refused(tools=[{"type": "custom", "custom": {"name": "f"}}, NORMAL]).startswith("tools[1] has the name 'f'")
+    chosen = chat_request(HI, tools=[server], tool_choice="search").tool_choice
+    assert chosen == {"type": "function", "function": {"name": "search"}}
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [("http://a", True), ("https://", False), ("https://a", True), ("http://ab", True), ("HTTPS://a", True), ("data:image/png,x", True), ("data:image/png,", False),
+     ("data:imagepng,x", False), ("data:image/png", False), ("DATA:image/png;base64,eA==", True), ("https://a\n", False), ("ftp://a.example/x", False)],
+)  # fmt: skip
+def test_urls_of_images(url: str, taken: bool) -> None:
+    messages = user({"type": "image_url", "image_url": {"url": url}})
+    if taken and len(url) > len("https://"):
+        chat_request(messages)
+    else:
+        assert refused(messages).startswith("messages[1].content[0].image_url must hold")
+
+
+@pytest.mark.parametrize(
+    "audio", [{"data": "x", "format": ""}, {"data": "", "format": "wav"}, {"data": 5, "format": "wav"}, "", 5]
+)
+def test_audio_has_data_and_a_format(audio: object) -> None:
+    assert refused(user({"type": "input_audio", "input_audio": audio})).startswith(
+        "messages[1].content[0].input_audio must hold"
+    )
+
+
+@pytest.mark.parametrize("file", [{"file_id": ""}, {"file_data": 5}, {"file_id": 5, "file_data": ""}, 5, []])
+def test_a_file_has_an_id_or_data(file: object) -> None:
+    assert refused(user({"type": "file", "file": file})).startswith("messages[1].content[0].file must hold")
+
+
+def test_a_call_of_our_own_function_is_normalised_and_others_are_not() -> None:
+    call = {"id": "c", "type": "custom", "function": {"name": "f", "arguments": {"a": 1}}}
+    chat = chat_request([*HI, {"role": "assistant", "tool_calls": [call]}])
+    assert chat.messages[1]["tool_calls"] == [
+        {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+    ]
+    (kept,) = chat_request(CALLED).messages[2:] or (None,)
+    assert kept is None
+    assert chat_request(CALLED).messages[1]["tool_calls"][0] is CALL
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("yaml", "response_format is 'yaml'; it must be \"json\", a JSON schema or OpenAI's own form"),
+        (
+            dict,
+            'response_format must be "json" or a dict, not type (for a pydantic model pass Model.model_json_schema())',
+        ),
+        (5, 'response_format must be "json" or a dict, not int'),
+        ({"type": "json_schema"}, "response_format.json_schema must be a dict with name and schema"),
+        (
+            {"type": "json_schema", "json_schema": {"schema": 5}},
+            "response_format.json_schema must be a dict with name and schema",
+        ),
+        (
+            {"type": "json_schema", "json_schema": {"name": ""}},
+            "response_format.json_schema.name must be a string that is not empty",
+        ),
+        (
+            {"type": "json_schema", "json_schema": {"name": 5}},
+            "response_format.json_schema.name must be a string that is not empty",
+        ),
+        ({"a": {1}}, "response_format.a is not a JSON value (set)"),
+    ],
+)
+def test_bad_formats_are_named(value: object, message: str) -> None:
+    assert refused(response_format=value) == message
+
+
+@pytest.mark.parametrize(
+    ("value", "normal"),
+    [
+        ("json_object", {"type": "json_object"}), ("text", {"type": "text"}), ({"type": "text"}, {"type": "text"}),
+        ({"type": "json_schema", "schema": {"title": "a b"}}, {"type": "json_schema", "json_schema": {"name": "a_b", "schema": {"title": "a b"}}}),
+        ({"title": "x" * 70}, {"type": "json_schema", "json_schema": {"name": "x" * 64, "schema": {"title": "x" * 70}}}),
+        ({"title": 5}, {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"title": 5}}}),
+        ({"type": "json_schema", "json_schema": {"schema": {}}}, {"type": "json_schema", "json_schema": {"name": "answer", "schema": {}}}),
+        ({"type": "json_schema", "json_schema": {"name": "n"}}, {"type": "json_schema", "json_schema": {"name": "n"}}),
+    ],
+)  # fmt: skip
+def test_formats_in_their_forms(value: object, normal: dict) -> None:
+    assert chat_request(HI, response_format=value).response_format == normal

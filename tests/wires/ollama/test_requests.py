@@ -420,3 +420,79 @@ def test_hosts_that_are_none(host: str) -> None:
         parse_base_url(parse_ollama_host(host), "host")
     assert caught.value.message.startswith("host")
     assert "secret" not in caught.value.message
+
+
+def test_names_of_results_come_from_the_message_then_from_the_call() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    asked = {"role": "assistant", "content": None, "tool_calls": [call]}
+    for named, told in (
+        ({}, "f"),
+        ({"tool_name": "g"}, "g"),
+        ({"name": "h", "tool_name": "g"}, "h"),
+        ({"name": 5}, None),
+    ):
+        (_, result) = sent(asked, {"role": "tool", "tool_call_id": "c1", "content": "x", **named})
+        assert result == {
+            "role": "tool",
+            "content": "x",
+            "tool_call_id": "c1",
+            **({} if told is None else {"tool_name": told}),
+        }
+
+
+def test_images_beside_and_among_the_parts_are_sent_in_order() -> None:
+    part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,_-8 =\n"}}
+    (message,) = sent(
+        {
+            "role": "user",
+            "images": ["QQ=="],
+            "content": [{"type": "text", "text": "a"}, part, {"type": "text", "text": "b"}],
+        }
+    )
+    assert message == {"role": "user", "content": "a\nb", "images": ["QQ==", "/+8="]}
+
+
+def test_an_answer_keeps_its_thinking_and_its_refusal() -> None:
+    said = sent(
+        {"role": "assistant", "content": "", "refusal": "No.", "thinking": "hm"},
+        {"role": "assistant", "content": "Yes.", "refusal": "No.", "thinking": ""},
+        {"role": "assistant", "content": None, "refusal": 5, "thinking": 5},
+    )
+    assert said == [
+        {"role": "assistant", "content": "No.", "thinking": "hm"}, {"role": "assistant", "content": "Yes."},
+        {"role": "assistant", "content": ""},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("quoted", "host"),
+    [
+        ('"a.example"', "a.example"),
+        ("'a.example'", "a.example"),
+        ("\"'a.example'\"", "a.example"),
+        ('" a.example "', "a.example"),
+    ],
+)
+def test_quotes_around_a_host_are_no_part_of_it(quoted: str, host: str) -> None:
+    assert parse_ollama_host(quoted) == f"http://{host}:11434"
+
+
+@pytest.mark.parametrize(
+    ("port", "used"), [("65535", "65535"), ("65536", "11434"), ("٨٠", "11434"), ("", "11434"), ("0080", "0080")]
+)
+def test_ports_of_a_host(port: str, used: str) -> None:
+    assert parse_ollama_host(f"a.example:{port}") == f"http://a.example:{used}"
+
+
+@pytest.mark.parametrize("text", ["a.example?x=1", "u:p@a.example", "a#b"])
+def test_what_is_no_host_is_left_for_the_url_parser(text: str) -> None:
+    assert parse_ollama_host(text) == f"http://{text}"
+
+
+def test_a_pull_is_a_post_with_a_body() -> None:
+    wire = bytes(CODEC.pull_operation("llama3.2").request.wire())
+    assert wire.startswith(b"POST /api/pull HTTP/1.1\r\n")
+    assert b"Content-Type: application/json\r\n" in wire
+    for operation in (CODEC.models_operation(), CODEC.version_operation()):
+        assert b"Content-Type" not in bytes(operation.request.wire())
+        assert (operation.form, operation.model, operation.provider) == ("json", None, "ollama")

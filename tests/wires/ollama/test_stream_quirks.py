@@ -390,3 +390,98 @@ def test_the_version() -> None:
     assert (reader.version, reader.response().raw) == ("0.13.5", {"version": "0.13.5"})
     assert read(VersionReader(), [b'{"models":[]}']).error.code == "unexpected_reply"
     assert not isinstance(read(VersionReader(), [b'{"error":"x"}']).error, LLMBadRequestError)
+
+
+# -- at the edges -----------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_line_after_the_first_is_read_like_any_other() -> None:
+    """Whatever is missing from it, or is of another type: the short way and the long way say the same."""
+    plain = json.loads(line("b"))
+    odd = [
+        {**plain, "model": None}, {**plain, "created_at": None}, {**plain, "message": {"role": "assistant", "content": None}},
+        {**plain, "message": {"content": "b", "thinking": "hm"}}, {**plain, "message": {"content": "b", "images": []}},
+        {"model": "m", "x": 1, "message": plain["message"], "done": False}, {"message": plain["message"], "done": False},
+    ]  # fmt: skip
+    for value in odd:
+        wire = json.dumps(value).encode() + b"\n"
+        after, alone = stream(line("a"), wire, last()), stream(wire, last())
+        assert after.text == "a" + alone.text
+        assert after.reasoning == alone.reasoning
+
+
+def test_raw_of_a_stream_is_the_whole_reply() -> None:
+    reading = stream(line("He", message_thinking="h"), line("llo", message_images=None), last("!", load_duration=3))
+    assert reading.response.raw == {
+        "model": "qwen2.5:3b", "created_at": TIME, "done": True, "done_reason": "stop", "load_duration": 3, **END,
+        "message": {"role": "assistant", "content": "Hello!", "thinking": "h", "images": None},
+    }  # fmt: skip
+
+
+def test_what_came_before_a_cut_is_in_the_error() -> None:
+    error = stream(line("Hel"), line("lo")).error
+    assert error is not None
+    assert error.partial is not None
+    assert error.partial.content == "Hello"
+    assert (error.provider, error.model, error.code) == ("ollama", "qwen2.5:3b", "truncated")
+    assert error.message == "the stream was cut: it ended without a line that says it is done"
+
+
+def test_an_error_beside_other_keys_and_one_that_is_empty() -> None:
+    assert stream(line("a"), b'{"error": "", "done": false}\n', last()).text == "a"
+    failed = stream(line("a"), b'{"error": "boom", "done": false}\n', line("b"), last())
+    assert failed.error is not None
+    assert (failed.error.message, failed.text) == ("boom", "a")
+
+
+def test_a_reply_of_the_older_endpoint_has_its_own_shape() -> None:
+    lines = [
+        b'{"model": "m", "response": "a", "thinking": "h", "done": false}\n',
+        b'{"model": "m", "response": "b", "done": true, "done_reason": "stop"}\n',
+    ]
+    assert stream(*lines).response.raw == {
+        "model": "m", "response": "ab", "thinking": "h", "done": True, "done_reason": "stop",
+    }  # fmt: skip
+
+
+def test_a_download_that_stops_says_where() -> None:
+    error = pull({"status": "x" * 200}).error
+    assert error is not None
+    assert error.message == f"the download ended without success (last status: {'x' * 100!r})"
+    nothing = pull().error
+    assert nothing is not None
+    assert nothing.message == "the download ended without success (last status: 'none')"
+    assert (nothing.provider, nothing.model) == ("ollama", "llama3.2")
+    assert pull({"status": "a"}).response().model == "llama3.2"
+
+
+def test_lists_and_versions_of_the_wrong_type() -> None:
+    for reader in (ModelsReader(), VersionReader()):
+        error = read(reader, [b'{"models": "x", "version": 5, "error": ""}']).error
+        assert error is not None
+        assert (error.code, error.provider) == ("unexpected_reply", "ollama")
+    for other in (ModelsReader(), VersionReader()):
+        told = read(other, [b'{"error": "model is required"}']).error
+        assert told is not None
+        assert told.message == "model is required"
+    names = ModelsReader()
+    read(
+        names,
+        [b'{"models": [{"name": 5, "model": "a"}, {"name": "b", "model": "c"}, {"name": "", "model": "d"}, "e"]}'],
+    )
+    assert names.models == ["b", "d"]
+
+
+@pytest.mark.parametrize("calls", [{"function": {}}, "x", [5, None, call("f", {})]])
+def test_calls_of_the_wrong_type_are_passed_over(calls: object) -> None:
+    reading = stream(line(message_tool_calls=calls), last())
+    assert [made.name for made in reading.response.tool_calls] == (["f"] if isinstance(calls, list) else [])
+
+
+def test_made_up_ids_count_on() -> None:
+    reading = stream(
+        line(message_tool_calls=[call("f", {}), call("g", {}, id=5), call("h", {}, id="")]),
+        last(),
+        taken=frozenset({"call_1"}),
+    )
+    assert [made.id for made in reading.response.tool_calls] == ["call_2", "call_3", "call_4"]
