@@ -153,24 +153,28 @@ class ReplyAssembler:
         """
         choices = self.choices
         wholes = tuple([choices[index].whole() for index in (sorted(choices) if len(choices) > 1 else choices)])
-        first = wholes[0] if wholes else Choice()
-        usage = replace(self.usage)
-        return ChatResponse(
-            first.content,
-            self.model,
-            usage.input_tokens or 0,
-            usage.output_tokens or 0,
-            first.finish_reason,
-            first.tool_calls,
-            raw,
-            first.raw_finish_reason,
-            first.invalid_tool_calls,
-            first.reasoning,
-            first.refusal,
-            usage,
-            first.message,
-            wholes,
-        )
+        return response_of(wholes, self.model, replace(self.usage), raw)
+
+
+def response_of(choices: tuple[Choice, ...], model: str, usage: Usage, raw: JSONObject) -> ChatResponse:
+    """The response whose top-level fields are those of the first choice, if there is one."""
+    first = choices[0] if choices else Choice()
+    return ChatResponse(
+        first.content,
+        model,
+        usage.input_tokens or 0,
+        usage.output_tokens or 0,
+        first.finish_reason,
+        first.tool_calls,
+        raw,
+        first.raw_finish_reason,
+        first.invalid_tool_calls,
+        first.reasoning,
+        first.refusal,
+        usage,
+        first.message,
+        choices,
+    )
 
 
 def _finish_reason(reason: str | None, runnable: bool) -> str:

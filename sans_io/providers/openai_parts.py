@@ -17,24 +17,25 @@ CALL_KEYS: Final = frozenset({"index", "id", "type", "function", "custom"})
 
 def usage_of(usage: JSONObject) -> Usage:
     """Token counts of a `usage` object; what is no count is None. `prompt_tokens` includes cached ones on this wire."""
-    prompt = usage.get("prompt_tokens_details")
+    get = usage.get
+    prompt, completion = get("prompt_tokens_details"), get("completion_tokens_details")
     prompt = prompt if isinstance(prompt, dict) else {}
-    completion = usage.get("completion_tokens_details")
     completion = completion if isinstance(completion, dict) else {}
     return Usage(
-        _first(usage.get("prompt_tokens"), usage.get("input_tokens")),
-        _first(usage.get("completion_tokens"), usage.get("output_tokens")),
-        _first(prompt.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens")),
-        _first(prompt.get("cache_write_tokens"), usage.get("cache_write_tokens")),
-        _first(completion.get("reasoning_tokens"), usage.get("reasoning_tokens")),
+        _first(get("prompt_tokens"), get("input_tokens")),
+        _first(get("completion_tokens"), get("output_tokens")),
+        _first(prompt.get("cached_tokens"), get("prompt_cache_hit_tokens"), get("cached_tokens")),
+        _first(prompt.get("cache_write_tokens"), get("cache_write_tokens")),
+        _first(completion.get("reasoning_tokens"), get("reasoning_tokens")),
     )
 
 
 def _first(*values: JSON) -> int | None:
     for value in values:
-        number = count(value)
-        if number is not None:
-            return number
+        if value is not None:
+            number = count(value)
+            if number is not None:
+                return number
     return None
 
 

@@ -10,19 +10,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sans_io import jsontext
 from sans_io.errors import LLMError
 from sans_io.events import Finished, TextDelta
 from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.providers import openai_reply
 from sans_io.providers.openai_chunks import ChunkInterpreter
 from tests.wires.openai.kit import (
+    COUNTS,
     DONE,
     JSONS,
     REPLIES,
+    body,
     body_reader,
     chunk,
     cut,
     places,
     read,
+    read_body,
     sse,
     stream_reader,
     streamed,
@@ -111,6 +116,65 @@ def test_the_fast_path_says_what_the_interpreter_says(chunks: list[dict], data: 
     assert got == expected
     assert (reader.error and reader.error.message) == (slow.error and slow.error.message)
     assert without_raw(reader.response()) == without_raw(slow.response())
+
+
+#: What stands beside the text of a whole reply in one place or another, and mostly means nothing.
+BESIDE = st.sampled_from([None, []]) | st.sampled_from([None, [], "", {}, False, 0, 1, "x", [None], [{}], {"a": 1}])
+PLAIN = st.fixed_dictionaries(
+    {
+        "choices": st.fixed_dictionaries(
+            {
+                "message": st.fixed_dictionaries(
+                    {"content": st.sampled_from(["", "Hi", "\ud83d", "\ud83d\ude00 é"])},
+                    optional=dict.fromkeys(
+                        ("role", "refusal", "annotations", "tool_calls", "function_call", "reasoning", "audio"), BESIDE
+                    ),
+                ),
+                "finish_reason": st.sampled_from(["stop", "LENGTH", "tool_calls", "content_filter", "news", "", None]),
+            },
+            optional={"index": st.sampled_from([0, 0, 1, 0.0, False, "0", None]), "error": BESIDE, "usage": BESIDE},
+        ).map(lambda choice: [choice]),
+    },
+    optional={
+        "model": st.sampled_from(["m", ""]) | BESIDE,
+        "usage": st.fixed_dictionaries(
+            {"prompt_tokens": COUNTS | BESIDE}, optional={"completion_tokens": COUNTS, "input_tokens": COUNTS}
+        )
+        | BESIDE,
+        "error": BESIDE,
+        "x_groq": BESIDE,
+    },
+)
+
+
+@given(PLAIN | REPLIES.map(whole).map(json.loads), st.data())
+@example({"choices": [{"message": {"content": "Hi", "tool_calls": {}}, "finish_reason": "stop"}]}, None)
+def test_a_plain_reply_says_what_the_interpreter_says(reply: dict, data: st.DataObject | None) -> None:
+    values = [json.loads(json.dumps(reply))]
+    if data is not None:
+        for _ in range(data.draw(st.integers(0, 2))):
+            _damage(values, data)
+    wire = json.dumps(values[0] if values else None).encode()
+    got = read(body_reader(), [wire])
+    if not got.response.raw:
+        return  # no JSON, or no object
+    slow = ChunkInterpreter("test", "m")
+    slow.body(jsontext.loads(wire))
+    if slow.error is None:
+        slow.finish()
+    assert (got.error and got.error.message) == (slow.error and slow.error.message)
+    assert got.response == slow.response(jsontext.loads(wire))
+
+
+def test_a_plain_reply_needs_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the interpreter was asked")
+
+    monkeypatch.setattr(openai_reply, "ChunkInterpreter", refuse)
+    message = {"role": "assistant", "content": "Hi", "refusal": None, "annotations": []}
+    reading = read_body(body(message, "length", usage={"prompt_tokens": 3, "completion_tokens": 4}))
+    assert (reading.response.content, reading.response.finish_reason) == ("Hi", "length")
+    assert reading.response.total_tokens == 7
 
 
 @given(REPLIES.flatmap(streamed), st.data())
