@@ -259,6 +259,8 @@ def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:
 
 #: Keys of messages that are another wire's: Anthropic's blocks, Ollama's thinking and tool names, the error flag.
 _FOREIGN_KEYS: Final = frozenset({"anthropic_blocks", "anthropic_version", "thinking", "is_error", "tool_name"})
+#: Keys of an assistant message beside which its content may be null.
+_INSTEAD_OF_CONTENT: Final = frozenset({"tool_calls", "function_call", "refusal", "audio"})
 #: Content parts that only Anthropic's wire has.
 _FOREIGN_PARTS: Final = frozenset({
     "image", "document", "tool_use", "tool_result", "redacted_thinking", "server_tool_use", "search_result",
@@ -289,8 +291,8 @@ def _message(message: JSONObject, i: int, dialect: Dialect) -> JSONObject:
             out[key] = {"id": value["id"]}  # What came back with an answer holds its data too.
         elif key not in _FOREIGN_KEYS and value is not None and not (key == "tool_calls" and not value):
             out[key] = value
-    if message["role"] == "assistant" and "content" not in out and "tool_calls" not in out:
-        out["content"] = ""
+    if message["role"] == "assistant" and out.get("content") is None and out.keys().isdisjoint(_INSTEAD_OF_CONTENT):
+        out["content"] = ""  # The wire refuses null unless something else is said.
     return out
 
 

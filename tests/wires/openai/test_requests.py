@@ -400,3 +400,135 @@ def test_definitions_must_be_strict_too(key: str) -> None:
     assert sent(response_format=schema)["response_format"]["json_schema"]["strict"] is True
     schema[key] = {"x": {"type": "object"}}
     assert "strict" not in sent(response_format=schema)["response_format"]["json_schema"]
+
+
+# -- at the edges --
+
+
+def test_what_goes_on_the_wire_says_what_it_is() -> None:
+    post, get = bytes(built().wire()), bytes(codec().models_operation().request.wire())
+    assert post.startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+    assert get.startswith(b"GET /v1/models HTTP/1.1\r\n")
+    assert b"\r\nContent-Type: application/json\r\n" in post
+    assert b"content-type" not in get.lower()
+    for wire in (post, get):
+        assert b"\r\nAccept: application/json\r\n" in wire or b"\r\nAccept: " in wire
+        assert f"\r\nAuthorization: Bearer {CANARY}\r\n".encode() in wire
+
+
+@pytest.mark.parametrize(
+    ("auth", "field", "value"),
+    [
+        ("bearer", "authorization", Secret(CANARY).bearer()),
+        ("api-key", "api-key", Secret(CANARY)),
+        ("none", None, None),
+    ],
+)
+def test_how_a_key_is_sent(auth: str, field: str | None, value: object) -> None:
+    request = built(codec(auth=auth))
+    fields = {name: header(request, name) for name in ("authorization", "api-key")}
+    assert {name: said for name, said in fields.items() if said is not None} == (
+        {} if field is None else {field: value}
+    )
+    assert (CANARY.encode() in bytes(request.wire())) == (field is not None)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "API-Key"])
+def test_either_header_of_the_callers_wins_over_the_key(name: str) -> None:
+    for auth in ("bearer", "api-key"):
+        assert CANARY.encode() not in bytes(built(codec(headers=((name, "mine"),), auth=auth)).wire())
+
+
+def test_as_many_heads_are_kept_as_are_used() -> None:
+    made = codec("azure", "https://r.openai.azure.com", api_version="v")
+    heads = [built(made, model=f"m{i}").head for i in range(64)]
+    assert [built(made, model=f"m{i}").head for i in range(64)] == heads
+    assert all(built(made, model=f"m{i}").head is head for i, head in enumerate(heads))
+    built(made, model="one more")
+    assert built(made, model="m0").head is not heads[0]
+
+
+CLOSED = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        (CLOSED, True), ({**CLOSED, "additionalProperties": True}, False), ({**CLOSED, "additionalProperties": {}}, False),
+        ({**CLOSED, "properties": []}, False), ({**CLOSED, "required": "a"}, False), ({**CLOSED, "required": None}, False),
+        ({**CLOSED, "properties": {"a": {}}}, False), ({**CLOSED, "properties": {"a": {}}, "required": ["a"]}, True),
+        ({**CLOSED, "properties": {"a": {}}, "required": ["a", "b"]}, True),
+        ({**CLOSED, "properties": {"a": {"properties": {}}}, "required": ["a"]}, False),
+        ({**CLOSED, "properties": {"a": {"format": "date", "oneOf": []}}, "required": ["a"]}, False),
+        ({**CLOSED, "properties": {"a": {"items": [CLOSED, {"type": "object"}]}}, "required": ["a"]}, False),
+        ({**CLOSED, "properties": {"a": {"items": [CLOSED, True]}}, "required": ["a"]}, True),
+        ({**CLOSED, "properties": {"a": True}, "required": ["a"]}, True),
+        ({**CLOSED, "$defs": {"x": {"allOf": []}}}, False), ({**CLOSED, "$defs": 5}, True),
+    ],
+)  # fmt: skip
+def test_every_object_of_a_strict_schema_is_closed_and_all_its_keys_required(schema: dict, strict: bool) -> None:
+    made = sent(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": schema}})
+    assert ("strict" in made["response_format"]["json_schema"]) == strict
+
+
+def test_messages_lose_what_is_null_or_of_another_wire_and_nothing_else() -> None:
+    calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    messages = [
+        *HI,
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": calls,
+            "refusal": None,
+            "annotations": [],
+            "audio": {"id": "a", "data": "x"},
+        },
+        {"role": "tool", "tool_call_id": "c", "content": "1", "name": "f", "is_error": True, "tool_name": "f"},
+        {"role": "assistant", "content": None, "tool_calls": [], "thinking": "hm", "anthropic_blocks": []},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "x"}], "audio": None},
+        {"role": "user", "content": "x", "images": []},
+    ]
+    assert sent(messages=messages)["messages"] == [
+        *HI,
+        {"role": "assistant", "content": None, "tool_calls": calls, "annotations": [], "audio": {"id": "a"}},
+        {"role": "tool", "tool_call_id": "c", "content": "1", "name": "f"},
+        {"role": "assistant", "content": ""},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "x", "images": []},
+    ]
+
+
+@pytest.mark.parametrize(("n", "refused"), [(1, False), (2, True)])
+def test_a_server_with_one_choice_gives_one(n: int, refused: bool) -> None:
+    if refused:
+        with pytest.raises(
+            LLMBadRequestError, match=r"^n cannot be expressed on the groq wire: it answers with one choice only"
+        ):
+            sent("groq", n=n)
+    else:
+        assert sent("groq", n=n)["n"] == n
+
+
+def test_a_hint_about_v1_is_given_only_where_it_may_be_missing() -> None:
+    for base_url, hinted in (
+        ("https://a.example", True),
+        ("https://a.example/api", False),
+        ("https://a.example/v1", False),
+    ):
+        operation = codec("generic", base_url).operation(chat_request(HI, "m"))
+        error = operation.decode_error(404, (), b'{"detail": "Not Found"}')
+        assert ("is /v1 missing from base_url?" in error.message) == hinted
+        assert (error.provider, error.model) == ("a.example", "m")
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [{"refusal": "No."}, {"audio": {"id": "a"}}, {"function_call": {"name": "f", "arguments": "{}"}}],
+)
+def test_content_stays_null_beside_what_is_said_instead(instead: dict) -> None:
+    """An answer goes back as it came; with nothing instead of it null would be refused."""
+    said = {"role": "assistant", "content": None, **instead}
+    assert sent(messages=[*HI, said])["messages"][1] == said
+    assert (
+        sent(messages=[*HI, {"role": "assistant", "content": None, "thinking": "hm"}])["messages"][1]["content"] == ""
+    )
