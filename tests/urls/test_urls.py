@@ -222,3 +222,58 @@ def test_loopback(host: str, here: bool) -> None:
 def test_an_origin_reads_well_and_is_a_key() -> None:
     assert str(Origin("https", "::1", 8443)) == "https://[::1]:8443"
     assert len({Origin("http", "a", 80), Origin("http", "a", 80), Origin("https", "a", 80)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "base_url is empty"), ("http://a\\b", "base_url contains white space, a control character or a backslash"),
+        ("http://a/b\\c", "base_url contains white space, a control character or a backslash"),
+        ("http://a b", "base_url contains white space, a control character or a backslash"),
+        ("http://a\x00", "base_url contains white space, a control character or a backslash"),
+        ("http://a/é", "base_url contains a non-ASCII character: write the host in its xn-- form and percent-encode the path"),
+        ("http://a/#b", "base_url must not have a fragment (#)"), ("ftp://a", "base_url must begin with http:// or https://"),
+        ("xhttp://a", "base_url must begin with http:// or https://"), ("http://", "base_url has no host"),
+        ("http://u@a", "base_url must not hold user information (user:password@); give credentials elsewhere"),
+        ("http://[::1", "base_url is not a URL: its host is malformed"), ("http://[::1%25eth0]", "base_url has a malformed IPv6 address"), ("http://a..b", "base_url has a malformed host name"),
+        ("http://127.1", "base_url has a malformed IPv4 address: write it as four decimal numbers"),
+        ("http://a:0", "base_url has a malformed port: it must be a number from 1 to 65535"),
+        ("http://a:65536", "base_url has a malformed port: it must be a number from 1 to 65535"),
+        ("http://a/../b", 'base_url must not have "." or ".." in its path'), ("http://a/%2e", 'base_url must not have "." or ".." in its path'),
+        ("http://a/b//c", "base_url has an empty segment or a character in its path that must be percent-encoded"),
+        ("http://a/b|c", "base_url has an empty segment or a character in its path that must be percent-encoded"),
+        ("http://a/?b|c", "base_url has a character in its query that must be percent-encoded"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_url_is_said(text: str, message: str) -> None:
+    with pytest.raises(LLMBadRequestError) as caught:
+        parse_base_url(text)
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize(("length", "taken"), [(253, True), (254, False)])
+def test_the_longest_host_name(length: int, taken: bool) -> None:
+    host = "a." * 130
+    host = host[: length - 1] + "b" if host[length - 2] == "." else host[: length - 2] + "bb"
+    assert len(host) == length
+    assert (parsed(f"http://{host}") is not None) == taken
+
+
+def test_a_segment_of_something_that_is_no_text_or_no_segment() -> None:
+    for value, message in (
+        (5, "model must be a string, not int"), ("..", 'model must not be empty, "." or ".."'),
+        ("a\n", "model contains a control or non-ASCII character; it is not shown here"),
+        ("é", "model contains a control or non-ASCII character; it is not shown here"),
+    ):  # fmt: skip
+        with pytest.raises(LLMBadRequestError) as caught:
+            path_segment(value, "model")  # type: ignore[arg-type]
+        assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("localhost", True), ("a.localhost", True), ("xlocalhost", False), ("127.0.0.1", True), ("127.8.9.1", True), ("0.0.0.0", True),
+     ("128.0.0.1", False), ("[::1]", True), ("[::]", True), ("[::2]", False), ("[::ffff:127.0.0.1]", True), ("[::ffff:10.0.0.1]", False)],
+)  # fmt: skip
+def test_what_is_this_machine(host: str, loopback: bool) -> None:
+    assert parse_base_url(f"http://{host}").origin.is_loopback == loopback

@@ -707,3 +707,109 @@ def test_an_operation_says_how_its_reply_is_read() -> None:
     assert (streaming.form, streaming.provider, streaming.model) == ("sse", "anthropic", "m")
     assert streaming.new_reader() is not streaming.new_reader()
     assert RETRY_TABLE is streaming.retry_table
+
+
+# -- at the edges -----------------------------------------------------------------------------------------------------
+
+
+def test_a_version_that_is_no_text_is_no_version() -> None:
+    for version in (5, "", None):
+        said = {"role": "assistant", "content": "4", "anthropic_blocks": THINKING, "anthropic_version": version}
+        assert headers_of(*HELLO, said, *HELLO)["anthropic-version"] == "2026-10-21"
+    said = {"role": "assistant", "content": "4", "anthropic_blocks": THINKING[1:], "anthropic_version": "2023-06-01"}
+    assert headers_of(*HELLO, said, *HELLO)["anthropic-version"] == "2026-10-21", "there is no thinking in it"
+
+
+def headers_of(*messages: dict) -> dict[str, object]:
+    request = CODEC.build(chat_request(list(messages), "claude-x"))
+    return {name.lower(): value for name, value in request.headers}
+
+
+def test_what_was_said_goes_before_a_refusal() -> None:
+    both = {"role": "assistant", "content": "Yes.", "refusal": "No."}
+    assert turns(*HELLO, both)[1] == {"role": "assistant", "content": "Yes."}
+    assert turns(*HELLO, {**both, "content": ""})[1] == {"role": "assistant", "content": "No."}
+    assert len(turns(*HELLO, {**both, "content": "", "refusal": 5}, *HELLO)) == 2
+
+
+def test_empty_text_among_native_blocks_is_left_out() -> None:
+    blocks = [THINKING[0], {"type": "text", "text": ""}, {"type": "text", "text": "4"}]
+    said = {"role": "assistant", "content": "4", "anthropic_blocks": blocks}
+    assert turns(*HELLO, said)[1]["content"] == [blocks[0], blocks[2]]
+    assert turns(*HELLO, {**said, "anthropic_blocks": [None, *blocks, 5]})[1]["content"] == [blocks[0], blocks[2]]
+
+
+def test_a_choice_in_the_wire_s_own_words_is_sent_as_it_is() -> None:
+    tools = [{"name": "f"}]
+    for choice in ({"type": "auto", "disable_parallel_tool_use": True}, {"type": "tool", "name": "f", "x": 1}, {"type": "any", "x": 1},
+                   {"type": "none", "x": 1}):  # fmt: skip
+        assert body(tools=tools, tool_choice=choice)["tool_choice"] == choice
+    refused("tool_choice cannot be expressed on the Anthropic wire: it has no choice of type 'allowed_tools'", tools=tools,
+            tool_choice={"type": "allowed_tools", "allowed_tools": {}})  # fmt: skip
+
+
+def test_ids_that_are_rewritten_stay_apart() -> None:
+    def call(id: str) -> dict:
+        return {"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+    ids = ["a.b", "a_b", "a:b", "a_b_1", "é"]
+    asked = {"role": "assistant", "content": None, "tool_calls": [call(each) for each in ids]}
+    results = [{"role": "tool", "tool_call_id": each, "content": each} for each in ids]
+    sent = turns(*HELLO, asked, *results)
+    uses = [block["id"] for block in sent[1]["content"]]
+    assert uses == ["a_b_2", "a_b", "a_b_3", "a_b_1", "_"]
+    assert [block["tool_use_id"] for block in sent[2]["content"]] == uses
+    assert [block["content"] for block in sent[2]["content"]] == ids
+
+
+def test_a_breakpoint_is_not_put_on_thinking_nor_over_another() -> None:
+    cache = {"type": "ephemeral"}
+    said = {"role": "assistant", "content": "", "anthropic_blocks": THINKING[:1], "cache_control": cache}
+    assert turns(*HELLO, said)[1]["content"] == THINKING[:1]
+    own = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    assert content(own) == [own]
+    (turn,) = turns({"role": "user", "content": [own], "cache_control": cache})
+    assert turn["content"] == [own]
+    (turn,) = turns(
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+            "cache_control": cache,
+        }
+    )
+    assert turn["content"] == [{"type": "text", "text": "a"}, {"type": "text", "text": "b", "cache_control": cache}]
+
+
+@pytest.mark.parametrize(
+    ("file", "block"),
+    [
+        ({"file_id": "f"}, {"type": "document", "source": {"type": "file", "file_id": "f"}}),
+        ({"file_data": "https://a.example/x.pdf", "filename": "x.pdf"},
+         {"type": "document", "source": {"type": "url", "url": "https://a.example/x.pdf"}, "title": "x.pdf"}),
+        ({"file_data": "JVBERi0x", "filename": ""},
+         {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0x"}}),
+        ({"file_data": PNG, "filename": "x.png"}, {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}),
+    ],
+)  # fmt: skip
+def test_a_file_in_its_forms(file: dict, block: dict) -> None:
+    assert content({"type": "file", "file": file}) == [block]
+    cached = content({"type": "file", "file": file, "cache_control": {"type": "ephemeral"}})
+    assert cached == [{**block, "cache_control": {"type": "ephemeral"}}]
+
+
+def test_a_file_that_is_neither_is_said_to_be() -> None:
+    assert refused(
+        "messages[0].content[0].file", [{"role": "user", "content": [{"type": "file", "file": {"file_data": "x"}}]}]
+    ) == ("messages[0].content[0].file.file_data must be a data URL, an http(s) URL or a PDF in base64")
+
+
+def test_head_and_body_of_a_request() -> None:
+    post = bytes(CODEC.build(chat_request(HELLO, "claude-x")).wire())
+    get = bytes(CODEC.models_operation().request.wire())
+    assert post.startswith(b"POST /v1/messages HTTP/1.1\r\n")
+    assert b"\r\nContent-Type: application/json\r\n" in post
+    assert get.startswith(b"GET /v1/models")
+    assert b"content-type" not in get.lower()
+    for wire in (post, get):
+        assert b"\r\nAccept: application/json\r\n" in wire
+        assert b"\r\nanthropic-version: 2026-10-21\r\n" in wire

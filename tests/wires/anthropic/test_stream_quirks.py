@@ -852,3 +852,83 @@ def test_a_reply_larger_than_its_cap() -> None:
     over = read(WholeMessageReader(limits=Limits(max_json=len(body) - 1)), [body[:5], body[5:]])
     assert over.error is not None
     assert over.error.code == "too_large"
+
+
+# -- at the edges -----------------------------------------------------------------------------------------------------
+
+
+def test_a_call_without_an_id_gets_one_and_goes_back_with_it() -> None:
+    reading = stream(
+        start(),
+        text_block(0, "a"),
+        text_block(1, "b"),
+        tool_block(2, "f", "{}", id=None),
+        message_delta("tool_use"),
+        STOP,
+    )
+    (call,) = reading.response.tool_calls
+    assert call.id
+    assert reading.response.message["anthropic_blocks"][2] == {
+        "type": "tool_use",
+        "id": call.id,
+        "name": "f",
+        "input": {},
+    }
+
+
+def test_a_plain_delta_is_read_like_any_other_whatever_it_lacks() -> None:
+    deltas = [
+        {"type": "text_delta"}, {"type": "text_delta", "text": None}, {"type": "text_delta", "text": ""},
+        {"type": "thinking_delta", "thinking": 5}, {"type": "text"}, {}, None, {"type": 5, "text": "no"},
+    ]  # fmt: skip
+    odd = [event("content_block_delta", index=0, delta=each) for each in deltas]
+    begun = [start(), block_start(0, type="text", text=""), delta(0, "text_delta", text="a")]
+    reading = stream(*begun, *odd, delta(0, "text_delta", text="b"), block_stop(0), message_delta(), STOP)
+    assert reading.text == "ab"
+    assert reading.reasoning == ""
+
+
+@pytest.mark.parametrize("index", [None, "0", 0.0, True])
+def test_an_index_that_is_no_number_means_the_latest_block(index: object) -> None:
+    piece = event("content_block_delta", index=index, delta={"type": "input_json_delta", "partial_json": '{"a": 1}'})
+    stop = event("content_block_stop", index=index)
+    begun = [start(), text_block(0, "x"), block_start(1, type="tool_use", id="t", name="f", input={})]
+    reading = stream(*begun, piece, stop, message_delta("tool_use"), STOP)
+    assert [call.arguments for call in reading.response.tool_calls] == [{"a": 1}]
+
+
+def test_deltas_of_two_blocks_in_turn_go_each_to_its_own() -> None:
+    begun = [start(), block_start(0, type="text", text="a"), block_start(1, type="thinking", thinking="h")]
+    deltas = [
+        delta(0, "text_delta", text="b"),
+        delta(1, "thinking_delta", thinking="m"),
+        delta(0, "text_delta", text="c"),
+    ]
+    reading = stream(*begun, *deltas, block_stop(0), block_stop(1), message_delta(), STOP)
+    assert (reading.text, reading.reasoning) == ("abc", "hm")
+    assert [block.get("text") or block.get("thinking") for block in reading.response.raw["content"]] == ["abc", "hm"]
+
+
+def test_an_explanation_is_told_once_and_raw_keeps_the_last_word() -> None:
+    details = {"type": "refusal", "explanation": "Because."}
+    wire = [
+        start(),
+        text_block(0, "a"),
+        message_delta("refusal", stop_details=details),
+        message_delta("refusal", stop_details=details),
+        STOP,
+    ]
+    reading = stream(*wire)
+    assert [each for each in reading.events if isinstance(each, RefusalDelta)] == [RefusalDelta("Because.")]
+    assert reading.response.refusal == "Because."
+    assert (reading.response.raw["stop_reason"], reading.response.raw["stop_details"]) == ("refusal", details)
+    assert reading.response.raw["usage"] == {"input_tokens": 10, "output_tokens": 7}
+
+
+def test_what_was_cut_is_told_with_its_provider_and_model() -> None:
+    error = stream(start(), block_start(0, type="text", text=""), delta(0, "text_delta", text="Hel")).error
+    assert error is not None
+    assert error.message == "the stream was cut: it ended without stop_reason and message_stop"
+    assert (error.provider, error.model, error.code) == ("anthropic", "claude-x", "truncated")
+    assert error.partial is not None
+    assert error.partial.content == "Hel"

@@ -107,3 +107,17 @@ def test_the_words_of_a_row_in_errors(name: str) -> None:
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_host_is_known_by_its_name_and_on_loopback_by_its_port(host: str) -> None:
     assert dialect_for(parse_base_url(f"http://{host}/v1")).name == HOSTS[host]
+
+
+@pytest.mark.parametrize(
+    ("base_url", "name"),
+    [
+        ("https://api.openai.com/v1", "openai"), ("https://eu.api.openai.com/v1", "openai"),
+        ("https://a.b.openai.azure.com", "azure"), ("https://codestral.api.mistral.ai/v1", "mistral"),
+        ("https://xapi.mistral.ai/v1", "generic"), ("https://mistral.ai/v1", "generic"), ("https://host/v1", "generic"),
+        ("http://127.0.0.1:11434", "ollama"), ("http://localhost:8080", "llamacpp"), ("http://[::1]:8000", "vllm"),
+        ("http://127.0.0.1:8001", "generic"), ("http://10.0.0.1:11434", "generic"), ("https://azure.com", "generic"),
+    ],
+)  # fmt: skip
+def test_a_dialect_is_known_by_the_host_or_a_domain_above_it(base_url: str, name: str) -> None:
+    assert dialect_for(parse_base_url(base_url)).name == name
