@@ -69,14 +69,15 @@ def agree(body: bytes, *, stream: bool) -> None:
     assert wire.get("cache_creation_input_tokens") == message.usage.cache_creation_input_tokens
 
 
-def _named(wire: bytes) -> bool:
-    return wire.startswith(b"event:")
+def _suits_the_sdk(wire: bytes) -> bool:
+    """It goes by the events' names, and a key with NUL in it makes it raise a bare ValueError."""
+    return wire.startswith(b"event:") and b"\\u0000" not in wire
 
 
 @settings(max_examples=60)
 @given(st.data())
 def test_any_stream(data: st.DataObject) -> None:
-    agree(data.draw(MESSAGES.flatmap(streamed).filter(_named)), stream=True)
+    agree(data.draw(MESSAGES.flatmap(streamed).filter(_suits_the_sdk)), stream=True)
 
 
 @settings(max_examples=60)

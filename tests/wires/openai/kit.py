@@ -140,7 +140,12 @@ def places(data: bytes) -> st.SearchStrategy[list[int]]:
 
 TEXTS = st.text('ab"\\\n é\u2028😀', max_size=6)
 JSONS = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS | st.sampled_from(["stop", "error"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS
+    | st.sampled_from(["stop", "error"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2),
     max_leaves=4,
 )
