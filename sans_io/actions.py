@@ -7,8 +7,9 @@ Nobody changes one but the Call itself, which keeps its one `Receive` and moves 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from .records import dataclass
 
 if TYPE_CHECKING:
     from .events import Event

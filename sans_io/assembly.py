@@ -8,13 +8,12 @@ Rules of this file:
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from . import jsontext
 from .errors import LLMProtocolError
 from .events import Event, Finished, ToolCallCompleted
 from .jsontext import JSON, JSONObject
 from .policy.limits import DEFAULT_LIMITS, Limits
+from .records import replace
 from .response import ChatResponse, Choice, ToolCall, Usage
 from .tool_calls import ToolCallAssembler
 

@@ -6,9 +6,9 @@ much to build. They are handed to one consumer and never shared.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from .records import dataclass
 from .response import ToolCall, Usage
 
 

@@ -10,13 +10,13 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Literal, NotRequired, TypeAlias, TypedDict
 
 from . import jsontext
 from .errors import LLMBadRequestError
 from .jsontext import JSON, JSONObject
 from .message_checks import bad, check_json, checked_message, checked_parts
+from .records import dataclass, field
 from .tool_checks import checked_response_format, checked_tool_choice, checked_tools
 
 # -- the shapes, for users who type-check ---------------------------------------------------------------------------

@@ -14,12 +14,12 @@ from __future__ import annotations
 import re
 from binascii import b2a_base64
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from .errors import LLMBadRequestError
+from .records import dataclass
 from .secret import Secret
 from .urls import Origin, parse_host, parse_port
 

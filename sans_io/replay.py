@@ -8,13 +8,13 @@ What a stream came to, from its chunks as they were read:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from .errors import LLMBadRequestError, LLMStreamError
 from .messages import ChatRequest
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .providers.base import Headers, Operation
+from .records import replace
 from .reply import Reply
 from .response import ChatResponse
 from .urls import parse_base_url

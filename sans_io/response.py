@@ -10,12 +10,12 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Final
 
 from . import jsontext
 from .errors import LLMProtocolError
+from .records import dataclass, field
 
 if TYPE_CHECKING:
     from .jsontext import JSON, JSONObject

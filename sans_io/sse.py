@@ -10,11 +10,11 @@ Rules of this file:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from .errors import LLMProtocolError
 from .policy.limits import DEFAULT_LIMITS, Limits
+from .records import dataclass
 
 
 @dataclass(slots=True)

@@ -8,11 +8,11 @@ Rules of this file:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .http11 import HTTPExchange, render_connect
 from .policy.limits import DEFAULT_LIMITS, Limits
+from .records import replace
 
 if TYPE_CHECKING:
     from .proxies import Proxy

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
 from typing import TypeVar
 
 from sans_io.policy.pool import Pool, PoolStats
+from sans_io.records import dataclass
 
 WireT = TypeVar("WireT")
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from sans_io.records import dataclass
 
 from .faults import Fault
 from .interface import ByteWire

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar, cast
 
 from sans_io.errors import LLMAuthError, LLMBadRequestError
+from sans_io.records import dataclass
 from sans_io.secret import Secret
 
 from . import config, registry

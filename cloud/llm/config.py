@@ -12,13 +12,13 @@ import math
 import os
 import warnings
 from collections import OrderedDict
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from sans_io.errors import LLMBadRequestError
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryPolicy
+from sans_io.records import dataclass, replace
 
 if TYPE_CHECKING:
     from sans_io.proxies import EnvironmentProxies, Proxy

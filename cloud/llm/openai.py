@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from sans_io.errors import LLMBadRequestError
 from sans_io.providers.dialects import DIALECTS, Dialect, dialect_for
+from sans_io.records import replace
 
 from . import config
 from .chatting import ChatClient

@@ -6,11 +6,11 @@ Rules of this file:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from sans_io.errors import LLMStreamError
 from sans_io.events import ReasoningDelta, TextDelta
+from sans_io.records import replace
 from sans_io.response import ChatResponse, Choice
 
 from .logs import log_response

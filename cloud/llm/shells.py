@@ -7,11 +7,11 @@ Rules of this file:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from sans_io.errors import LLMAuthError
+from sans_io.records import replace
 
 from . import registry
 from .client import Client, Codec, CodecT, Job, close_awaitable

@@ -7,7 +7,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ..records import dataclass
 
 #: What "no deadline" is, so that deadlines can be compared without asking for None.
 NEVER = float("inf")

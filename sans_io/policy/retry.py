@@ -12,10 +12,10 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeAlias
 
+from ..records import dataclass, field
 from .dice import Dice
 
 RetryClass: TypeAlias = Literal["A", "B", "B1", "C", "D", "E"]

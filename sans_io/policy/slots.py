@@ -7,8 +7,9 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
+
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

@@ -9,8 +9,9 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from ..errors import LLMError

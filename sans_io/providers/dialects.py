@@ -10,10 +10,10 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from ..records import dataclass, field
 from .failures import FailureRules
 
 if TYPE_CHECKING:

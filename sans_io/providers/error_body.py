@@ -12,12 +12,12 @@ Rules of this file:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from .. import jsontext
 from ..jsontext import JSON, JSONObject
 from ..printable import printable
+from ..records import dataclass, field
 from .context_length import Numbers, overflow
 from .reply_headers import go_duration
 from .text import any_case, looks_like_html

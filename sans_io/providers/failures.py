@@ -12,7 +12,6 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -30,6 +29,7 @@ from ..errors import (
 )
 from ..policy.retry import FATAL, RetryClass
 from ..printable import printable
+from ..records import dataclass, field
 from ..server_hints import retry_after
 from .error_body import Said, read_error
 from .reply_headers import rate_limit, request_id

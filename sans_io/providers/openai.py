@@ -12,7 +12,6 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +20,7 @@ from ..http11 import HTTPRequest, RequestHead, merge_headers
 from ..messages import encode_body
 from ..policy.limits import DEFAULT_LIMITS, Limits
 from ..policy.retry import ONCE, RetryTable, retry_table
+from ..records import replace
 from ..urls import path_segment
 from .base import Headers, Operation, ReplyReader
 from .failures import QUOTA_CODES, FailureRules, decode_failure, rate_limit, request_id

@@ -34,6 +34,8 @@ ALLOWED = {
 #: Libraries, each with the one file that may import it.
 ONE_DOOR = {"h11": "http11.py", "msgspec": "jsontext.py"}
 IMPURE_BUILTINS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", "__import__"}
+#: The one file that may call one of these: it compiles constructors from the names of our own fields.
+COMPILES = "records.py"
 
 
 def imports_of(tree: ast.AST) -> set[str]:
@@ -65,7 +67,8 @@ def test_a_core_file_imports_only_data_modules(path: Path) -> None:
 def test_a_core_file_calls_no_impure_builtin(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in IMPURE_BUILTINS, f"{path.name}:{node.lineno} calls {node.func.id}()"
+            allowed = {"exec"} if path.name == COMPILES else set()
+            assert node.func.id not in IMPURE_BUILTINS - allowed, f"{path.name}:{node.lineno} calls {node.func.id}()"
         assert not isinstance(node, (ast.Yield, ast.YieldFrom, ast.Await, ast.AsyncFunctionDef)), (
             f"{path.name}:{node.lineno}: machines are plain objects, no generators, no coroutines"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import functools
 import gc
 import sys
@@ -109,9 +108,11 @@ def _replace(old: object, name: str, new: object) -> None:
 
 
 def _set_default(kind: type, name: str, new: object) -> None:
+    from sans_io.records import Factory  # not earlier: it may be the module that is changed
+
     made = kind.__init__  # type: ignore[misc]
     code, defaults = getattr(made, "__code__", None), getattr(made, "__defaults__", None) or ()
-    if code is None or isinstance(new, dataclasses.Field):
+    if code is None or isinstance(new, Factory):
         raise Unsuited
     if name in (made.__kwdefaults__ or {}):
         made.__kwdefaults__[name] = new

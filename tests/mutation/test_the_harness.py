@@ -95,7 +95,7 @@ def test_a_changed_table_is_seen_by_whoever_imported_it() -> None:
 
 def test_what_cannot_be_put_in_later_is_left_to_a_fresh_import() -> None:
     with pytest.raises(patch.Unsuited):
-        patch.into_a_live_table(retry, ast.parse("class RetryState:\n    _seen: set = field()\n"), 2)
+        patch.into_a_live_table(retry, ast.parse("class RetryState:\n    _seen: set = field(default_factory=set)\n"), 2)
 
 
 def test_an_endless_change_ends() -> None:
