@@ -123,6 +123,7 @@ proof: .venv/test.stamp
 bench: .venv/bench.stamp
 	$(PY) bench/run.py --write $(ARGS)
 	$(PY) bench/icount.py
+	$(PY) bench/import_cost.py
 	$(PY) bench/linear.py
 
 # All cells of the policy tables; then, of each module of the core, a sample of its other mutants (docs/mutation.md).

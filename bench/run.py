@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from import_cost import PROGRAMS
+
 HERE = Path(__file__).resolve().parent
 PEERS = {"openai": "openai", "openai-asyncio": "openai", "anthropic": "anthropic", "anthropic-helper": "anthropic",
          "ollama": "ollama"}  # fmt: skip
@@ -198,29 +200,13 @@ def pool(base: str, rounds: int) -> str:
     return "\n".join(lines)
 
 
-_CALL = "chat([{{'role': 'user', 'content': 'hi'}}], model='chat')"
-_OURS = "from cloud.llm import {0}; client = {0}(api_key='k', model='chat', base_url='{{base}}/v1')"
-_OPENAI = "import openai; client = openai.{}(api_key='k', base_url='{{base}}/v1')"
-IMPORTS = {
-    "empty interpreter": "pass",
-    "cloud.llm and a client": _OURS.format("OpenAICompatClient"),
-    "the same and its first call": _OURS.format("OpenAICompatClient") + f"; client.{_CALL}",
-    "the same on asyncio": f"import asyncio; {_OURS.format('AsyncOpenAICompatClient')}; asyncio.run(client.{_CALL})",
-    "the same on trio": f"import trio; {_OURS.format('AsyncOpenAICompatClient')}; trio.run(lambda: client.{_CALL})",
-    "openai and a client": _OPENAI.format("OpenAI") + "; client.chat.completions",
-    "openai and its first call": _OPENAI.format("OpenAI")
-    + "; client.chat.completions.create(messages=[{{'role': 'user', 'content': 'hi'}}], model='chat')",
-    "anthropic and a client": "import anthropic; anthropic.Anthropic(api_key='k')",
-}
-
-
 def imports(base: str, rounds: int) -> str:
     """CPU and memory of a fresh interpreter, over those of an empty one."""
     costs: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
     for _ in range(rounds + 1):
-        for name, program in IMPORTS.items():
+        for name, program in PROGRAMS.items():
             if not installed(name.split()[0]):
                 continue
             code = (
@@ -271,8 +257,15 @@ def leaks(base: str) -> str:
 
 
 def instructions() -> str:
-    done = subprocess.run([sys.executable, str(HERE / "icount.py")], capture_output=True, text=True, check=False)
-    return f"### Instructions (cachegrind), the regression gate of CI\n\n{done.stdout.strip()}"
+    """The two tables of what was counted under cachegrind."""
+    parts = []
+    for title, program in (
+        ("Imports, by instructions", "import_cost.py"),
+        ("Instructions (cachegrind), the regression gate of CI", "icount.py"),
+    ):
+        done = subprocess.run([sys.executable, str(HERE / program)], capture_output=True, text=True, check=False)
+        parts.append(f"### {title}\n\n{done.stdout.strip()}")
+    return "\n\n".join(parts)
 
 
 def main() -> None:
