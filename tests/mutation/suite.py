@@ -20,6 +20,7 @@ from typing import Any
 import coverage
 import pytest
 from _pytest.runner import runtestprotocol
+from _pytest.warnings import catch_warnings_for_item
 from hypothesis import Phase, settings
 
 from tests.mutation import patch
@@ -69,7 +70,9 @@ def _few(given: Any, examples: int) -> settings:
 
 def passes(item: pytest.Item) -> bool:
     patch.forget_what_was_cached()
-    return not any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
+    # What pytest does around it: without these filters a test that expects a warning would be failed by it.
+    with catch_warnings_for_item(item.config, item.ihook, "runtest", item):
+        return not any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
 
 
 def judge(items: list[pytest.Item], seconds: Iterable[float], say: Any) -> int:
