@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sans_io.actions import Deliver, Receive, Release, Wait
+from sans_io.actions import Deliver, Receive, Release, Send, Wait
 from sans_io.call import Call
 from sans_io.errors import LLMConnectionError, LLMError, LLMServerError, LLMTimeoutError
 from sans_io.events import TextDelta, UsageReported
@@ -338,3 +338,58 @@ def test_whoever_was_called_is_named_in_the_error() -> None:
     theirs = refusing(LLMServerError("no", provider="upstream", model="n")).error
     assert theirs is not None
     assert (theirs.provider, theirs.model) == ("upstream", "n")
+
+
+# ---- leaving -----------------------------------------------------------------------------------------------------------
+
+
+def at(step: str) -> Call:
+    """A call that has come as far as this step."""
+    if step == "authorize":
+        return Call(None, ROUTE, Timers(total=None), now=0.0)
+    call = make(body=b"x" * 300_000)
+    if step == "acquire":
+        return call
+    call.on_acquired(False, 0.0)
+    if step == "connect":
+        return call
+    call.on_connected(0.0)
+    if step == "write":
+        return call
+    while isinstance(action := call.next_action(0.0), Send):
+        assert action.data
+        call.on_sent(0.0)
+    if step == "backoff":
+        call.on_data(reply(b"{}", status=500), 1.0)
+        call.on_released(1.0)
+    elif step != "head":
+        call.on_data(reply(b"t:Hi\n" if step == "stream" else b"role\n", framing="close"), 1.0)
+    return call
+
+
+@pytest.mark.parametrize("step", ["authorize", "acquire", "connect", "write", "head", "body", "stream", "backoff"])
+def test_whoever_leaves_is_told_where_the_call_was(step: str) -> None:
+    call = at(step)
+    call.cancel(1.0)
+    if isinstance(call.next_action(1.0), Release):
+        assert finish(call, 1.0) == Release(False)
+    assert call.finished
+    assert call.error is not None
+    assert (call.error.code, call.error.phase) == ("cancelled", step)
+    assert call.error.message == "the call was cancelled"
+
+
+def test_whoever_leaves_a_whole_reply_keeps_it() -> None:
+    for drained in (False, True):
+        call = make()
+        to_receive(call)
+        data = reply(b"t:Hi\ndone\n", framing="chunked")
+        call.on_data(data[:-5], 1.0)
+        if drained:
+            text_of(call, 1.0)
+            assert call.state == "DRAIN"
+        call.cancel(1.0)
+        assert finish(call, 1.0) == Release(False)
+        assert call.error is None
+        assert call.response is not None
+        assert call.response.content == "Hi"

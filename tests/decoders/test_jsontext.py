@@ -425,3 +425,12 @@ def test_what_cannot_be_read_is_said(text: str, message: str) -> None:
     with pytest.raises(JSONTextError) as caught:
         jsontext.decode(text)
     assert message in str(caught.value)
+
+
+def test_what_contains_itself_is_said_to() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(JSONTextError) as caught:
+        dumps(loop)
+    assert str(caught.value) == "nested too deep, or a value that contains itself"
+    assert caught.value.reason == "depth"

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sans_io.errors import LLMContentFilterError, LLMContextLengthError
-from sans_io.providers.failures import decode_failure, failure_from_event, not_json
+from sans_io.providers.failures import FailureRules, decode_failure, failure_from_event, not_json
 from tests.failures.test_failures import HEADERS, failed
 
 
@@ -172,3 +172,11 @@ def test_what_is_no_page_and_no_json() -> None:
         "empty_body",
         None,
     )
+
+
+def test_a_retired_model_is_named_with_its_date_whatever_the_status_says() -> None:
+    rules = FailureRules(retired={"m": "2026-10-23"})
+    for status in (400, 404):
+        assert failed(status, {"error": "no"}, rules=rules).message == "no (m was switched off on 2026-10-23)"
+    assert failed(500, {"error": "no"}, rules=rules).message == "no"
+    assert failed(404, {"error": "no"}, rules=rules, model="m").message.startswith("no (m was")

@@ -27,3 +27,21 @@ def test_among_many_expired_connections_the_newcomer_dials_after_a_few_looks() -
     assert len(closed) == 2 * SWEEP, "as many as it looked for one, as many in passing"
     assert {command.reason for command in closed} == {"expired"}
     assert pool.stats().idle == SWEEP
+
+
+def test_a_stale_connection_that_is_replaced_by_an_idle_one_is_counted_no_more() -> None:
+    pool: Pool[int] = Pool()
+    tickets = [pool.acquire(ROUTE, 0.0)[0] for _ in range(2)]
+    for number, ticket in enumerate(tickets):
+        pool.on_connected(ticket, number, 0.0)
+    for ticket in tickets:
+        pool.release(ticket, True, 0.0)
+    ticket, _ = pool.acquire(ROUTE, 1.0)
+
+    pool.on_stale(ticket, 1.0)
+
+    stats = pool.stats()
+    assert (stats.open, stats.idle, stats.leased, stats.connecting) == (1, 0, 1, 0)
+    assert stats.destroyed == {"stale": 1}
+    pool.release(ticket, True, 1.0)
+    assert (pool.stats().open, pool.stats().idle, pool.stats().leased) == (1, 1, 0)

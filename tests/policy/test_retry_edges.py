@@ -81,3 +81,14 @@ def test_an_idle_connection_expires_at_its_time_and_not_after() -> None:
     pool.release(ticket, True, 1.0)
     assert pool.expire(15.999) == []
     assert len(pool.expire(16.0)) == 1
+
+
+def test_a_budget_may_be_forgotten_only_if_nothing_would_change() -> None:
+    budget = RetryBudget(max_tokens=3, floor=1)
+    assert budget.untouched
+    budget.take(2, 0.0)
+    assert not budget.untouched, "tokens are missing"
+    budget.refund(2)
+    assert budget.untouched
+    assert budget.take(4, 0.0) == 0, "one of the floor's"
+    assert not budget.untouched, "the floor is used up, though all tokens are there"

@@ -300,3 +300,13 @@ def test_from_ollama(sdk: bool) -> None:
 def test_from_something_else(obj: Any) -> None:
     for make in (ToolCall.from_openai, ToolCall.from_anthropic, ToolCall.from_ollama):
         assert isinstance(make(obj), ToolCall)
+
+
+def test_arguments_that_are_too_large_are_told_with_their_limit() -> None:
+    assembler = ToolCallAssembler(limits=replace(DEFAULT_LIMITS, max_tool_arguments=10))
+    assembler.fragment(index=0, id="c", name="f", arguments='{"a":12345')
+    assert assembler.error is None
+    assembler.fragment(index=0, arguments="6")
+    assert assembler.error is not None
+    assert assembler.error.message == "a tool call has more than 10 characters"
+    assert assembler.error.code == "tool_arguments_too_large"

@@ -178,3 +178,47 @@ def test_every_way_to_report_an_error_in_a_stream(event: dict, told: str | None)
 )  # fmt: skip
 def test_what_reports_no_error(event: dict) -> None:
     assert read_stream(text("a"), event, chunk({}, "stop")).error is None
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_details_beside_reasoning_that_came_under_a_name_are_not_told_again(name: str) -> None:
+    details = [{"type": "reasoning.text", "text": "hm"}]
+    streamed = read_stream(chunk({name: "hm"}), chunk({"reasoning_details": details}), chunk({}, "stop"))
+    assert streamed.response.reasoning == "hm"
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts"),
+    [
+        ({"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 1, "cache_write_tokens": 4},
+          "completion_tokens_details": {"reasoning_tokens": 5}}, (3, 2, 1, 4, 5)),
+        ({"input_tokens": 3, "output_tokens": 2, "cached_tokens": 1, "cache_write_tokens": 4, "reasoning_tokens": 5}, (3, 2, 1, 4, 5)),
+        ({"prompt_cache_hit_tokens": 7, "cached_tokens": 1}, (None, None, 7, None, None)),
+        ({"prompt_tokens": -1, "input_tokens": 3, "completion_tokens": 2**63, "output_tokens": 2**63 - 1}, (3, 2**63 - 1, None, None, None)),
+        ({"prompt_tokens": 3.0, "completion_tokens": True, "prompt_tokens_details": 5, "completion_tokens_details": "x"}, (None,) * 5),
+    ],
+)  # fmt: skip
+def test_counts_under_all_their_names(usage: dict, counts: tuple) -> None:
+    for reading in (read_body(body(usage=usage)), read_stream(text("a"), chunk({}, "stop", usage=usage))):
+        found = reading.response.usage
+        assert (
+            found.input_tokens,
+            found.output_tokens,
+            found.cached_tokens,
+            found.cache_write_tokens,
+            found.reasoning_tokens,
+        ) == counts
+
+
+@pytest.mark.parametrize(
+    ("call", "made"),
+    [
+        ({"id": "c", "name": "f", "arguments": "{}"}, ["f"]), ({"id": "c", "name": "f"}, ["f"]), ({"id": "c", "arguments": "{}"}, []),
+        ({"id": "c", "function": {"name": "f"}}, ["f"]), ({"id": "c"}, []), (None, []),
+    ],
+)  # fmt: skip
+def test_calls_without_a_function_around_them(call: object, made: list[str]) -> None:
+    reading = read_stream(chunk({"tool_calls": [call]}), chunk({}, "stop"))
+    assert [each.name for each in reading.response.tool_calls] == made
+    alone = read_stream(chunk({"tool_calls": call}), chunk({}, "stop"))
+    assert [each.name for each in alone.response.tool_calls] == made
