@@ -148,7 +148,11 @@ PLAIN = st.fixed_dictionaries(
 
 
 @given(PLAIN | REPLIES.map(whole).map(json.loads), st.data())
-@example({"choices": [{"message": {"content": "Hi", "tool_calls": {}}, "finish_reason": "stop"}]}, None)
+@example(body({"content": "Hi", "tool_calls": {}}), None)
+@example(body(x_groq={"usage": {"prompt_tokens": 3}}), None)
+@example({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop", "usage": {"prompt_tokens": 3}}]}, None)
+@example({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop", "error": "upstream"}]}, None)
+@example({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop", "index": 1}]}, None)
 def test_a_plain_reply_says_what_the_interpreter_says(reply: dict, data: st.DataObject | None) -> None:
     values = [json.loads(json.dumps(reply))]
     if data is not None:
