@@ -116,16 +116,19 @@ class Reply:
         if self.error is not None:
             return []
         if self._mode == "sniff":
-            self._kept += data
-            start = bytes(self._kept[:64]).lstrip(b"\xef\xbb\xbf \t\r\n")
-            if not start and len(self._kept) < 4096:
+            if self._kept:
+                data = bytes(self._kept) + data
+            start = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
+            if not start and len(data) < 4096:
+                self._kept = bytearray(data)
                 return []
             if start[:1] == b"<" or (self._operation.form == "sse" and start[:1] in (b"{", b"[")):
                 self._mode = "wrong"
+                self._kept = bytearray(data)
             else:
                 self._mode = "read"
                 self.reader = self._operation.new_reader()
-                data, self._kept = bytes(self._kept), bytearray()
+                self._kept = bytearray()
                 return self.receive_data(data)
         else:
             self._kept += data

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 Tools: TypeAlias = Sequence[Mapping[str, Any]]
 Choosing: TypeAlias = "str | Mapping[str, Any]"
+
+
+@cache
+def _checker() -> Callable[..., ChatRequest]:
+    """`chat_request`, imported at the first call; an import statement costs 8 k instructions each time."""
+    from sans_io.messages import chat_request
+
+    return chat_request
 
 
 class ChatCodec(Codec, Protocol):
@@ -56,9 +65,7 @@ class ChatClient(Client[ChatCodecT]):
         max_retries: int | None,
     ) -> Job[ChatCodecT]:
         """Check the arguments. Raises `LLMBadRequestError` naming the path of what is wrong."""
-        from sans_io.messages import chat_request
-
-        request = chat_request(
+        request = _checker()(
             messages,
             self.model if model is None else model,
             system=system,

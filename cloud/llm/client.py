@@ -237,7 +237,7 @@ class Client(ABC, Generic[CodecT]):
             now=now,
             retry=job.retry,
             budget=made.budget,
-            seed=int.from_bytes(os.urandom(8)),
+            seed=registry.new_seed(),
             stream=job.stream,
             limits=made.limits,
             epoch_offset=time() - now,

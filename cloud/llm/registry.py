@@ -19,7 +19,7 @@ from sans_io.policy.retry import RetryBudget
 from .loops import running_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from sans_io.call import Call
     from sans_io.policy.pool import PoolStats
@@ -74,15 +74,29 @@ class _Shared:
         #: budgets of its own, since its clock may be a fake one and its server a script.
         self.given: WeakKeyDictionary[Transport, int] = WeakKeyDictionary()
         self.numbers = count(1)
+        self.seeds: Iterator[int] = _new_seeds()
 
     def after_fork_in_child(self) -> None:
         # The parent's lock may have been held by a thread that does not exist here.
         self.lock = allocate_lock()
+        self.seeds = _new_seeds()
+
+
+def _new_seeds() -> Iterator[int]:
+    """Seeds that no other process has. Of neighbouring ones the dice know nothing of each other (`policy.dice`), so
+    the system is asked for randomness once, not at every call.
+    """
+    return count(int.from_bytes(os.urandom(8), "big"))
 
 
 _shared: Final = _Shared()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_shared.after_fork_in_child)
+
+
+def new_seed() -> int:
+    """The seed of one call's jitter. Any thread."""
+    return next(_shared.seeds)
 
 
 def sync_transport() -> SyncTransport:

@@ -287,6 +287,15 @@ def test_dumps_refuses_what_contains_itself_and_what_is_too_deep() -> None:
         deep = deep[0]
 
 
+def test_dumps_says_the_same_without_the_c_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = {"a": [1, -2.5, None, True, "\u20ac\n"], "b": {}, "1": {"c": (1e300, "")}, 2: [[]]}
+    expected = dumps(value)
+    monkeypatch.setattr(json.encoder, "c_make_encoder", None)
+    slow = jsontext._encode_of(json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+    monkeypatch.setattr(jsontext, "_ENCODE", slow)
+    assert dumps(value) == expected == json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 # ---- memory --------------------------------------------------------------------------------------------------------
 
 DENSE = {

@@ -30,6 +30,7 @@ from cloud.llm import (
     LLMStreamError,
     LLMTimeoutError,
     Timeouts,
+    registry,
 )
 from sans_io.policy.dice import Dice
 from sans_io.policy.retry import RetryPolicy
@@ -105,8 +106,7 @@ def running() -> Iterator[Judge]:
 def judge(running: Judge, monkeypatch: pytest.MonkeyPatch) -> Judge:
     """Dice whose rolls grow: full jitter may by chance wait ever shorter, which llmock takes for no backoff at all."""
     seed = next(s for s in range(100_000) if _grow(s))
-    real = os.urandom
-    monkeypatch.setattr(os, "urandom", lambda size: seed.to_bytes(8, "big") if size == 8 else real(size))
+    monkeypatch.setattr(registry, "new_seed", lambda: seed)
     return running
 
 

@@ -150,6 +150,7 @@ PLAIN = st.fixed_dictionaries(
 @given(PLAIN | REPLIES.map(whole).map(json.loads), st.data())
 @example(body({"content": "Hi", "tool_calls": {}}), None)
 @example(body(x_groq={"usage": {"prompt_tokens": 3}}), None)
+@example(body(error={"message": "overloaded"}), None)
 @example({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop", "usage": {"prompt_tokens": 3}}]}, None)
 @example({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop", "error": "upstream"}]}, None)
 @example({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop", "index": 1}]}, None)
