@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TypeAlias
 
-from . import jsonsize
+from . import jsondepth, jsonsize
 from .policy.limits import DEFAULT_LIMITS, Limits
 
 #: A JSON value. The one explicit `Any` of the core: a recursive alias would force a cast at every look into a reply.
@@ -127,6 +127,8 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
         # The body and the text decoded from it count too.
         if jsonsize.exceeds(text, 11 * size + _FREE_MEMORY - text.__sizeof__(), unique_keys):
             raise JSONTextError("so many small values that decoding them would take many times the text", "too_large")
+    if containers > limits.max_json_depth and jsondepth.exceeds(text, limits.max_json_depth):
+        raise JSONTextError(f"nested deeper than {limits.max_json_depth}", "depth")
     scan = _UNIQUE_SCAN if unique_keys else SCAN
     digits = limits.max_json_digits
     if len(text) > digits and has_digit_run(text, 0, len(text), digits):
@@ -148,8 +150,6 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
     else:
         if end != len(text):
             raise JSONTextError(f"more text after the JSON value, at character {end}")
-        if containers > limits.max_json_depth:
-            _check_depth(value, limits.max_json_depth)
         return value
     raise error.with_traceback(None)
 
@@ -340,22 +340,6 @@ def _counting_scan(digits: int, unique_keys: bool) -> Scan:
         parse_int=bounded, parse_float=_finite, parse_constant=_refuse_constant, object_pairs_hook=hook
     )
     return _scan_of(decoder)
-
-
-def _check_depth(value: JSON, limit: int) -> None:
-    """Level by level instead of recursively; the levels together hold each container once."""
-    level = [value]
-    depth = 0
-    while level:
-        depth += 1
-        if depth > limit:
-            raise JSONTextError(f"nested deeper than {limit}", "depth")
-        level = [
-            item
-            for container in level
-            for item in (container.values() if type(container) is dict else container)
-            if type(item) is dict or type(item) is list
-        ]
 
 
 def _explain(value: JSON, fault: Exception) -> JSONTextError:

@@ -1,0 +1,90 @@
+"""Nesting is judged before the C decoder, which calls itself for each level, gets to see it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sans_io import jsondepth, jsontext
+from sans_io.policy.limits import DEFAULT_LIMITS
+
+WASM = sys.platform == "emscripten"
+values = st.recursive(
+    st.none() | st.integers() | st.text('[]{}"\\,x\u20ac\U0001f600', max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('[{"\\', max_size=4), inner, max_size=3),
+    max_leaves=20,
+)
+
+#: A reply that ends any process whose decoder follows it: in a thread with a small stack, as some systems and servers
+#: give to all of theirs.
+IN_A_SMALL_THREAD = """
+import threading
+from sans_io.jsontext import JSONTextError, loads
+
+def decode():
+    try:
+        loads(b'{"a":[' * 10_000)
+    except JSONTextError as error:
+        print(error.reason)
+
+threading.stack_size(128 * 1024)
+thread = threading.Thread(target=decode)
+thread.start()
+thread.join()
+"""
+
+
+def depth(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
+
+
+@given(values, st.integers(1, 9), st.booleans())
+@example(["a" * 7 + '\\"[['], 1, False)
+def test_it_is_the_depth_of_the_value(value: Any, window: int, ascii_only: bool) -> None:
+    """Wherever the window cuts: in a string, in an escape, between brackets."""
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jsondepth, "_WINDOW", window)
+        assert not jsondepth.exceeds(text, depth(value))
+        assert depth(value) == 0 or jsondepth.exceeds(text, depth(value) - 1)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 7, 64 * 1024])
+@pytest.mark.parametrize("text", ['["[[[[', '["\\"[[[', '["\\\\\\"[[[', '["\\', '["]]]', "[\ud800", "]]]][", ""])
+def test_brackets_of_a_string_without_an_end_do_not_count(
+    text: str, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsondepth, "_WINDOW", window)
+    assert not jsondepth.exceeds(text, 1)
+
+
+def test_what_follows_too_deep_a_place_does_not_excuse_it() -> None:
+    assert jsondepth.exceeds("[" * 4 + "]" * 4 + "[]" * 100_000, 3)
+    assert jsondepth.exceeds("[]" * 100_000 + "[" * 4, 3)
+
+
+@pytest.mark.skipif(WASM, reason="no threads here; the whole stack is as small as this one's")
+def test_a_small_stack_survives_what_a_server_sends() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_SMALL_THREAD], cwd=Path(jsontext.__file__).parents[1],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "depth\n"), done.stderr
+
+
+@pytest.mark.skipif(WASM, reason="whoever allows such a depth needs the stack for it")
+def test_where_more_is_allowed_the_interpreters_own_limit_holds() -> None:
+    with pytest.raises(jsontext.JSONTextError) as caught:
+        jsontext.loads(b"[" * 50_000, limits=replace(DEFAULT_LIMITS, max_json_depth=100_000))
+    assert caught.value.reason == "depth"
+    assert caught.value.__context__ is None
