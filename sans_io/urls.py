@@ -129,7 +129,7 @@ def parse_host(text: str, what: str) -> str:
             # A zone (fe80::1%eth0) means something on one machine only and has no place in Host or SNI (RFC 6874).
             if not text.endswith("]") or "%" in text:
                 raise AddressValueError
-            return str(IPv6Address(text[1:-1]))
+            return _written(IPv6Address(text[1:-1]))
         except AddressValueError:
             raise LLMBadRequestError(f"{what} has a malformed IPv6 address") from None
     host = text.lower()
@@ -163,6 +163,12 @@ def is_loopback_host(host: str) -> bool:
         four = IPv4Address(host)
         return four.is_loopback or four.is_unspecified
     return host == "localhost" or host.endswith(".localhost")
+
+
+def _written(address: IPv6Address) -> str:
+    """As browsers write it (WHATWG URL). CPython from 3.13 on writes the last part of ::ffff:1.2.3.4 with dots."""
+    four = address.ipv4_mapped
+    return f"::ffff:{int(four) >> 16:x}:{int(four) & 0xFFFF:x}" if four else str(address)
 
 
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
