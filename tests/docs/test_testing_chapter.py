@@ -26,8 +26,10 @@ def test_the_page_has_the_examples_it_promises() -> None:
 @pytest.mark.parametrize(
     "block", [block for block in BLOCKS if "def test_a_tool" not in block and CONFTEST not in block], ids=heading
 )
-def test_an_example_runs(block: str, recwarn: pytest.WarningsRecorder) -> None:
-    exec(compile(block, "docs/testing.md", "exec"), {"__name__": "example"})
+def test_an_example_runs(block: str, recwarn: pytest.WarningsRecorder, tmp_path: Path) -> None:
+    file = tmp_path / "example.py"  # Hypothesis reads the source of a test
+    file.write_text(block, encoding="utf-8")
+    exec(compile(block, str(file), "exec"), {"__name__": "example"})
 
 
 def test_the_fixtures_work_in_a_project_of_their_own(pytester: pytest.Pytester) -> None:
