@@ -23,7 +23,7 @@ mkdir -p .venv
 quietly() { "$$@" >.venv/setup.log 2>&1 || { tail -n 8 .venv/setup.log >&2; exit 1; }; }
 endef
 
-.PHONY: help demo test lint types contracts coverage proof bench mutants fuzz interpreters dist clean
+.PHONY: help demo test lint types contracts coverage proof bench mutants fuzz interpreters pyodide dist clean
 
 help:
 	echo "make demo       chat, stream, JSON and tools against a real local model, on sync, asyncio and trio"
@@ -32,6 +32,7 @@ help:
 	echo "make coverage   branch coverage of the tests that share the machine (docs/testing.md)"
 	echo "make dist       wheel and sdist in dist/"
 	echo "make interpreters    the tests on every CPython from 3.11 on that is found"
+	echo "make pyodide    the pure core on WebAssembly (needs node and npm)"
 	echo "make proof bench mutants fuzz    long-running evidence"
 
 .venv/venv.stamp:
@@ -138,6 +139,9 @@ fuzz: .venv/test.stamp
 
 interpreters:
 	.ci/interpreters $(ARGS)
+
+pyodide: .venv/venv.stamp
+	PYTHON=$(PY) .ci/pyodide $(ARGS)
 
 clean:
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .mutation
