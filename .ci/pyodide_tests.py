@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 CORE = (
-    "tests/call", "tests/decoders", "tests/failures", "tests/http11", "tests/messages", "tests/policy", "tests/recordings",
-    "tests/tool_calls", "tests/urls",
+    "tests/call", "tests/decoders", "tests/failures", "tests/http11", "tests/messages", "tests/policy",
+    "tests/recordings", "tests/tool_calls", "tests/urls",
 )  # fmt: skip
 #: Held against the memory that objects take on 64 bits.
 LEFT_OUT = ("--ignore", "tests/decoders/test_jsonsize.py")

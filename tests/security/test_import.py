@@ -54,10 +54,10 @@ class Watched(dict):
     def copy(self): self._saw("*"); return dict(self)
 
 def counted(start):
-    def started(*args):  # there is no audit event for it before Python 3.12
+    def started(*args, **options):  # there is no audit event for it before Python 3.12
         if watching:
             acts.append("a thread was started")
-        return start(*args)
+        return start(*args, **options)
     return started
 
 for module, name in ((threading, "_start_new_thread"), (threading, "_start_joinable_thread")):
