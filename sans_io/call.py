@@ -89,7 +89,7 @@ class Call:
     """
 
     __slots__ = (
-        "_action", "_again", "_authorizes", "_billed", "_cancelled", "_commit_at", "_epoch_offset", "_exchange",
+        "_action", "_again", "_authorizes", "_billed", "_commit_at", "_epoch_offset", "_exchange",
         "_fresh", "_held", "_limits", "_operation", "_phase", "_receive", "_refreshed", "_retries", "_seat",
         "_total_at", "_try", "attempts", "committed", "error", "response", "route", "state", "stream",
         "timers",
@@ -128,7 +128,6 @@ class Call:
         self._seat = False
         self._fresh = False
         self._billed = False
-        self._cancelled = False
         self._phase = "acquire"
         self._receive = Receive(READ_SIZE, NEVER)
         self._action: Action | None = None
@@ -287,9 +286,8 @@ class Call:
 
         A reply that is whole already is kept, with its connection: only its last events were not asked for.
         """
-        if self._cancelled or self.state == "DONE":
+        if self.state == "DONE":
             return
-        self._cancelled = True
         exchange = self._exchange
         if self.state in ("DELIVER", "DRAIN") and exchange is not None and exchange.done and exchange.error is None:
             self.response = exchange.response()

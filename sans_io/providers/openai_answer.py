@@ -51,7 +51,6 @@ class Answer:
 def extras_of(answer: Answer) -> JSONObject:
     """The message's keys beside role, content and tool calls, to be sent back as they came."""
     extras: JSONObject = {key: merged_pieces(pieces, key) for key, pieces in answer.keys.items()}
-    extras.pop("role", None)
     if answer.choice.refusal:
         extras["refusal"] = "".join(answer.choice.refusal)
     if answer.marks:
