@@ -180,3 +180,23 @@ def test_a_retired_model_is_named_with_its_date_whatever_the_status_says() -> No
         assert failed(status, {"error": "no"}, rules=rules).message == "no (m was switched off on 2026-10-23)"
     assert failed(500, {"error": "no"}, rules=rules).message == "no"
     assert failed(404, {"error": "no"}, rules=rules, model="m").message.startswith("no (m was")
+
+
+def test_json_that_says_nothing_is_told_from_text() -> None:
+    assert failed(500, {"a": 1}).message == 'test answered HTTP 500: {"a": 1}'
+    assert failed(500, b"{" * 3000).message.startswith("test answered HTTP 500 with text that is not JSON: {{{")
+
+
+@pytest.mark.parametrize(
+    ("inner", "message"),
+    [
+        ('["a"]', "a"),
+        ('{"message": "a"}', "a"),
+        ("[1]", "[1]"),
+        ("{}", "{}"),
+        (' {"message": "a"}', ' {"message": "a"}'.strip()),
+        ('"a"', '"a"'),
+    ],
+)
+def test_json_inside_a_message_is_read(inner: str, message: str) -> None:
+    assert failed(400, {"error": {"message": inner}}).message == message

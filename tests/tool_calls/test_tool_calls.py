@@ -148,9 +148,9 @@ def test_extras_stay_with_their_call() -> None:
     assembler = ToolCallAssembler()
     assembler.fragment(index=0, id="a", name="f", extras={"signature": "s"})
     assembler.fragment(index=1, id="b", name="g", arguments="[")
-    assembler.fragment(index=0, arguments="{}", extras={"more": 1})
+    assembler.fragment(index=0, arguments="{}", extras={"signature": "t", "more": 1})
     assembler.finish()
-    assert assembler.tool_calls_and_extras()[2] == [{"signature": "s", "more": 1}]
+    assert assembler.tool_calls_and_extras()[2] == [{"signature": "t", "more": 1}], "the last word counts"
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_no_arguments(raw: Any) -> None:
         ('{"a":1,"a":2}', "key twice"),
         ('{"a":{"b":1,"b":1}}', "key twice"),
         ('{"a":' + "[" * 128 + "]" * 128 + "}", "nested deeper"),
-        ('{"a":' + "[" * 100_000, "nested too deep"),
+        ('{"a":' + "[" * 100_000, "nested deeper than 128"),
         ('{"a":' + "1" * 4301 + "}", "digits"),
         ("[]", "an array"),
         ("[1]", "an array"),

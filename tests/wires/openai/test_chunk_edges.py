@@ -222,3 +222,8 @@ def test_calls_without_a_function_around_them(call: object, made: list[str]) -> 
     assert [each.name for each in reading.response.tool_calls] == made
     alone = read_stream(chunk({"tool_calls": call}), chunk({}, "stop"))
     assert [each.name for each in alone.response.tool_calls] == made
+
+
+def test_raw_has_what_the_last_chunk_said_however_many_were_alike() -> None:
+    chunks = [text(piece, service_tier=tier) for piece, tier in zip("abc", "xyz", strict=True)]
+    assert read_stream(*chunks, chunk({}, "stop", service_tier="last")).response.raw["service_tier"] == "last"

@@ -532,3 +532,24 @@ def test_content_stays_null_beside_what_is_said_instead(instead: dict) -> None:
     assert (
         sent(messages=[*HI, {"role": "assistant", "content": None, "thinking": "hm"}])["messages"][1]["content"] == ""
     )
+
+
+@pytest.mark.parametrize(
+    ("choice", "dialect", "said"),
+    [
+        ("auto", "openai", "auto"), ("none", "openai", "none"), ("any", "openai", "required"), ("required", "mistral", "any"),
+        ("search", "openai", {"type": "function", "function": {"name": "search"}}), ({"type": "none"}, "openai", "none"),
+        ({"type": "allowed_tools", "allowed_tools": {}}, "openai", {"type": "allowed_tools", "allowed_tools": {}}),
+    ],
+)  # fmt: skip
+def test_a_tool_choice_in_each_dialect_s_words(choice: object, dialect: str, said: object) -> None:
+    assert sent(dialect, tools=TOOLS, tool_choice=choice)["tool_choice"] == said
+
+
+@pytest.mark.parametrize("kind", ["tool", "any", "auto", "none"])
+def test_a_choice_that_says_more_in_anthropic_s_words_has_no_place(kind: str) -> None:
+    choice = {"type": kind, "name": "search", "disable_parallel_tool_use": True}
+    with pytest.raises(
+        LLMBadRequestError, match="^tool_choice cannot be expressed on the OpenAI wire: it is Anthropic's form"
+    ):
+        sent(tools=TOOLS, tool_choice=choice)
