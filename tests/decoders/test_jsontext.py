@@ -427,7 +427,7 @@ def test_what_cannot_be_written_is_named_with_its_place(value: Any, message: str
         ('{"a" 1}', "Expecting ':' delimiter at character 5"),
         ("1" * 4301, "an integer has more than 4300 digits"),
         ("[" * 129 + "]" * 129, "nested deeper than 128"),
-        ("[" * 50_000 + "]" * 50_000, "nested too deep"),
+        ("[" * 50_000 + "]" * 50_000, "nested deeper than 128"),
         ("[" * 500_001, "more than 500000 objects and arrays"),
     ],
 )
