@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import LLMError
 from .policy.deadline import NEVER
-from .response import Attempt
+from .response import Attempt, Late
 from .scrub import credentials, scrub
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .exchange import Exchange
     from .faults import FaultKind
+    from .heads import ResponseHead
     from .policy.pool import Route
     from .policy.retry import Again
-    from .providers.base import Operation
+    from .providers.base import Headers, Operation
 
 
 class Failure(NamedTuple):
@@ -106,7 +109,14 @@ class Try:
         )
 
     def _request_id(self, operation: Operation | None) -> str | None:
+        """Found when somebody looks."""
         if self.error is not None and self.error.request_id is not None:
             return self.error.request_id
         head = None if self.exchange is None else self.exchange.head
-        return None if head is None or operation is None else operation.request_id(head.headers)
+        if head is None or operation is None:
+            return None
+        return Late(_said, operation.request_id, head)  # type: ignore[return-value]  # what it comes to
+
+
+def _said(find: Callable[[Headers], str | None], head: ResponseHead) -> str | None:
+    return find(head.headers)

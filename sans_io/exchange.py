@@ -10,16 +10,19 @@ Rules of this file:
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from typing import TypeVar
 
 from .errors import LLMError, LLMStreamError
 from .events import Event
 from .heads import ResponseHead
 from .http11 import HTTPExchange
 from .policy.limits import DEFAULT_LIMITS, Limits
-from .providers.base import Operation
+from .providers.base import Headers, Operation
 from .reply import Reply
-from .response import ChatResponse
+from .response import ChatResponse, Late
+
+T = TypeVar("T")
 
 
 class Exchange:
@@ -123,19 +126,28 @@ class Exchange:
         """What has arrived so far, with what the head says."""
         reply = self.reply
         response = None if reply is None else reply.response()
-        if reply is not None and response is not None:
-            headers = reply.headers
-            response.request_id = self._operation.request_id(headers)
-            response.attach(partial(_as_dict, headers), partial(self._operation.rate_limit, headers))
+        head = self.http.head
+        if head is not None and response is not None:
+            operation = self._operation
+            response.attach(
+                Late(_as_dict, head),
+                Late(_said, operation.rate_limit, head),
+                Late(_said, operation.request_id, head),
+            )
         return response
 
     def _begin(self, head: ResponseHead) -> Reply:
-        self.reply = Reply(self._operation, head.status, head.headers, self._limits)
+        self.reply = Reply(self._operation, head, self.http.media_type, self._limits)
         return self.reply
 
 
-def _as_dict(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
+def _said(find: Callable[[Headers], T], head: ResponseHead) -> T:
+    return find(head.headers)
+
+
+def _as_dict(head: ResponseHead) -> dict[str, str]:
     """Repeated fields are joined with a comma (RFC 9110 section 5.3)."""
+    headers = head.headers
     fields = dict(headers)
     if len(fields) != len(headers):
         fields = {}

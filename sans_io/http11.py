@@ -168,6 +168,7 @@ class HTTPExchange:
     "head_too_large", "too_many_headers", "too_many_informational", "bad_version", "bad_status", "bad_framing",
     "coded_reply", "bad_chunk", "chunk_line_too_long", "truncated_head", "truncated_body". `surplus`: something came
     after the end. `started`: any byte was seen. `keep_alive_timeout`: seconds, as the server promised them.
+    `media_type`: of the body, lower-case, "" if the head names none.
     """
 
     __slots__ = (
@@ -183,6 +184,7 @@ class HTTPExchange:
         "informational",
         "keep_alive",
         "keep_alive_timeout",
+        "media_type",
         "started",
         "surplus",
     )
@@ -203,6 +205,7 @@ class HTTPExchange:
         self.framing: Framing = "none"
         self.keep_alive = False
         self.keep_alive_timeout: float | None = None
+        self.media_type = ""
 
     @property
     def clean(self) -> bool:
@@ -324,6 +327,7 @@ class HTTPExchange:
         # Both lengths at once is how messages are smuggled: read it as chunked, never reuse the connection.
         self.keep_alive = parsed.keep_alive and not (parsed.chunked and parsed.length is not None)
         self.keep_alive_timeout = parsed.keep_alive_timeout
+        self.media_type = parsed.media_type
         if parsed.coded and self.framing != "none":
             self.error = LLMProtocolError(
                 "the server sent a compressed reply although identity was asked for",

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
 from .errors import LLMBadRequestError, LLMStreamError
+from .heads import ResponseHead, media_type
 from .messages import ChatRequest
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .providers.base import Headers, Operation
@@ -39,7 +40,7 @@ def decode(
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     fields: Headers = tuple((name.lower(), value) for name, value in pairs)
     operation = _operation(provider, limits, stream=stream)
-    reply = Reply(operation, status, fields, limits)
+    reply = Reply(operation, ResponseHead(status, fields), media_type(fields), limits)
     for chunk in chunks:
         if chunk:
             reply.receive_data(bytes(chunk))

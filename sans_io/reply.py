@@ -18,9 +18,10 @@ from typing import Final
 from . import jsontext
 from .errors import LLMError, LLMProtocolError
 from .events import Event
+from .heads import ResponseHead
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .printable import printable
-from .providers.base import Headers, Operation, ReplyReader
+from .providers.base import Operation, ReplyReader
 from .response import ChatResponse
 
 _STREAM_TYPES: Final = frozenset(
@@ -38,22 +39,25 @@ class Reply:
     """
 
     __slots__ = (
-        "_eof", "_kept", "_limits", "_mode", "_operation", "_size", "condition", "error", "headers", "reader", "status",
+        "_eof", "_head", "_kept", "_limits", "_media_type", "_mode", "_operation", "_size", "condition", "error",
+        "reader",
     )  # fmt: skip
 
-    def __init__(self, operation: Operation, status: int, headers: Headers, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, operation: Operation, head: ResponseHead, media_type: str, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         self._operation = operation
         self._limits = limits
-        self.status = status
-        self.headers = headers
+        self._head = head
+        self._media_type = media_type
         self.error: LLMError | None = None
         self.condition: str | None = None
         self._kept = bytearray()
         self._size = 0
         self._eof = False
         self.reader: ReplyReader | None = None
+        status = head.status
         if 200 <= status < 300:
-            media_type = _media_type(headers)
             if operation.form == "json":
                 fits = media_type in _JSON_TYPES or media_type.endswith("json")
             else:
@@ -62,7 +66,7 @@ class Reply:
         else:
             self._mode = "error"
             if 300 <= status < 400:
-                self._fail(_redirected(status, headers), "redirect")
+                self._fail(_redirected(status, head.first("location") or ""), "redirect")
 
     @property
     def done(self) -> bool:
@@ -141,22 +145,22 @@ class Reply:
     def _decode_kept(self) -> None:
         kept = bytes(self._kept)
         if self._mode == "error":
-            self._fail(self._operation.decode_error(self.status, self.headers, kept), "status")
+            self._fail(self._operation.decode_error(self._head.status, self._head.headers, kept), "status")
             return
         if _holds_error(kept):
-            self._fail(self._operation.decode_error(self.status, self.headers, kept), "event")
+            self._fail(self._operation.decode_error(self._head.status, self._head.headers, kept), "event")
             return
         self._fail(self._wrong_type(kept), "wrong_type")
 
     def _wrong_type(self, kept: bytes) -> LLMProtocolError:
         wanted = {"json": "JSON", "sse": "an event stream", "ndjson": "NDJSON"}[self._operation.form]
         shown = printable(kept[:1000].decode("utf-8", "replace"), 200)
-        is_html = kept.lstrip()[:1] == b"<" or "html" in _media_type(self.headers)
+        is_html = kept.lstrip()[:1] == b"<" or "html" in self._media_type
         hint = " Is `/v1` missing from base_url, or a proxy in between?" if is_html else ""
         return LLMProtocolError(
-            f"expected {wanted}, got {_media_type(self.headers) or 'no content type'!r}: {shown!r}.{hint}",
+            f"expected {wanted}, got {self._media_type or 'no content type'!r}: {shown!r}.{hint}",
             code="wrong_content_type",
-            status_code=self.status,
+            status_code=self._head.status,
         )
 
     def _oversize(self, name: str, limit: int) -> LLMProtocolError:
@@ -185,16 +189,8 @@ def _reader_condition(error: LLMError) -> str:
     return "truncated" if error.code == "truncated" else "event"
 
 
-def _media_type(headers: Headers) -> str:
-    for name, value in headers:
-        if name == "content-type":
-            return value.partition(";")[0].strip().lower()
-    return ""
-
-
-def _redirected(status: int, headers: Headers) -> LLMProtocolError:
+def _redirected(status: int, target: str) -> LLMProtocolError:
     """Redirects are never followed: the prompt and the key belong to the host that was named."""
-    target = next((value for name, value in headers if name == "location"), "")
     bare = target.partition("?")[0].partition("#")[0]
     scheme, separator, rest = bare.partition("://")
     if separator:

@@ -9,9 +9,10 @@ import pytest
 
 from sans_io.errors import LLMError, LLMProtocolError
 from sans_io.events import TextDelta
+from sans_io.heads import ResponseHead, media_type
 from sans_io.messages import ChatRequest
 from sans_io.policy.limits import DEFAULT_LIMITS, Limits
-from sans_io.providers.base import Operation
+from sans_io.providers.base import Headers, Operation
 from sans_io.providers.dialects import DIALECTS
 from sans_io.providers.openai import OpenAICodec
 from sans_io.reply import Reply
@@ -31,7 +32,11 @@ def reply(
     content_type: str | None = SSE, status: int = 200, *, stream: bool = True, limits: Limits = DEFAULT_LIMITS
 ) -> Reply:
     headers = () if content_type is None else (("server", "x"), ("content-type", content_type))
-    return Reply(openai(stream=stream), status, headers, limits)
+    return reply_to(openai(stream=stream), status, headers, limits)
+
+
+def reply_to(asked: Operation, status: int, headers: Headers, limits: Limits = DEFAULT_LIMITS) -> Reply:
+    return Reply(asked, ResponseHead(status, headers), media_type(headers), limits)
 
 
 def failed(made: Reply) -> LLMError:
@@ -122,7 +127,7 @@ def test_json_where_a_stream_was_asked_for_is_no_stream(data: bytes) -> None:
     [("json", "expected JSON,"), ("sse", "expected an event stream,"), ("ndjson", "expected NDJSON,")],
 )
 def test_what_was_expected_and_what_came_instead(form: str, words: str) -> None:
-    made = Reply(replace(operation(), form=form), 201, (("content-type", "image/png; q=1"),))  # type: ignore[arg-type]
+    made = reply_to(replace(operation(), form=form), 201, (("content-type", "image/png; q=1"),))  # type: ignore[arg-type]
     made.receive_data(b"\x89PNG" + b"x" * 300)
     made.receive_eof()
     error = failed(made)
@@ -223,7 +228,7 @@ def test_a_redirect_is_one_before_its_body(status: int, redirect: bool) -> None:
     ],
 )
 def test_where_a_redirect_leads_is_said_without_secrets(location: str, shown: str) -> None:
-    error = failed(Reply(openai(), 307, (("x", "y"), ("location", location), ("location", "https://other"))))
+    error = failed(reply_to(openai(), 307, (("x", "y"), ("location", location), ("location", "https://other"))))
     assert f"a redirect to {shown};" in error.message
     assert error.status_code == 307
 

@@ -130,6 +130,36 @@ def test_heads_are_read_as_h11_reads_them(head: str, body: bytes) -> None:
     assert_read_as_h11_reads_it(wire)
 
 
+@given(
+    heads() | st.lists(FIELDS | st.sampled_from(FRAMING), max_size=5).map(lambda f: "\r\n".join([STATUS_LINES[0], *f]))
+)
+def test_the_short_way_says_what_the_law_says(head: str) -> None:
+    block = head.encode("latin-1", "replace").partition(b"\r\n\r\n")[0]
+    for most in (2, 128):
+        law = heads_module._parse_any(block, block.decode("latin-1"), most)
+        assert heads_module.parse_response_head(block, most) == law
+
+
+def test_a_plain_head_goes_the_short_way_and_is_taken_apart_when_somebody_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heads_module, "_parse_any", None)
+    asked = []
+    parse = heads_module._parse_fields
+    monkeypatch.setattr(heads_module, "_parse_fields", lambda lines: asked.append(lines) or parse(lines))
+    exchange = head_of("HTTP/1.1 200 OK", "Content-Type: Text/Event-Stream; a=b", "X-Id: Q ", "Content-Length: 2")
+    assert exchange.head is not None
+    assert (exchange.framing, exchange.media_type, asked) == ("length", "text/event-stream", [])
+    again = ResponseHead(
+        200, (("content-type", "Text/Event-Stream; a=b"), ("x-id", "Q"), ("content-length", "2")), reason="OK"
+    )
+    assert exchange.head == again
+    assert hash(exchange.head) == hash(again)
+    assert repr(exchange.head) == repr(again)
+    assert exchange.head.first("x-id") == "Q"
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("body", BODIES)
 def test_each_oddity_alone_is_read_as_h11_reads_it(body: bytes) -> None:
     final = "HTTP/1.1 200 OK"
