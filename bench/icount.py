@@ -27,9 +27,9 @@ GATES: dict[tuple[str, str], int | None] = {
     ("stream", "ours-asyncio"): 75_000,
     ("stream", "ours-trio"): 75_000,
     ("chat", "floor"): None,
-    ("chat", "ours"): 840_000,
-    ("chat", "ours-asyncio"): 900_000,
-    ("chat", "ours-trio"): 1_100_000,
+    ("chat", "ours"): 480_000,
+    ("chat", "ours-asyncio"): 570_000,
+    ("chat", "ours-trio"): 630_000,
 }
 #: Shown beside ours with --peers; minutes under cachegrind.
 PEERS = [("stream", "openai"), ("chat", "httpcore"), ("chat", "openai")]
