@@ -27,7 +27,9 @@ def estimate(text: str, unique_keys: bool = False) -> int:
 def taken(text: str, unique_keys: bool) -> int:
     """Bytes that the standard library had in use at most while it decoded `text`, beside the text."""
     decode = json.JSONDecoder(strict=False, object_pairs_hook=dict if unique_keys else None).decode
-    gc.collect()  # it empties the interpreter's free lists, out of which earlier tests would lend us memory
+    gc.collect()
+    # These empty the interpreter's free lists, out of which earlier tests would lend us memory.
+    held = [(number, [], {}, float(number), (number, number)) for number in range(3000)]
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -35,6 +37,7 @@ def taken(text: str, unique_keys: bool) -> int:
         return tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
+        del held
 
 
 def many(unit: str, count: int = 600) -> str:
