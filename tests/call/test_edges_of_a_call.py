@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sans_io.actions import Deliver, Receive, Release, Send, Wait
+from sans_io.actions import Authorize, Deliver, Receive, Release, Send, Wait
 from sans_io.call import Call
 from sans_io.errors import LLMConnectionError, LLMError, LLMServerError, LLMTimeoutError
 from sans_io.events import TextDelta, UsageReported
@@ -393,3 +393,51 @@ def test_whoever_leaves_a_whole_reply_keeps_it() -> None:
         assert call.error is None
         assert call.response is not None
         assert call.response.content == "Hi"
+
+
+# ---- which clock runs --------------------------------------------------------------------------------------------------
+
+
+def test_a_finish_reason_before_any_text_is_waited_on_once() -> None:
+    call = make(timers=Timers(total=None))
+    to_receive(call)
+    call.on_data(reply(b"role\nfin\n", framing="close"), 1.0)
+    for now in (1.0, 3.0):
+        action = call.next_action(now)
+        assert isinstance(action, Receive)
+        assert action.deadline == 6.0
+        call.on_data(b"role\n", now + 1.0)
+
+
+@pytest.mark.parametrize(("committed", "seconds"), [(False, 2.0), (True, 9.0)])
+def test_the_deadline_that_passed_is_the_one_that_stood(committed: bool, seconds: float) -> None:
+    timers = Timers(total=9.0, until_commit=2.0, idle=None, first_token=None)
+    call = make(timers=timers, retry=ONCE)
+    to_receive(call)
+    call.on_data(reply(b"t:Hi\n" if committed else b"role\n", framing="close"), 1.0)
+    if committed:
+        text_of(call, 1.0)
+    action = call.next_action(1.0)
+    assert isinstance(action, Receive)
+    assert action.deadline == seconds
+    call.on_error("timeout", seconds)
+    finish(call, seconds)
+    assert isinstance(call.error, LLMTimeoutError)
+    assert f"{seconds:g} s" in call.error.message
+
+
+def test_a_renewed_credential_is_tried_at_once_and_the_ledger_says_so() -> None:
+    call = Call(None, ROUTE, Timers(total=None), now=0.0, stream=True)
+    call.on_authorized(operation(), 0.0)
+    to_receive(call)
+    call.on_data(reply(b"{}", status=401), 1.0)
+    call.on_released(1.0)
+    assert isinstance(call.next_action(1.0), Authorize)
+    call.on_authorized(operation(), 2.0)
+    to_receive(call, 2.0, reused=True)
+    call.on_data(reply(b"t:Hi\ndone\n"), 3.0)
+    text_of(call, 3.0)
+    finish(call, 3.0)
+    first, second = call.attempts
+    assert (first.outcome, first.delay, first.delay_reason) == ("401", 0.0, "immediate")
+    assert (second.reason, second.outcome, second.delay, second.delay_reason) == ("401", "ok", None, None)

@@ -7,17 +7,22 @@ from dataclasses import replace
 
 import pytest
 
+from sans_io.actions import Deliver, Release
+from sans_io.call import Call
 from sans_io.errors import LLMError, LLMProtocolError
-from sans_io.events import TextDelta
+from sans_io.events import Finished, TextDelta, ToolCallCompleted
 from sans_io.heads import ResponseHead, media_type
 from sans_io.messages import ChatRequest
+from sans_io.policy.deadline import Timers
 from sans_io.policy.limits import DEFAULT_LIMITS, Limits
 from sans_io.providers.base import Headers, Operation
 from sans_io.providers.dialects import DIALECTS
 from sans_io.providers.openai import OpenAICodec
 from sans_io.reply import Reply
 from sans_io.urls import parse_base_url
-from tests.call.kit import operation
+from tests.call.kit import ROUTE, operation
+from tests.call.kit import reply as as_reply
+from tests.call.test_call import finish, text_of, to_receive
 from tests.wires.openai.kit import DONE, body, chunk, sse, text
 
 JSON, SSE, NDJSON = "application/json", "text/event-stream", "application/x-ndjson"
@@ -289,3 +294,21 @@ def test_a_reply_that_says_how_it_ends_is_finishing_then_done() -> None:
     assert (made.complete, made.done) == (True, True)
     assert made.receive_eof() == []
     assert made.error is None
+
+
+def test_what_a_finish_reason_promised_is_delivered_when_nothing_more_comes() -> None:
+    """Through a call: the server said how the answer ends, then neither `[DONE]` nor the end of the body."""
+    call = Call(openai(), ROUTE, Timers(total=None), now=0.0, stream=True)
+    to_receive(call)
+    fragment = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{}"}}
+    wire = sse(text("Hi"), chunk({"tool_calls": [fragment]}), chunk({}, "tool_calls"), done=False)
+    call.on_data(as_reply(wire, framing="close"), 1.0)
+    assert text_of(call, 1.0) == "Hi"
+    call.on_error("timeout", 6.0)
+    action = call.next_action(6.0)
+    assert isinstance(action, Deliver)
+    assert [type(event) for event in action.events] == [ToolCallCompleted, Finished]
+    call.on_delivered(6.0)
+    assert finish(call, 6.0) == Release(False)
+    assert call.response is not None
+    assert [made.name for made in call.response.tool_calls] == ["f"]

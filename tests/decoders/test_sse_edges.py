@@ -52,3 +52,12 @@ def test_a_read_much_larger_than_a_piece_loses_nothing() -> None:
     """Large reads are cut into pieces inside; no piece's last line may be lost or doubled."""
     wire = b"".join(b"data:%d\n\n" % number for number in range(40_000))
     assert [event.data for event in sse([wire])[0]] == [str(number) for number in range(40_000)]
+
+
+def test_one_read_of_any_size_is_decoded_whole() -> None:
+    events = [b"data: " + b"%d" % number + b"x" * 5_000 for number in range(40)]
+    wire = b"\n\n".join(events) + b"\n\n"
+    assert len(wire) > 3 * 64 * 1024
+    decoder = SSEDecoder()
+    assert [event.data.encode() for event in decoder.receive_data(wire)] == [event[6:] for event in events]
+    assert decoder.error is None

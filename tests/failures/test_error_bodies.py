@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from sans_io.errors import LLMContentFilterError, LLMContextLengthError
+from sans_io.errors import (
+    LLMAuthError,
+    LLMContentFilterError,
+    LLMContextLengthError,
+    LLMNotFoundError,
+    LLMRateLimitError,
+)
 from sans_io.providers.failures import FailureRules, decode_failure, failure_from_event, not_json
 from tests.failures.test_failures import HEADERS, failed
 
@@ -200,3 +206,51 @@ def test_json_that_says_nothing_is_told_from_text() -> None:
 )
 def test_json_inside_a_message_is_read(inner: str, message: str) -> None:
     assert failed(400, {"error": {"message": inner}}).message == message
+
+
+@pytest.mark.parametrize(("texts", "opened"), [(1, True), (3, True), (4, False)])
+def test_json_in_text_in_json_is_opened_three_times(texts: int, opened: bool) -> None:
+    """A gateway quotes a gateway that quotes a server; what goes on for longer is shown as it came."""
+    text = "deep"
+    for _ in range(texts):
+        text = json.dumps({"error": text})
+    assert (failed(400, {"message": text}).message == "deep") == opened
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, LLMRateLimitError), (403, LLMRateLimitError), (404, LLMNotFoundError)]
+)
+def test_a_rate_limit_in_words_counts_where_the_status_may_mean_anything(status: int, kind: type) -> None:
+    assert type(failed(status, {"error": {"message": "m", "code": "rate_limit_exceeded"}})) is kind
+
+
+def test_a_prompt_that_is_too_long_is_never_forbidden() -> None:
+    body = {"error": {"message": "m", "code": "context_length_exceeded"}}
+    assert type(failed(400, body)) is LLMContextLengthError
+    assert type(failed(403, body)) is LLMAuthError
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("content_policy_violation", "content_policy_violation"),
+        ("Moderation_Blocked", "Moderation_Blocked"),
+        ("5", "content_filter"),
+    ],
+)
+def test_a_provider_s_own_code_is_kept_where_it_says_the_same(code: str, shown: str) -> None:
+    body = {"error": {"message": "m", "code": code, "metadata": {"flagged_input": "x"}}}
+    assert failed(400, body).code == shown
+
+
+def test_the_type_of_an_error_goes_before_its_status() -> None:
+    assert failed(400, {"error": {"message": "m", "type": "t", "status": "S"}}).error_type == "t"
+    assert failed(400, {"error": {"message": "m", "status": "S"}}).error_type == "S"
+    assert failed(400, {"error": {"message": "m", "type": "error"}}).error_type is None
+    assert failed(400, {"type": "t", "error": {"message": "m"}}).error_type == "t"
+
+
+def test_of_several_errors_the_first_that_says_something_is_read() -> None:
+    assert failed(400, {"errors": [None, 5, {}, "", {"message": "a"}, {"message": "b"}]}).message == "a"
+    assert failed(400, {"errors": [None] * 9 + ["ten"]}).message == "ten"
+    assert failed(400, {"errors": [None] * 10 + ["eleven"]}).message != "eleven"

@@ -51,3 +51,11 @@ def test_only_a_granted_tunnel_has_no_body(status: int, has_body: bool) -> None:
     if has_body:
         assert exchange.receive_data(b"abc") == b"abc"
         assert exchange.ended
+
+
+def test_a_reply_that_was_cut_in_its_chunks_is_said_to_be() -> None:
+    reader = ChunkedReader()
+    reader.receive_data(b"5\r\nhel")
+    reader.receive_eof()
+    assert reader.error is not None
+    assert reader.error.message == "the server closed the connection before the end of its chunked reply"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sans_io.errors import LLMProtocolError
+from sans_io.errors import LLMBadRequestError, LLMError, LLMProtocolError
 from sans_io.jsontext import JSONTextError
-from sans_io.response import ChatResponse, ToolCall
+from sans_io.messages import chat_request
+from sans_io.response import Attempt, ChatResponse, Late, ToolCall
 
 
 def test_an_answer_that_is_json_is_read() -> None:
@@ -31,3 +32,45 @@ def test_a_tool_result_says_when_the_tool_failed() -> None:
     assert call.result("no such file", is_error=True) == {
         "role": "tool", "tool_call_id": "c1", "name": "f", "content": "no such file", "is_error": True,
     }  # fmt: skip
+
+
+def test_an_error_made_of_nothing_says_nothing() -> None:
+    error = LLMError()
+    assert vars(error) == {
+        "message": "", "status_code": None, "code": None, "error_type": None, "request_id": None, "retry_after": None,
+        "provider": None, "model": None, "attempts": (), "partial": None, "may_be_billed": False, "body": None,
+        "phase": None, "retry_suppressed": None,
+    }  # fmt: skip
+    said = LLMError("m", attempts=(Attempt(1, 0.0, 1.0),), retry_suppressed="budget", may_be_billed=True, phase="body")
+    assert (said.attempts, said.retry_suppressed, said.may_be_billed, said.phase) == (
+        (Attempt(1, 0.0, 1.0),), "budget", True, "body",
+    )  # fmt: skip
+
+
+def test_what_is_made_late_is_made_once() -> None:
+    made: list[object] = []
+
+    def note(value: object) -> object:
+        made.append(value)
+        return value
+
+    headers, limits = {"a": "b"}, {"limit": 5.0}
+    response = ChatResponse()
+    response.attach(Late(note, headers), Late(note, limits), Late(note, "r-1"))
+    assert made == []
+    for _ in range(2):
+        assert response.headers is headers
+        assert response.rate_limit is limits
+        assert response.request_id == "r-1"
+    assert made == [headers, limits, "r-1"]
+    response.headers = {}
+    assert response.headers == {}
+
+
+def test_a_seed_fits_in_64_bits(value: int, fits: bool) -> None:
+    messages = [{"role": "user", "content": "Hi"}]
+    if fits:
+        assert chat_request(messages, seed=value).seed == value
+    else:
+        with pytest.raises(LLMBadRequestError, match="^seed does not fit in 64 bits$"):
+            chat_request(messages, seed=value)

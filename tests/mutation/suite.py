@@ -32,6 +32,7 @@ PLACES = [
     *(f"tests/{place}" for place in ("urls", "proxies", "promises", "fuzz", "wires", "recordings", "mutation")),
     *(f"tests/cloud/test_{name}.py" for name in ("config", "credentials")),
     *(f"tests/security/test_{name}.py" for name in ("caps", "inputs", "hiding")),
+    "tests/house/test_records.py",
 ]
 #: A test that takes longer than this (seconds) judges no mutant.
 TOO_LONG = 3.0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from sans_io.errors import LocalProtocolError
 from sans_io.policy.pool import SWEEP, Close, Grant, Pool, Route
 from sans_io.urls import Origin
 
@@ -45,3 +48,13 @@ def test_a_stale_connection_that_is_replaced_by_an_idle_one_is_counted_no_more()
     assert stats.destroyed == {"stale": 1}
     pool.release(ticket, True, 1.0)
     assert (pool.stats().open, pool.stats().idle, pool.stats().leased) == (1, 1, 0)
+
+
+def test_nobody_who_waits_or_is_done_holds_a_stale_connection() -> None:
+    pool: Pool[int] = Pool(max_connections=1)
+    first, _ = pool.acquire(ROUTE, 0.0)
+    waiting, _ = pool.acquire(ROUTE, 0.0)
+    assert not waiting.granted
+    for ticket in (first, waiting):
+        with pytest.raises(LocalProtocolError, match="was granted no reused connection"):
+            pool.on_stale(ticket, 0.0)

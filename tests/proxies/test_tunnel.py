@@ -119,3 +119,26 @@ def test_the_request_carries_the_credentials_and_nothing_else_shows_them() -> No
     for shown in (repr(tunnel), repr(tunnel.request()), repr(PROXY)):
         assert "canary" not in shown
         assert "dXNlcj" not in shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nX", "the proxy sent bytes into the tunnel before it was used"),
+        (b"HTTP/1.1 300 \r\n\r\n", "the proxy refused the tunnel: 300"),
+        (
+            b"HTTP/1.1 502 bad sk-canary dXNlcjpzay1jYW5hcnk=\r\n\r\n",
+            "the proxy refused the tunnel: 502 bad sk-canary ***",
+        ),
+        (
+            b"HTTP/1.1 407 No\r\n\r\n",
+            "the proxy refused the tunnel: 407 No (give its user and password in the proxy URL)",
+        ),
+        (
+            b"SSH\r\n",
+            "no answer from the proxy that makes sense: the response head is refused: it does not begin with HTTP/",
+        ),
+    ],
+)
+def test_why_there_is_no_tunnel_is_said(answer: bytes, message: str) -> None:
+    assert after([answer]).error == message

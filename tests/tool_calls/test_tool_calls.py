@@ -310,3 +310,11 @@ def test_arguments_that_are_too_large_are_told_with_their_limit() -> None:
     assert assembler.error is not None
     assert assembler.error.message == "a tool call has more than 10 characters"
     assert assembler.error.code == "tool_arguments_too_large"
+
+
+@pytest.mark.parametrize("arguments", [["x" * 20], {"a": "x" * 20}, "x" * 20, 10**20])
+def test_arguments_of_any_type_have_a_largest_size(arguments: object) -> None:
+    assembler = ToolCallAssembler(limits=replace(DEFAULT_LIMITS, max_tool_arguments=10))
+    assembler.fragment(index=0, id="c", name="f", arguments=arguments)
+    assert assembler.error is not None
+    assert assembler.error.code == "tool_arguments_too_large"

@@ -277,3 +277,8 @@ def test_a_segment_of_something_that_is_no_text_or_no_segment() -> None:
 )  # fmt: skip
 def test_what_is_this_machine(host: str, loopback: bool) -> None:
     assert parse_base_url(f"http://{host}").origin.is_loopback == loopback
+
+
+@pytest.mark.parametrize(("path", "kept"), [("/v1X", "/v1X"), ("/X/", "/X"), ("/a///", "/a"), ("/", ""), ("", "")])
+def test_slashes_at_the_end_of_a_path_go_and_nothing_else(path: str, kept: str) -> None:
+    assert parse_base_url(f"https://a{path}").path == kept

@@ -932,3 +932,36 @@ def test_what_was_cut_is_told_with_its_provider_and_model() -> None:
     assert (error.provider, error.model, error.code) == ("anthropic", "claude-x", "truncated")
     assert error.partial is not None
     assert error.partial.content == "Hel"
+
+
+def test_a_version_is_noted_only_beside_thinking() -> None:
+    cited = block_start(0, type="text", text="a", citations=[{"type": "x"}]) + block_stop(0)
+    plain = stream(start(), cited, message_delta(), STOP).response.message
+    assert plain["anthropic_blocks"]
+    assert "anthropic_version" not in plain
+    thought = block_start(0, type="thinking", thinking="hm") + block_stop(0)
+    noted = stream(start(), thought, text_block(1, "a"), message_delta(), STOP).response.message
+    assert noted["anthropic_version"] == "2026-10-21"
+
+
+@pytest.mark.parametrize("kind", ["message_stop", "error"])
+def test_what_may_end_a_stream_without_its_blank_line(kind: str) -> None:
+    last = event(kind, error={"type": "api_error", "message": "m"})[:-1] if kind == "error" else STOP[:-1]
+    reading = stream(start(), text_block(0, "a"), message_delta(), last)
+    assert reading.text == "a"
+    assert (reading.error is None) == (kind == "message_stop")
+    said = stream(start(), text_block(0, "a"), message_delta()[:-1])
+    assert said.error is None
+    assert said.response.finish_reason == "stop"
+    unsaid = stream(start(), text_block(0, "a"), delta(0, "text_delta", text="b")[:-1])
+    assert unsaid.error is not None
+    assert unsaid.text == "a"
+
+
+def test_an_error_in_a_whole_reply_by_its_type_or_its_key() -> None:
+    for value in ({"type": "error", "error": {"type": "api_error", "message": "m"}}, {"error": {"message": "m"}}):
+        error = whole(value).error
+        assert error is not None
+        assert error.message == "m"
+    odd = whole({"type": "error", "content": []}).error
+    assert odd is not None, "whatever else it holds"

@@ -12,6 +12,7 @@ from sans_io.policy.limits import Limits
 from sans_io.policy.retry import FATAL, THROTTLED, TRANSIENT
 from sans_io.providers.ollama import RETRY_TABLE
 from sans_io.providers.ollama_reply import ChatStreamReader, ModelsReader, PullReader, VersionReader, WholeChatReader
+from sans_io.response import Usage
 from tests.wires.ollama.kit import END, TIME, call, last, line, stream, whole
 from tests.wires.reading import read
 
@@ -485,3 +486,15 @@ def test_made_up_ids_count_on() -> None:
         taken=frozenset({"call_1"}),
     )
     assert [made.id for made in reading.response.tool_calls] == ["call_2", "call_3", "call_4"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "reported"), [({"eval_count": 7}, True), ({"prompt_eval_count": 0}, True), ({}, False)]
+)
+def test_counts_are_reported_if_there_are_any(counts: dict, reported: bool) -> None:
+    reading = stream(line("a"), line("b", done=True, done_reason="stop", **counts))
+    usage = [event.usage for event in reading.events if isinstance(event, UsageReported)]
+    assert usage == ([Usage(counts.get("prompt_eval_count"), counts.get("eval_count"))] if reported else [])
+    assert (reading.response.usage.output_tokens, reading.response.usage.input_tokens) == (
+        counts.get("eval_count"), counts.get("prompt_eval_count"),
+    )  # fmt: skip

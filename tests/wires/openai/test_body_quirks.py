@@ -303,3 +303,35 @@ def test_a_body_that_is_no_json_is_told_from_broken_json(data: bytes, code: str)
 def test_an_error_wrapped_in_a_list_is_read() -> None:
     assert isinstance(read_body([{"error": {"message": "m", "code": 401}}]).error, LLMAuthError)
     assert isinstance(read_body([{"error": {"message": "m", "code": 401}}, {}]).error, LLMProtocolError)
+
+
+def test_no_two_responses_share_what_they_hold() -> None:
+    reader = body_reader()
+    reader.receive_data(json.dumps(body({"role": "assistant", "content": "Hi", "annotations": [{"a": 1}]})).encode())
+    reader.receive_eof()
+    responses = [reader.response() for _ in range(3)]
+    assert responses[0] == responses[1] == responses[2]
+    for number, response in enumerate(responses):
+        response.raw["choices"][0]["message"]["annotations"].append(number)
+        response.message["annotations"].append(number)
+    assert [response.raw["choices"][0]["message"]["annotations"][1:] for response in responses] == [[0], [1], [2]]
+    assert [response.message["annotations"][1:] for response in responses] == [[0], [1], [2]]
+
+
+def test_what_is_shown_of_other_json_may_be_cut_inside_a_character() -> None:
+    for size in (1998, 1999, 2000):
+        value = ["x" * size + "é" * 10]
+        error = read_body(value).error
+        assert error is not None
+        assert error.message.endswith("x…")
+
+
+def test_names_of_models_by_any_of_their_keys() -> None:
+    entries = [
+        {"id": "a", "name": "no"},
+        {"name": "b", "model": "no"},
+        {"model": "c"},
+        {"id": 5, "model": "d"},
+        {"id": ""},
+    ]
+    assert models({"data": entries}).models == ["a", "b", "c", "d"]

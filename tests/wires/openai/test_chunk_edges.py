@@ -227,3 +227,24 @@ def test_calls_without_a_function_around_them(call: object, made: list[str]) -> 
 def test_raw_has_what_the_last_chunk_said_however_many_were_alike() -> None:
     chunks = [text(piece, service_tier=tier) for piece, tier in zip("abc", "xyz", strict=True)]
     assert read_stream(*chunks, chunk({}, "stop", service_tier="last")).response.raw["service_tier"] == "last"
+
+
+@pytest.mark.parametrize("kind", ["text", "output_text", None])
+def test_parts_of_text_under_their_names(kind: str | None) -> None:
+    parts = [{"type": kind, "text": "a"}, "b", {"type": "reference", "ids": [1]}, None, {"text": "c"}]
+    response = read_stream(chunk({"content": parts}), chunk({}, "stop")).response
+    assert response.content == "abc"
+    assert response.message["content"] == [
+        {"type": "text", "text": "ab"}, {"type": "reference", "ids": [1]}, {"type": "text", "text": "c"},
+    ]  # fmt: skip
+    ended = read_stream(chunk({"content": [{"type": "reference", "ids": [1]}]}), chunk({}, "stop")).response
+    assert ended.message["content"] == [{"type": "reference", "ids": [1]}]
+
+
+def test_a_runnable_and_a_broken_call_are_both_in_raw() -> None:
+    calls = [
+        {"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{}"}},
+        {"index": 1, "id": "c2", "function": {"name": "g", "arguments": "{"}},
+    ]
+    response = read_stream(chunk({"tool_calls": calls}), chunk({}, "tool_calls")).response
+    assert [each["id"] for each in response.raw["choices"][0]["message"]["tool_calls"]] == ["c1", "c2"]
