@@ -67,6 +67,9 @@ def test_what_is_made_late_is_made_once() -> None:
     assert response.headers == {}
 
 
+@pytest.mark.parametrize(
+    ("value", "fits"), [(2**63 - 1, True), (2**63, False), (-(2**63), True), (-(2**63) - 1, False)]
+)
 def test_a_seed_fits_in_64_bits(value: int, fits: bool) -> None:
     messages = [{"role": "user", "content": "Hi"}]
     if fits:
