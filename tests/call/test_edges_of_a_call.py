@@ -441,3 +441,14 @@ def test_a_renewed_credential_is_tried_at_once_and_the_ledger_says_so() -> None:
     first, second = call.attempts
     assert (first.outcome, first.delay, first.delay_reason) == ("401", 0.0, "immediate")
     assert (second.reason, second.outcome, second.delay, second.delay_reason) == ("401", "ok", None, None)
+
+
+def test_the_last_piece_of_a_request_is_marked() -> None:
+    call = make(body=b"x" * 300_000)
+    call.on_acquired(True, 0.0)
+    marks = []
+    while isinstance(action := call.next_action(0.0), Send):
+        marks.append(action.more)
+        call.on_sent(0.0)
+    assert len(marks) > 1
+    assert marks == [True] * (len(marks) - 1) + [False]

@@ -40,7 +40,7 @@ def taken(text: str, unique_keys: bool) -> int:
         del held
 
 
-def many(unit: str, count: int = 600) -> str:
+def many(unit: str, count: int = 300) -> str:
     return f"[{','.join([unit] * count)}]"
 
 
@@ -59,13 +59,13 @@ SHAPES = {
     "strings with quotes": many('"\\"[{,"'),
     "wide strings": many('"\u0101"'),
     "emoji": many('"\U0001f600"'),
-    "small numbers": many("7"),
+    "small numbers": many("7", 900),
     "numbers": many("300"),
     "negative numbers": many("-1.5e-7"),
     "five keys": many(keys(5)),
     "log probabilities": many('{"token":"ab","logprob":-0.123456,"bytes":[97,98],"top_logprobs":[]}'),
     "dicts in dicts": many('{"a":{"b":{"c":{"d":1}}}}'),
-    "keys": keys(600),
+    "keys": keys(300),
     "long strings": many(f'"{"x" * 200}"'),
     "strings longer than a window": many(f'"{"x" * 70_000}"', 2),
     "keys longer than a window": many(f'{{"{"k" * 70_000}":1}}', 2),

@@ -58,3 +58,16 @@ def test_nobody_who_waits_or_is_done_holds_a_stale_connection() -> None:
     for ticket in (first, waiting):
         with pytest.raises(LocalProtocolError, match="was granted no reused connection"):
             pool.on_stale(ticket, 0.0)
+
+
+def test_what_was_dialled_in_place_of_a_stale_connection_is_kept_for_the_next() -> None:
+    pool: Pool[str] = Pool()
+    first, _ = pool.acquire(ROUTE, 0.0)
+    pool.on_connected(first, "old", 0.0)
+    pool.release(first, True, 0.0)
+    ticket, _ = pool.acquire(ROUTE, 1.0)
+    pool.close(1.0)
+    assert pool.on_stale(ticket, 1.0) == [Close("old", "stale"), Grant(ticket, None, False)]
+    pool.on_connected(ticket, "new", 1.0)
+    assert pool.release(ticket, True, 1.0) == []
+    assert pool.stats().idle == 1
