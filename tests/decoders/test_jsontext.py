@@ -445,3 +445,12 @@ def test_what_contains_itself_is_said_to() -> None:
         dumps(loop)
     assert str(caught.value) == "nested too deep, or a value that contains itself"
     assert caught.value.reason == "depth"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+@pytest.mark.parametrize("around", ["", "x", "xx1", "1x"])
+def test_a_run_of_digits_is_too_long_from_one_more_than_the_limit_on(limit: int, around: str) -> None:
+    for before in range(3 * limit + 3):
+        for digits in (limit, limit + 1):
+            text = "x" * before + "7" * digits + "x" + around * 4
+            assert jsontext.has_digit_run(text, 0, len(text), limit) == (digits > limit)

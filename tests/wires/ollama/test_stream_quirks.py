@@ -498,3 +498,10 @@ def test_counts_are_reported_if_there_are_any(counts: dict, reported: bool) -> N
     assert (reading.response.usage.output_tokens, reading.response.usage.input_tokens) == (
         counts.get("eval_count"), counts.get("prompt_eval_count"),
     )  # fmt: skip
+
+
+def test_the_first_line_says_which_model_answers() -> None:
+    reader = ChatStreamReader("asked")
+    reader.receive_data(line("a", model="answers"))
+    assert (reader.response().model, reader.response().raw["model"]) == ("answers", "answers")
+    assert reader.response().content == "a"
