@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from floors import MESSAGES, Emit, FloorAsyncio, FloorSync, FloorTrio
+from floors import MESSAGES, Emit, FloorAsyncio, FloorDeadline, FloorSync, FloorTrio
 
 CHAT = "/v1/chat/completions"
 KEY = "sk-benchmark-0000"
@@ -220,7 +220,8 @@ class HttpcoreAsyncio:
 
 
 CLIENTS: dict[str, type[Any]] = {
-    "floor": FloorSync, "floor-asyncio": FloorAsyncio, "floor-trio": FloorTrio, "ours": OursSync,
+    "floor": FloorSync, "floor-deadline": FloorDeadline, "floor-asyncio": FloorAsyncio, "floor-trio": FloorTrio,
+    "ours": OursSync,
     "ours-asyncio": OursAsyncio, "ours-trio": OursTrio, "ours-anthropic": OursAnthropic, "ours-ollama": OursOllama,
     "openai": OpenAISync, "openai-asyncio": OpenAIAsyncio, "anthropic": AnthropicSync,
     "anthropic-helper": AnthropicHelper, "ollama": OllamaSync, "httpcore": HttpcoreSync,

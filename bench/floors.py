@@ -1,6 +1,6 @@
 """The floors: what a client costs that does only what must be done, by hand, for one server that never fails.
 
-No deadline, no guard, no error. They say how much of a client's cost is the language and the kernel.
+No deadline (but for one of them), no guard, no error. They say how much of a client's cost is the language and the kernel.
 """
 
 from __future__ import annotations
@@ -108,6 +108,14 @@ class FloorSync:
 
     def stream(self, model: str, emit: Emit) -> int:
         return self.run(model, emit).tokens
+
+
+class FloorDeadline(FloorSync):
+    """The same with a timeout on the socket: CPython then asks the kernel to poll before each read and write."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__(base)
+        self.sock.settimeout(60.0)
 
 
 class _Wire(asyncio.Protocol):
