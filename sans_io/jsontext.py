@@ -196,10 +196,10 @@ def accelerator(limits: Limits = DEFAULT_LIMITS) -> Callable[[bytes], JSON] | No
 
 
 class Harmless:
-    """Which documents no guard of `decode` against depth and digits could refuse, so that they may be scanned in place.
+    """Which documents no guard of `decode` against depth and digits could refuse, so a decoder may see them at once.
 
-    One of up to `small` characters is neither nested too deep nor does it hold too long a number; of a larger one
-    `holds` tells. One of up to `crowd` openers is not nested too deep.
+    One of up to `small` characters is neither nested too deep, whole or cut, nor does it hold too long a number; of a
+    larger one `holds` tells. One of up to `crowd` openers is not nested too deep.
     """
 
     __slots__ = ("crowd", "digits", "small")
@@ -207,7 +207,7 @@ class Harmless:
     def __init__(self, limits: Limits) -> None:
         self.crowd = min(limits.max_json_depth, limits.max_json_containers)
         self.digits = limits.max_json_digits
-        self.small = min(2 * self.crowd, self.digits)
+        self.small = min(self.crowd, self.digits)
 
     def holds(self, text: str, start: int, stop: int) -> bool:
         """Whether that is so of the document scanned there."""
@@ -302,7 +302,7 @@ def _encode_of(encoder: json.JSONEncoder) -> Callable[[JSON, int], Iterable[str]
     return encode
 
 
-#: Text up to this size, in characters, may be scanned in place: its tree is small enough to need no guard on memory.
+#: Text up to this size, in characters, may be scanned at once: its tree is small enough to need no guard on memory.
 MAX_IN_PLACE: Final = 128 * 1024
 #: Decoding takes at most 12 times the document's bytes, body and text included, and this much.
 _FREE_MEMORY: Final = 8 * 1024 * 1024

@@ -3,7 +3,7 @@
 Rules of this file:
 - Where the bytes are cut never matters: the values and the error are the same for every split.
 - A line ends in LF; a CR before it is JSON white space. Blank lines are skipped, a BOM at the start is tolerated.
-- Whole lines are scanned in place where they are plain; anything else is judged by `jsontext`, line by line.
+- Whole lines are scanned at once where they are plain; anything else is judged by `jsontext`, line by line.
 - Linear and bounded: the partial line grows in a bytearray, up to `max_ndjson_line`; all bytes up to `max_stream`.
 """
 
@@ -85,7 +85,7 @@ class NDJSONDecoder:
         return len(data) <= self._limits.max_ndjson_line or self._too_long()
 
     def _scan(self, block: bytes, values: list[JSON]) -> bool:
-        """Whole lines by the standard library's scanner, in place: half the cost of cutting each line out first."""
+        """Whole lines by the standard library's scanner, once they are known to be harmless."""
         if len(block) > self._plain_size:
             return self._lines(block, values)
         try:
@@ -95,13 +95,13 @@ class NDJSONDecoder:
         scan = jsontext.SCAN
         at = 0
         while at < len(text):
-            try:
-                value, stop = scan(text, at)
-            except (ValueError, StopIteration, RecursionError):
-                stop = -1
-            else:
-                # JSON allows line ends between tokens, NDJSON does not: the first one must be where the value ends.
-                if text.find("\n", at) == stop and (stop - at <= self._small or self._is_harmless(text, at, stop)):
+            stop = text.find("\n", at)
+            if stop - at <= self._small or self._is_harmless(text, at, stop):
+                try:
+                    value, size = scan(text[at:stop], 0)
+                except (ValueError, StopIteration, RecursionError):
+                    value, size = None, -1
+                if size == stop - at:
                     values.append(value)
                     at = stop + 1
                     continue

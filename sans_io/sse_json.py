@@ -3,7 +3,7 @@
 Rules of this file:
 - `SSEDecoder` and `jsontext.decode` are the law; the fast road only gives the same pairs sooner. A block takes it if
   it is exactly `data: {...}` or `event: NAME`, `data: {...}`, LF, and a blank line; everything else takes the law.
-- JSON allows line ends between tokens and an event stream does not, so the first LF must be where the value ends.
+- What could be nested too deep never reaches a decoder (`jsondepth`): a value's line is judged before it is scanned.
 - Pairs before a fault are given, then `error` is set and stays.
 - A block that is not whole yet waits as bytes, as long as it is short; a long one, or one with a CR, goes through
   `SSEDecoder`, which has the caps, until that is between events again.
@@ -139,7 +139,9 @@ class SSEJSONDecoder:
         return True
 
     def _scan(self, block: bytes, pairs: list[tuple[str, JSON]]) -> bool:
-        """Whole blocks by the standard library's scanner, in place: half the cost of cutting each value out first."""
+        """Whole blocks by the standard library's scanner. It gets each value cut out, or it would follow one whose line
+        ends too early into lines that nobody has judged.
+        """
         try:
             text = block.decode()
         except UnicodeDecodeError:
@@ -152,17 +154,15 @@ class SSEJSONDecoder:
         while at < end:
             if text.startswith(self._head, at) or self._new_head(text, at):
                 start = at + len(self._head) - 1
-                try:
-                    value, stop = scan(text, start)
-                except (ValueError, StopIteration, RecursionError):
-                    stop = -1
-                else:
-                    if (
-                        text.find("\n", start) == stop
-                        and stop + 1 < end
-                        and text[stop + 1] == "\n"
-                        and (stop - start <= self._small or self._is_harmless(text, start, stop))
-                    ):
+                stop = text.find("\n", start)
+                if text[stop + 1 : stop + 2] == "\n" and (
+                    stop - start <= self._small or self._is_harmless(text, start, stop)
+                ):
+                    try:
+                        value, size = scan(text[start:stop], 0)
+                    except (ValueError, StopIteration, RecursionError):
+                        value, size = None, -1
+                    if size == stop - start:
                         pairs.append((self._name, value))
                         at = stop + 2
                         continue

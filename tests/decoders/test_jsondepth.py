@@ -23,20 +23,38 @@ values = st.recursive(
     max_leaves=20,
 )
 
-#: A reply that ends any process whose decoder follows it: in a thread with a small stack, as some systems and servers
+#: Replies that end any process whose decoder follows them: in a thread with a small stack, as some systems and servers
 #: give to all of theirs.
 IN_A_SMALL_THREAD = """
-import threading
-from sans_io.jsontext import JSONTextError, loads
+import sys, threading
+from sans_io import jsontext
+from sans_io.ndjson import NDJSONDecoder
+from sans_io.sse_json import SSEJSONDecoder
 
-def decode():
+deep = b'{"a":[' * 10_000
+
+def whole():
     try:
-        loads(b'{"a":[' * 10_000)
-    except JSONTextError as error:
-        print(error.reason)
+        jsontext.loads(deep)
+    except jsontext.JSONTextError as error:
+        print(error)
 
+def stream(machine, *reads):
+    for read in reads:
+        machine.receive_data(read)
+    print(machine.error)
+
+ways = {
+    "whole": whole,
+    "events": lambda: stream(SSEJSONDecoder(), b'data: {}\\n\\n', b'data: ' + deep + b'\\n\\n'),
+    "lines": lambda: stream(NDJSONDecoder(), b'{}\\n' + deep + b'\\n'),
+    "over events": lambda: stream(SSEJSONDecoder(), b'data: {}\\n\\n', b'data: {"a":\\n\\n' + deep + b'\\n\\n'),
+    "over lines": lambda: stream(NDJSONDecoder(), b'{"a":\\n' + deep + b'\\n'),
+}
+if sys.argv[2] == "accelerated":
+    jsontext.accelerate()
 threading.stack_size(128 * 1024)
-thread = threading.Thread(target=decode)
+thread = threading.Thread(target=ways[sys.argv[1]])
 thread.start()
 thread.join()
 """
@@ -74,12 +92,36 @@ def test_what_follows_too_deep_a_place_does_not_excuse_it() -> None:
 
 
 @pytest.mark.skipif(WASM, reason="no threads here; the whole stack is as small as this one's")
-def test_a_small_stack_survives_what_a_server_sends() -> None:
+@pytest.mark.parametrize("decoder", ["plain", "accelerated"])
+@pytest.mark.parametrize(
+    ("way", "verdict"),
+    [
+        ("whole", "nested deeper than 128"),
+        ("events", "the data of an event is not JSON: nested deeper than 128"),
+        ("lines", "a line of the stream is not JSON: nested deeper than 128"),
+        # A decoder that read on where the line has ended would be led into the next one.
+        ("over events", "the data of an event is not JSON: "),
+        ("over lines", "a line of the stream is not JSON: "),
+    ],
+)
+def test_a_small_stack_survives_what_a_server_sends(way: str, verdict: str, decoder: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_SMALL_THREAD], cwd=Path(jsontext.__file__).parents[1],
+        [sys.executable, "-c", IN_A_SMALL_THREAD, way, decoder], cwd=Path(jsontext.__file__).parents[1],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, "depth\n"), done.stderr
+    assert (done.returncode, done.stdout[: len(verdict)]) == (0, verdict), done.stderr
+
+
+def test_the_accelerator_sees_no_more_openers_than_may_be_nested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even in a text so short that, were it whole, it could not be nested too deep."""
+    seen: list[bytes] = []
+    monkeypatch.setattr(jsontext, "_FASTER", [(seen.append, ())])
+    fast = jsontext.accelerator(replace(DEFAULT_LIMITS, max_json_depth=10))
+    assert fast is not None
+    assert fast(b"[" * 11) is jsontext.UNSURE
+    assert seen == []
+    fast(b"[" * 10)
+    assert seen == [b"[" * 10]
 
 
 @pytest.mark.skipif(WASM, reason="whoever allows such a depth needs the stack for it")
