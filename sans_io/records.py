@@ -94,7 +94,16 @@ def _replaced(self: Record, /, **changes: object) -> object:
 
 
 def _fields(self: Record) -> dict[str, object]:
-    return dict(zip(self.__match_args__, self._values(self), strict=True))
+    return {name: getattr(self, name) for name in _names(self)}
+
+
+def _names(self: Record) -> tuple[str, ...]:
+    """Those of a subclass too, which the standard library may have given fields of its own."""
+    if "_values" in vars(type(self)):
+        return self.__match_args__
+    from dataclasses import fields
+
+    return tuple(each.name for each in fields(cast("type", type(self))))
 
 
 def _hashed(self: Record) -> int:
@@ -114,11 +123,11 @@ def _refuse_deleting(_self: object, name: str) -> NoReturn:
 
 
 def _state(self: Record) -> tuple[object, ...]:
-    return self._values(self)
+    return tuple(_fields(self).values())
 
 
 def _set_state(self: Record, state: tuple[object, ...]) -> None:
-    for name, value in zip(self.__match_args__, state, strict=True):
+    for name, value in zip(_names(self), state, strict=True):
         object.__setattr__(self, name, value)
 
 

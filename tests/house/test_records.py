@@ -8,6 +8,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -138,6 +139,28 @@ def test_an_own_subclass(classes: dict[str, Any]) -> None:
     one.note = "instances of a subclass have a __dict__"
     assert (one, one.both(), repr(one)[-20:]) == (Plain(1), (1, 2), "Plain(a=1, b=2, c=[])"[-20:])
     assert one != classes["Mutable"](1)
+
+
+@pytest.mark.parametrize("base", [RetryPolicy, Timeouts, ChatResponse])
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one)), records.replace, dataclasses.replace],
+    ids=["copy", "deepcopy", "pickle", "replace", "dataclasses.replace"],
+)
+def test_copies_of_a_subclass_have_its_own_fields(
+    base: type, again: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Labelled(base):  # type: ignore[misc]
+        label: str = ""
+        note: str = dataclasses.field(default="", kw_only=True)
+
+    frozen = base is not ChatResponse
+    more = dataclasses.dataclass(frozen=frozen)(Labelled)
+    monkeypatch.setitem(globals(), "Labelled", more)  # where pickle looks for it
+    more.__qualname__ = "Labelled"
+    one = more(label="mine", note="too")
+    assert again(one) == one
+    assert (again(one).label, again(one).note) == ("mine", "too")
 
 
 def test_the_first_object_is_one_of_a_subclass_with_a_constructor_of_its_own() -> None:
