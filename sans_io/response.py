@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from functools import partial
 from types import MemberDescriptorType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from . import jsontext
 from .errors import LLMProtocolError
+from .jsontext import JSON, JSONObject
 from .records import dataclass, field
-
-if TYPE_CHECKING:
-    from .jsontext import JSON, JSONObject
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -8,6 +8,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+import typing
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cloud.llm
 from cloud.llm import ChatResponse, Limits, RetryPolicy, Timeouts, Usage
 from sans_io import records
 
@@ -229,6 +231,15 @@ def test_what_users_do_with_public_types() -> None:
     assert {field.name for field in dataclasses.fields(Limits)} >= {"max_json", "max_head"}
     assert {RetryPolicy(): 1, Timeouts(total=3): 2}[Timeouts(total=3)] == 2
     assert pickle.loads(pickle.dumps(Timeouts(idle=2))) == Timeouts(idle=2)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name in cloud.llm.__all__ if dataclasses.is_dataclass(getattr(cloud.llm, name)))
+)
+def test_the_types_of_public_fields_can_be_read(name: str) -> None:
+    """As validators and web frameworks read them, to make a schema of a class that a handler returns."""
+    made = getattr(cloud.llm, name)
+    assert typing.get_type_hints(made).keys() == {field.name for field in dataclasses.fields(made)}
 
 
 def test_no_class_asks_the_standard_library_before_somebody_asks_the_class() -> None:
