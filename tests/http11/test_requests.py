@@ -250,6 +250,7 @@ def test_requests_are_values() -> None:
     assert (first.method, first.target, first.origin, first.headers) == ("POST", "/", HTTPS, (("A", Secret("b")),))
 
 
+@pytest.mark.skipif(sys.platform == "emscripten", reason="needs a process of its own")
 def test_h11_is_imported_at_the_first_rendering() -> None:
     program = (
         "import sys, sans_io.http11 as http, sans_io.urls as urls\n"
