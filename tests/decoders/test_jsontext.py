@@ -288,6 +288,16 @@ def test_dumps_refuses_what_contains_itself_and_what_is_too_deep() -> None:
         deep = deep[0]
 
 
+def test_what_contains_itself_is_noticed_long_before_the_stack_ends() -> None:
+    """On CPython 3.13 the encoder would end a process in a thread of 1 MiB before it met Python's limit."""
+    loop: dict[str, Any] = {}
+    loop["again"] = [loop]
+    with pytest.raises(ValueError, match="Circular"):
+        jsontext._ENCODE(loop, 0)
+    same = [1]
+    assert dumps([same, {"a": same}, same]) == b'[[1],{"a":[1]},[1]]', "twice is not within itself"
+
+
 def test_dumps_says_the_same_without_the_c_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     value = {"a": [1, -2.5, None, True, "\u20ac\n"], "b": {}, "1": {"c": (1e300, "")}, 2: [[]]}
     expected = dumps(value)
