@@ -237,7 +237,7 @@ class Client(ABC, Generic[CodecT]):
             now=now,
             retry=job.retry,
             budget=made.budget,
-            seed=registry.new_seed(),
+            seed=registry.new_seed(now),
             stream=job.stream,
             limits=made.limits,
             epoch_offset=time() - now,

@@ -94,9 +94,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_shared.after_fork_in_child)
 
 
-def new_seed() -> int:
-    """The seed of one call's jitter. Any thread."""
-    return next(_shared.seeds)
+def new_seed(now: float) -> int:
+    """The seed of one call's jitter. Any thread.
+
+    `now` (seconds) tells processes apart that went on from one snapshot, or forked without Python's knowing of it.
+    """
+    return next(_shared.seeds) + int(now * 1e9)
 
 
 def sync_transport() -> SyncTransport:

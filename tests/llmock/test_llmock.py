@@ -106,7 +106,7 @@ def running() -> Iterator[Judge]:
 def judge(running: Judge, monkeypatch: pytest.MonkeyPatch) -> Judge:
     """Dice whose rolls grow: full jitter may by chance wait ever shorter, which llmock takes for no backoff at all."""
     seed = next(s for s in range(100_000) if _grow(s))
-    monkeypatch.setattr(registry, "new_seed", lambda: seed)
+    monkeypatch.setattr(registry, "new_seed", lambda now: seed)
     return running
 
 
