@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from running import environment, instructions, load_server
 
 HERE = Path(__file__).resolve().parent
 
@@ -36,18 +36,9 @@ PEERS = [("stream", "openai"), ("chat", "httpcore"), ("chat", "openai")]
 WORK = {"stream": (400, 2400), "chat": (100, 500)}
 
 
-def instructions(client: str, operation: str, base: str, work: int) -> int:
+def count(client: str, operation: str, base: str, work: int) -> int:
     """All instructions of one process that does this much work."""
-    command = [
-        "valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null",
-        sys.executable, __file__, "--child", client, operation, base, str(work),
-    ]  # fmt: skip
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(HERE.parent)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
-    if done.returncode or found is None:
-        raise RuntimeError(f"{client} {operation}: {done.stderr[-400:]}")
-    return int(found[1].replace(",", ""))
+    return instructions([__file__, "--child", client, operation, base, str(work)], environment(writes_bytecode=False))
 
 
 def child(name: str, operation: str, base: str, work: int) -> None:
@@ -96,29 +87,20 @@ def main() -> int:
     if shutil.which("valgrind") is None:
         print("valgrind is not installed: no instructions were counted")
         return 0
-    server = subprocess.Popen(
-        [sys.executable, str(HERE / "server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert server.stdout is not None
-    base = f"http://127.0.0.1:{server.stdout.readline().split()[1]}"
     exceeded = False
     print("| what | client | instructions each | gate |\n|---|---|---:|---:|")
-    try:
+    with load_server() as base:
         for (operation, client), gate in (GATES | (dict.fromkeys(PEERS) if chosen.peers else {})).items():
             if chosen.only not in f"{operation} {client}":
                 continue
             little, much = WORK[operation]
-            cost = (instructions(client, operation, base, much) - instructions(client, operation, base, little)) / (
-                much - little
-            )
+            cost = (count(client, operation, base, much) - count(client, operation, base, little)) / (much - little)
             over = gate is not None and cost > gate
             exceeded = exceeded or over
             print(
                 f"| {operation} | {client} | {cost:,.0f} | {'' if gate is None else f'{gate:,}'}{' EXCEEDED' if over else ''} |",
                 flush=True,
             )
-    finally:
-        server.kill()
     return int(exceeded)
 
 

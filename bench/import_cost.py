@@ -14,14 +14,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
-import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+from running import environment, instructions, load_server
 
 _CALL = "chat([{{'role': 'user', 'content': 'hi'}}], model='chat')"
 _OURS = "from cloud.llm import {0}; client = {0}(api_key='k', model='chat', base_url='{{base}}/v1')"
@@ -48,19 +45,11 @@ GATES = {
 }
 
 
-def instructions(program: str) -> int:
+def count(program: str) -> int:
     """All instructions of one interpreter that runs it, with every module's bytecode cached."""
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(HERE.parent)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
-    command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
-    done = subprocess.run(
-        [*command, sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
-    )
-    found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
-    if done.returncode or found is None:
-        raise RuntimeError(f"{program}: {done.stderr[-400:]}")
-    return int(found[1].replace(",", ""))
+    caching = environment(writes_bytecode=True)
+    subprocess.run([sys.executable, "-c", program], env=caching, check=True)
+    return instructions(["-c", program], caching)
 
 
 def main() -> int:
@@ -70,31 +59,24 @@ def main() -> int:
     if shutil.which("valgrind") is None:
         print("valgrind is not installed: no instructions were counted")
         return 0
-    server = subprocess.Popen(
-        [sys.executable, str(HERE / "server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert server.stdout is not None
-    base = f"http://127.0.0.1:{server.stdout.readline().split()[1]}"
     exceeded = False
     gates = GATES if sys.version_info[:2] == (3, 11) else {}
     if not gates:
         print("The gates are those of CPython 3.11: nothing is judged here.\n")
     print("| what | instructions | × openai and a client | gate |\n|---|---:|---:|---:|")
-    try:
-        empty = instructions(PROGRAMS["empty interpreter"])
+    with load_server() as base:
+        empty = count(PROGRAMS["empty interpreter"])
         for name, program in PROGRAMS.items():
             package = name.partition(" ")[0]
             needed = "trio" if name.endswith("trio") else package if package in ("openai", "anthropic") else "sys"
             if program == "pass" or chosen.only not in name or importlib.util.find_spec(needed) is None:
                 continue
-            cost = instructions(program.format(base=base)) - empty
+            cost = count(program.format(base=base)) - empty
             gate = gates.get(name)
             over = gate is not None and cost > gate * OPENAI
             exceeded = exceeded or over
             shown = "" if gate is None else f"{gate:.3f}{' EXCEEDED' if over else ''}"
             print(f"| {name} | {cost / 1e6:,.0f} M | {cost / OPENAI:.3f} | {shown} |", flush=True)
-    finally:
-        server.kill()
     return int(exceeded)
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from import_cost import PROGRAMS
+from running import environment, load_server
 
 HERE = Path(__file__).resolve().parent
 PEERS = {"openai": "openai", "openai-asyncio": "openai", "anthropic": "anthropic", "anthropic-helper": "anthropic",
@@ -79,10 +80,10 @@ class Worker:
 
     @classmethod
     def start(cls, name: str, base: str) -> Worker:
-        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(HERE.parent)}
         command = [sys.executable, str(HERE / "worker.py"), name, base]
+        chosen = environment(writes_bytecode=False)
         return cls(
-            name, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+            name, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=chosen)
         )
 
     def ask(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -205,8 +206,7 @@ def imports(base: str, rounds: int) -> str:
     """CPU and memory of a fresh interpreter, over those of an empty one."""
     costs: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's second start is what counts
+    caching = environment(writes_bytecode=True)  # a user's second start is what counts
     for _ in range(rounds + 1):
         for name, program in PROGRAMS.items():
             if not installed(name.split()[0]):
@@ -216,9 +216,7 @@ def imports(base: str, rounds: int) -> str:
                 f"import time\n{program.format(base=base)}\ncost = time.process_time()\n"
                 "print(cost, open('/proc/self/status').read().partition('VmRSS:')[2].split()[0])"
             )
-            done = subprocess.run(
-                [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-            )
+            done = subprocess.run([sys.executable, "-c", code], env=caching, capture_output=True, text=True, check=True)
             cost, rss = done.stdout.split()
             costs.setdefault(name, []).append(float(cost))
             memory[name] = float(rss) / 1024
@@ -279,13 +277,8 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.only and chosen.write:
         parser.error("--write needs all tables")
-    server = subprocess.Popen(
-        [sys.executable, str(HERE / "server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert server.stdout is not None
-    base = f"http://127.0.0.1:{server.stdout.readline().split()[1]}"
     parts = []
-    try:
+    with load_server() as base:
         for measure in MEASURES:
             if chosen.only.lower() in measure.title.lower():
                 table = run(measure, base, chosen.rounds)
@@ -301,8 +294,6 @@ def main() -> None:
             if chosen.only.lower() in title:
                 parts.append(part())
                 print(parts[-1], end="\n\n", flush=True)
-    finally:
-        server.kill()
     if chosen.write:
         write(chosen.rounds, [part for part in parts if part])
 
