@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import LLMError
 from .policy.deadline import NEVER
-from .response import Attempt, Late
+from .response import Attempt, late
 from .scrub import credentials, scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .exchange import Exchange
     from .faults import FaultKind
-    from .heads import ResponseHead
     from .policy.pool import Route
     from .policy.retry import Again
-    from .providers.base import Headers, Operation
+    from .providers.base import Operation
 
 
 class Failure(NamedTuple):
@@ -115,8 +112,4 @@ class Try:
         head = None if self.exchange is None else self.exchange.head
         if head is None or operation is None:
             return None
-        return Late(_said, operation.request_id, head)  # type: ignore[return-value]  # what it comes to
-
-
-def _said(find: Callable[[Headers], str | None], head: ResponseHead) -> str | None:
-    return find(head.headers)
+        return late(head.told, operation.request_id)

@@ -10,19 +10,14 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from .errors import LLMError, LLMStreamError
 from .events import Event
 from .heads import ResponseHead
 from .http11 import HTTPExchange
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .providers.base import Headers, Operation
-from .reply import Reply
-from .response import ChatResponse, Late
-
-T = TypeVar("T")
+from .reply import Reply, condition_of_fault
+from .response import ChatResponse, late
 
 
 class Exchange:
@@ -68,7 +63,7 @@ class Exchange:
             return None
         if isinstance(error, LLMStreamError):
             return "truncated"
-        return "oversize" if error.code is not None and "too_" in error.code else "garbled"
+        return condition_of_fault(error)
 
     @property
     def finishing(self) -> bool:
@@ -128,12 +123,9 @@ class Exchange:
         response = None if reply is None else reply.response()
         head = self.http.head
         if head is not None and response is not None:
-            operation = self._operation
-            response.attach(
-                Late(_as_dict, head),
-                Late(_said, operation.rate_limit, head),
-                Late(_said, operation.request_id, head),
-            )
+            response.headers = late(head.told, _as_dict)
+            response.rate_limit = late(head.told, self._operation.rate_limit)
+            response.request_id = late(head.told, self._operation.request_id)
         return response
 
     def _begin(self, head: ResponseHead) -> Reply:
@@ -141,13 +133,8 @@ class Exchange:
         return self.reply
 
 
-def _said(find: Callable[[Headers], T], head: ResponseHead) -> T:
-    return find(head.headers)
-
-
-def _as_dict(head: ResponseHead) -> dict[str, str]:
+def _as_dict(headers: Headers) -> dict[str, str]:
     """Repeated fields are joined with a comma (RFC 9110 section 5.3)."""
-    headers = head.headers
     fields = dict(headers)
     if len(fields) != len(headers):
         fields = {}

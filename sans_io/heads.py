@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
 
 #: Header fields received: lower-case names, values decoded as latin-1, in order.
 ResponseHeaders: TypeAlias = tuple[tuple[str, str], ...]
@@ -49,6 +51,10 @@ class ResponseHead:
             if known == name:
                 return value
         return None
+
+    def told(self, find: Callable[[ResponseHeaders], T]) -> T:
+        """What `find` reads of the fields."""
+        return find(self.headers)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ResponseHead) and self._key() == other._key()

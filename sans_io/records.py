@@ -165,7 +165,7 @@ def _constructor(made: type, defaults: dict[str, object], frozen: bool) -> objec
     """The `__init__` one would write by hand."""
     scope: dict[str, object] = {"_Factory": Factory}
     arguments, lines = ["self"], []
-    for name in made.__match_args__:  # type: ignore[attr-defined]
+    for name in made.__annotations__:
         value = name
         if name in defaults:
             scope[f"_default_{name}"] = defaults[name]

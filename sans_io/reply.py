@@ -185,8 +185,13 @@ def _holds_error(kept: bytes) -> bool:
 def _reader_condition(error: LLMError) -> str:
     """An error in the provider's words is classed by its code; a fault of the bytes by what it is."""
     if isinstance(error, LLMProtocolError):
-        return "oversize" if error.code is not None and "too_" in error.code else "garbled"
+        return condition_of_fault(error)
     return "truncated" if error.code == "truncated" else "event"
+
+
+def condition_of_fault(error: LLMError) -> str:
+    """The word for the retry table of bytes that are not what they should be."""
+    return "oversize" if error.code is not None and "too_" in error.code else "garbled"
 
 
 def _redirected(status: int, target: str) -> LLMProtocolError:

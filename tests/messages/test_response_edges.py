@@ -7,7 +7,7 @@ import pytest
 from sans_io.errors import LLMBadRequestError, LLMError, LLMProtocolError
 from sans_io.jsontext import JSONTextError
 from sans_io.messages import chat_request
-from sans_io.response import Attempt, ChatResponse, Late, ToolCall
+from sans_io.response import Attempt, ChatResponse, ToolCall, late
 
 
 def test_an_answer_that_is_json_is_read() -> None:
@@ -56,7 +56,9 @@ def test_what_is_made_late_is_made_once() -> None:
 
     headers, limits = {"a": "b"}, {"limit": 5.0}
     response = ChatResponse()
-    response.attach(Late(note, headers), Late(note, limits), Late(note, "r-1"))
+    response.headers = late(note, headers)
+    response.rate_limit = late(note, limits)
+    response.request_id = late(note, "r-1")
     assert made == []
     for _ in range(2):
         assert response.headers is headers
