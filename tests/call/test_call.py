@@ -242,16 +242,22 @@ def test_an_end_without_the_terminal_event_is_truncated(end: str) -> None:
     assert call.error.partial.content == "Hi"
 
 
-def test_after_done_the_message_is_drained_for_a_tenth_of_a_second() -> None:
+def draining() -> tuple[Call, bytes]:
+    """Since the second 1.0: all is said, and the end of the message is outstanding."""
     call = make()
     to_receive(call)
     data = reply(b"t:Hi\ndone\n", framing="chunked")
     call.on_data(data[:-5], 1.0)
     text_of(call, 1.0)
+    return call, data[-5:]
+
+
+def test_after_done_the_message_is_drained_for_a_tenth_of_a_second() -> None:
+    call, rest = draining()
     action = call.next_action(1.0)
     assert isinstance(action, Receive)
     assert action.deadline == pytest.approx(1.1)
-    call.on_data(data[-5:], 1.05)
+    call.on_data(rest, 1.05)
     assert finish(call, 1.05).reusable
 
 

@@ -19,7 +19,7 @@ from sans_io.secret import Secret
 from sans_io.steps import forwarding_proxy
 from sans_io.urls import Origin
 from tests.call.kit import ORIGIN, ROUTE, operation, reply
-from tests.call.test_call import finish, make, text_of, to_receive
+from tests.call.test_call import draining, finish, make, text_of, to_receive
 
 ONCE = RetryPolicy(max_retries=0)
 
@@ -301,27 +301,19 @@ def test_a_refusal_that_breaks_off_is_still_a_refusal(status: int) -> None:
 
 
 def test_draining_has_one_deadline_however_the_rest_trickles() -> None:
-    call = make()
-    to_receive(call)
-    data = reply(b"t:Hi\ndone\n", framing="chunked")
-    call.on_data(data[:-5], 1.0)
-    text_of(call, 1.0)
+    call, rest = draining()
     for at in range(4):
-        call.on_data(data[-5 + at : -4 + at], 1.0 + at / 50)
+        call.on_data(rest[at : at + 1], 1.0 + at / 50)
         action = call.next_action(1.0)
         assert isinstance(action, Receive)
         assert action.deadline == pytest.approx(1.1)
-    call.on_data(data[-1:], 1.2)
+    call.on_data(rest[-1:], 1.2)
     assert finish(call, 1.2) == Release(True)
 
 
 def test_what_does_not_end_in_time_is_not_waited_for() -> None:
-    call = make()
-    to_receive(call)
-    data = reply(b"t:Hi\ndone\n", framing="chunked")
-    call.on_data(data[:-5], 1.0)
-    text_of(call, 1.0)
-    call.on_data(data[-5:-4], 1.2)
+    call, rest = draining()
+    call.on_data(rest[:1], 1.2)
     assert finish(call, 1.2) == Release(False)
     assert call.error is None
     assert call.response is not None

@@ -129,19 +129,17 @@ class Line:
     ) -> None:
         self.call = call
         self.events: list[Event] = []
-        pump_type_is_async = False
 
         async def authorize_later(refresh: bool) -> Operation:
             assert authorize is not None
             return authorize(refresh)
 
         self.pump = transport.start(call, on_attempt=on_attempt)
-        pump_type_is_async = inspect.iscoroutinefunction(self.pump.advance)
+        self._awaits = inspect.iscoroutinefunction(self.pump.advance)
         if authorize is not None:
             self.pump = transport.start(
-                call, authorize=authorize_later if pump_type_is_async else authorize, on_attempt=on_attempt
+                call, authorize=authorize_later if self._awaits else authorize, on_attempt=on_attempt
             )
-        self._awaits = pump_type_is_async
 
     @property
     def text(self) -> str:
