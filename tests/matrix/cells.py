@@ -88,7 +88,8 @@ PLAIN: Script = forever(read(), answer("ab"))
 cell("dns", "refuse", "the name does not exist", **NAMES, **expect(CONNECTION, "dns"))
 cell("dns", "reset", "EAI_AGAIN", **NAMES, **expect(CONNECTION, "dns", 2))
 cell("dns", "silence", "the resolver hangs", **NAMES, **expect(TIMEOUT, "connect_timeout", 2, after=2 * T))
-cell("dns", "drip", "the resolver is slow", *PLAIN, layer="dns", after=T / 2, text="ab", connection="kept")
+cell("dns", "drip", "the resolver is slow", read(), gather(), answer("ab"), *PLAIN, layer="dns", after=T / 2, text="ab",
+     connection="kept")  # fmt: skip
 cell("dns", "garbage", "EAI_FAIL", **NAMES, **expect(CONNECTION, "dns"))
 cancelled("dns", "while the resolver hangs", **NAMES)
 impossible("dns", LAYER, "FIN", "surplus bytes", "unsolicited reply", "wrong length", "wrong content type", "oversize")
@@ -147,7 +148,7 @@ cancelled("tls", "while ServerHello is awaited", read_some(), mark(), **IN_TLS)
 
 # -- proxy-connect -------------------------------------------------------------------------------------------------------
 PROXY: dict[str, Any] = {"layer": "proxy", "connection": "none"}
-TUNNEL: tuple[Any, ...] = (tls(SERVER_TLS), read(), send(reply()))
+TUNNEL: tuple[Any, ...] = (tls(SERVER_TLS), read(), gather(), send(reply()))
 NO_TUNNEL: dict[str, Any] = {**PROXY, **expect(CONNECTION, "proxy")}
 cell("proxy-connect", "refuse", "403", read(), send(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"), **NO_TUNNEL)
 cell("proxy-connect", "reset", "RST instead of an answer", read(), reset(), **PROXY, **expect(CONNECTION, "reset", 2))
@@ -412,6 +413,7 @@ cell(
     "FIN",
     "an orderly end inside an event",
     *CUT,
+    gather(),
     send(LAST),
     *forever(read(), answer()),
     **expect(STREAM, "truncated", text="a", connection="kept"),

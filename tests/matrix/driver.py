@@ -210,7 +210,7 @@ def _perform(run: Run, server: Any) -> None:
     if cell.layer == "dns":
         FAULTY_NAMES[name] = cell.fault
     messages = [{"role": "user", "content": "x" * 5_000_000}] if cell.big else HELLO
-    first_are_done = threading.Barrier(callers)
+    all_are_here = threading.Barrier(callers)
     calls_are_done = threading.Barrier(callers)
     last_line = 0.0
 
@@ -219,10 +219,12 @@ def _perform(run: Run, server: Any) -> None:
         seen = Seen()
         if cell.idle:
             await chat(client)
-            if first_are_done.wait(5.0) == 0:
-                server.heal()
-                if cell.what.startswith("closed, and nobody listens"):
-                    server.stop_listening()
+        # Together, so that nobody comes so late that another's connection or address is there for the taking.
+        if all_are_here.wait(5.0) == 0 and cell.idle:
+            server.heal()
+            if cell.what.startswith("closed, and nobody listens"):
+                server.stop_listening()
+        if cell.idle:
             server.go.set()
             server.reached.acquire(timeout=5.0)
             await mode.sleep(0.05)
