@@ -301,6 +301,16 @@ class Call:
             self._again = None
             self._try.error = self._cancellation()
 
+    def break_off(self) -> None:
+        """End here and now, whatever was going on: an exception has left an input half done. The seat is the caller's
+        to give back. Nothing is looked at that may be half changed; a response or error that is set already stays.
+        """
+        if self.state == "DONE":
+            return
+        if self.response is None and self.error is None:
+            self.error = LLMStreamError("the call was interrupted", code="cancelled")
+        self._finish()
+
     # -- an attempt, forwards ----------------------------------------------------------------------------------------
 
     def _begin(self, reason: str, now: float) -> None:

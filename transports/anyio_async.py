@@ -104,6 +104,9 @@ class Runtime:
         self.hands: Hands[AsyncWire, AsyncBell] = Hands(settings.new_pool, self.bell)
         self._keeper = begin_keeper(self.hands, monotonic)
 
+    def nested(self) -> bool:
+        return False
+
     def bell(self) -> Bell:
         return Bell(asyncio.get_running_loop())
 

@@ -31,11 +31,12 @@ from .sockets import new_socket, readable, send_all, show, shut, take
 class SocketWire:
     """A connected socket and whoever waits for it. `receive` gives the future itself: no coroutine per read."""
 
-    __slots__ = ("_deadline", "_future", "_loop", "_reading", "_sock", "_timer", "_timer_at")
+    __slots__ = ("_deadline", "_future", "_loop", "_pid", "_reading", "_sock", "_timer", "_timer_at")
 
     def __init__(self, sock: socket.socket, loop: ref[asyncio.AbstractEventLoop]) -> None:
         self._sock = sock
         self._loop = loop
+        self._pid = os.getpid()
         self._future: asyncio.Future[bytes] | None = None
         self._reading = False
         self._deadline = NEVER
@@ -93,7 +94,7 @@ class SocketWire:
         self._sock.close()
 
     def shutdown(self) -> None:
-        shut(self._sock)
+        shut(self._sock, self._pid)
 
     def interrupt(self) -> None:
         """Make whoever waits here give up. The loop's thread only; a connect is not woken by `shutdown` everywhere."""

@@ -9,6 +9,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Callable
@@ -34,7 +35,7 @@ _SURE: Final = 16 * 1024
 class SocketWire:
     """A connected socket, plain or TLS."""
 
-    __slots__ = ("_handle", "_held", "_poll", "_sock", "_stream", "_timeout", "_tls", "_torn")
+    __slots__ = ("_handle", "_held", "_pid", "_poll", "_sock", "_stream", "_timeout", "_tls", "_torn")
 
     def __init__(self, stream: NetworkStream, tls: bool = False) -> None:
         self._stream = stream
@@ -44,6 +45,7 @@ class SocketWire:
         #: A TLS read that timed out may have left a part of a record with OpenSSL, which does not say so.
         self._torn = False
         self._handle: socket.socket | None = None
+        self._pid = os.getpid()
         self._timeout = 0.0
         self._poll = _poller(self._sock)
         #: Plaintext (or the end, b"") met while looking for it.
@@ -131,8 +133,14 @@ class SocketWire:
     def abort(self) -> None:
         self._stream.close()
 
+    def __del__(self) -> None:
+        # Whoever dialled it was interrupted before he had it: it is closed without the warning of an unclosed socket.
+        stream = getattr(self, "_stream", None)
+        if stream is not None:
+            stream.close()
+
     def shutdown(self) -> None:
-        shut(self._handle or self._sock)
+        shut(self._handle or self._sock, self._pid)
 
     def forget(self) -> None:
         self._sock.close()

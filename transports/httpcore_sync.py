@@ -11,9 +11,11 @@ Rules of this file:
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from time import monotonic
+from types import FrameType
 from typing import Final, TypeVar
 from weakref import finalize
 
@@ -61,7 +63,10 @@ class SyncTransport:
         return Pump(call, self._runtime, authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
-        return self._runtime.hands.stats()
+        """A snapshot. In a signal handler that interrupts a change of the pool: as it was before that change."""
+        hands = self._runtime.hands
+        hands.sweep(monotonic())
+        return hands.stats()
 
     def close_idle(self) -> None:
         """Close idle connections now, leased ones when they are released."""
@@ -77,6 +82,15 @@ class Runtime:
         self.hands: Hands[SyncWire, SyncBell] = Hands(settings.new_pool, Bell)
         # When nobody has it any more, or the interpreter ends, what is open is closed rather than warned of.
         finalize(self, _close_all, self.hands)
+
+    def nested(self) -> bool:
+        """Asked only where a call has to wait for a seat, so a walk over the frames is cheap enough."""
+        advance, found = Pump.advance.__code__, 0
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            found += frame.f_code is advance
+            frame = frame.f_back
+        return found > 1
 
     def bell(self) -> Bell:
         return Bell()

@@ -7,21 +7,23 @@
 
 Rules of this file:
 - A wire fails with `Fault` and nothing else; the exception tables of the transports see to it.
-- `Hands` holds its lock around pure code only: closing and waking happen after it was given back.
-- What a finaliser may do (any thread, any time, in the middle of anything): append to `abandoned`. No lock is taken.
+- `Hands` holds its lock around pure code only, by the rules of `exclusion`: closing and waking happen after it was
+  given back, and nothing re-entrant waits for it.
+- What a finaliser may do (any thread, any time, in the middle of anything): `abandon`. No lock is taken.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 from weakref import WeakSet
 
-from sans_io.policy.pool import Close, Command, Pool, PoolStats, Route, Ticket
+from sans_io.policy.pool import Close, Command, Pool, PoolStats, Route, Ticket, stats_of
 
+from .exclusion import Exclusion
 from .faults import Fault
 from .resolver import Addresses, Job
 
@@ -122,11 +124,16 @@ WireT = TypeVar("WireT", bound=Wire)
 
 
 class SyncRuntime(Protocol):
-    """What blocking I/O gives a pump."""
+    """What blocking I/O gives a pump.
+
+    `nested()`: whether the pump runs inside another one of the same thread (a signal handler's call, say), which goes
+    on only when it is done.
+    """
 
     @property
     def hands(self) -> Hands[SyncWire, SyncBell]: ...
     def now(self) -> float: ...
+    def nested(self) -> bool: ...
     def bell(self) -> SyncBell: ...
     def resolve(self, host: str, port: int, bell: SyncBell) -> Job[Addresses]: ...
     def tls_ready(self, route: Route, bell: SyncBell) -> Job[bool]: ...
@@ -145,11 +152,12 @@ class SyncRuntime(Protocol):
 
 
 class AsyncRuntime(Protocol):
-    """What an event loop gives a pump."""
+    """What an event loop gives a pump. `nested()` is False: tasks take turns."""
 
     @property
     def hands(self) -> Hands[AsyncWire, AsyncBell]: ...
     def now(self) -> float: ...
+    def nested(self) -> bool: ...
     def bell(self) -> AsyncBell: ...
     def resolve(self, host: str, port: int, bell: AsyncBell) -> Job[Addresses]: ...
     def tls_ready(self, route: Route, bell: AsyncBell) -> Job[bool]: ...
@@ -171,33 +179,50 @@ BellT = TypeVar("BellT", bound=Bell)
 
 
 class Hands(Generic[WireT, BellT]):
-    """The pool of one event loop, or of all threads, and the one place where its commands are obeyed."""
+    """The pool of one event loop, or of all threads, and the one place where its commands are obeyed.
+
+    Its lock follows `exclusion`: what is given back from inside a locked part is left to the holder; whoever needs a
+    seat there gets `apart()`, a pool of its own; `stats()` is the last published snapshot and takes no lock.
+    """
 
     def __init__(self, new_pool: Callable[[], Pool[WireT]], new_bell: Callable[[], BellT]) -> None:
         self._new_pool = new_pool
         self._new_bell = new_bell
-        #: Tickets of pumps that were dropped without being closed. Finalisers append, the next operation takes.
-        self.abandoned: deque[Ticket[WireT]] = deque()
         self._begin()
         _ALL_HANDS.add(self)
 
-    def seat(self, route: Route, fresh: bool, now: float) -> Ticket[WireT]:
-        """A ticket, granted or with a bell in `waker` that rings when it is. Taking the place and hanging up the bell
-        are one locked step, or a grant between the two would ring for nobody.
+    def seat(self, ticket: Ticket[WireT], now: float) -> None:
+        """Get the ticket granted, or hang up a bell in its `waker` that rings when it is. Taking the place and hanging
+        up the bell are one locked step, or a grant between the two would ring for nobody. Not while `inside()`.
         """
         if os.getpid() != self._pid:
             self.forget()
-        with self._lock:
-            overdue = self._overdue(now) if self.abandoned or self._close_idle else None
-            ticket, commands = self._pool.acquire(route, now, fresh=fresh)
-            self._seated.add(ticket)
-            if not ticket.granted:
-                ticket.waker = self._new_bell()
-        if overdue:
-            self._obey(overdue)
-        if len(commands) > ticket.granted:  # a grant at once rings no bell
-            self._obey(commands)
-        return ticket
+        try:
+            with self._lock:
+                overdue = self._overdue(now) if self._left or self._torn else None
+                commands = self._pool.acquire(ticket.route, now, fresh=ticket.fresh, ticket=ticket)[1]
+                if not ticket.granted:
+                    ticket.waker = self._new_bell()
+                elif len(commands) == 1:
+                    commands = []  # its own grant: nobody waits for the bell
+                self._published = self._pool.counts.copy()
+            if overdue:
+                self._obey(overdue)
+            if commands:
+                self._obey(commands)
+        except BaseException:
+            self._interrupted()
+            raise
+        if self._left:
+            self.sweep(now)
+
+    def inside(self) -> bool:
+        """Whether this thread is in the middle of a change of the pool: a signal handler or a finaliser asks."""
+        return self._exclusion.held()
+
+    def apart(self) -> Hands[WireT, BellT]:
+        """A pool for one call that cannot wait for this one: it dials, and its connection is closed at the end."""
+        return Hands(lambda: Pool(max_idle=0), self._new_bell)
 
     def bell_of(self, ticket: Ticket[WireT]) -> BellT:
         """The bell of a ticket that was not granted at once."""
@@ -205,61 +230,41 @@ class Hands(Generic[WireT, BellT]):
         return bell
 
     def connected(self, ticket: Ticket[WireT], wire: WireT, now: float) -> None:
-        """The ticket's owner has dialled."""
-        with self._lock:
-            commands = self._overdue(now) if self.abandoned or self._close_idle else []
-            if ticket in self._seated:
-                commands += self._pool.on_connected(ticket, wire, now)
-                self.wires.add(wire)
-            else:
-                # Nobody's seat (a fork lies between): kept by no pool, it would stay open for ever.
-                commands.append(Close(wire, "cancelled"))
-        self._obey(commands)
+        """The ticket's owner has dialled. If this is nobody's seat (a fork lies between), the connection is closed."""
+        self._change(now, self._connected, ticket, wire)
 
     def stale(self, ticket: Ticket[WireT], now: float) -> None:
         """The reused connection is dead: afterwards the same ticket has another one, or none and its owner dials."""
-        with self._lock:
-            commands = self._pool.on_stale(ticket, now) if ticket in self._seated else []
-        self._obey(commands)
+        self._change(now, self._pool.on_stale, ticket)
 
     def release(self, ticket: Ticket[WireT], reusable: bool, now: float, idle_hint: float | None = None) -> None:
         """The caller is done. A ticket that this pool does not know (after a fork) changes nothing."""
-        with self._lock:
-            commands = self._overdue(now) if self.abandoned or self._close_idle else []
-            if ticket in self._seated:
-                self._seated.discard(ticket)
-                commands += self._pool.release(ticket, reusable, now, idle_hint)
-        if commands:
-            self._obey(commands)
+        self._change(now, self._pool.release, ticket, reusable, idle_hint=idle_hint)
 
     def cancel(self, ticket: Ticket[WireT], now: float) -> None:
         """The caller left. Idempotent."""
-        with self._lock:
-            commands = self._overdue(now) if self.abandoned or self._close_idle else []
-            if ticket in self._seated:
-                self._seated.discard(ticket)
-                commands += self._pool.cancel(ticket, now)
-        self._obey(commands)
+        self._change(now, self._pool.cancel, ticket)
+
+    def abandon(self, ticket: Ticket[WireT]) -> None:
+        """The caller was collected: any thread, any time, in the middle of anything. The next operation cancels it."""
+        self._left.append(partial(self._pool.cancel, ticket))
 
     def sweep(self, now: float) -> None:
-        """Do what finalisers and other threads have left to be done."""
-        if self.abandoned or self._close_idle:
-            with self._lock:
-                commands = self._overdue(now)
-            self._obey(commands)
+        """Do what finalisers, handlers and other threads have left to be done. Nothing while `inside()`."""
+        while (self._left or self._torn) and not self._exclusion.held():
+            self._change(now, None)
 
     def stats(self) -> PoolStats:
-        with self._lock:
-            return self._pool.stats()
+        """As of the last change. Any thread, any time."""
+        return stats_of(self._published)
 
     def close_idle(self, now: float) -> None:
         """Close idle connections now and leased ones when they are released. The owner's thread only."""
-        self._close_idle = True
-        self.sweep(now)
+        self._change(now, self._pool.close)
 
     def close_idle_later(self) -> None:
         """The same at the next operation. From any thread."""
-        self._close_idle = True
+        self._left.append(self._pool.close)
 
     def close_all(self, now: float) -> None:
         """The loop or the interpreter ends: nothing stays open, whoever still holds a stream."""
@@ -269,7 +274,7 @@ class Hands(Generic[WireT, BellT]):
         self.wires.clear()
 
     def forget(self) -> None:
-        """In the child of a fork: everything here is the parent's. Close our copies of its descriptors, begin anew."""
+        """In the child of a fork: all of this is the parent's. Close our copies of its descriptors, and start over."""
         inherited = tuple(self.wires)
         self._begin()
         for wire in inherited:
@@ -278,33 +283,67 @@ class Hands(Generic[WireT, BellT]):
     def _begin(self) -> None:
         self._pid = os.getpid()
         # A lock held by a thread that does not exist in the child would never be given back.
-        self._lock = threading.Lock()
+        self._exclusion = Exclusion()
+        self._lock = self._exclusion.lock
+        #: Changes left by whoever could not make them: each is called with the time, and gives commands.
+        self._left: deque[Callable[[float], list[Command[WireT]]]] = deque()
+        #: An exception came out of a change, which may be half done.
+        self._torn = False
         self._pool = self._new_pool()
-        self._seated: set[Ticket[WireT]] = set()
+        self._published = self._pool.counts.copy()
         #: Every open connection, so that none outlives its loop.
         self.wires: set[WireT] = set()
-        self._close_idle = False
-        self.abandoned.clear()
+
+    def _change(self, now: float, change: Callable[..., list[Command[WireT]]] | None, *args: Any, **more: Any) -> None:
+        """Make a change of the pool, which takes the time as its last argument; obey the commands outside the lock."""
+        if self._exclusion.held():
+            if change is not None:
+                self._left.append(partial(change, *args, **more))
+            return
+        try:
+            with self._lock:
+                commands = self._overdue(now) if self._left or self._torn else []
+                if change is not None:
+                    commands += change(*args, now, **more)
+                self._published = self._pool.counts.copy()
+            if commands:
+                self._obey(commands)
+        except BaseException:
+            self._interrupted()
+            raise
+        if self._left and change is not None:
+            self.sweep(now)
+
+    def _connected(self, ticket: Ticket[WireT], wire: WireT, now: float) -> list[Command[WireT]]:
+        commands = self._pool.on_connected(ticket, wire, now)
+        if not commands:
+            self.wires.add(wire)
+        return commands
 
     def _overdue(self, now: float) -> list[Command[WireT]]:
+        """What is to be done first: mend a half-done change, then make those that were left."""
         commands: list[Command[WireT]] = []
-        while self.abandoned:
-            ticket = self.abandoned.popleft()
-            if ticket in self._seated:
-                self._seated.discard(ticket)
-                commands += self._pool.cancel(ticket, now)
-        if self._close_idle:
-            self._close_idle = False
-            commands += self._pool.close(now)
+        if self._torn:
+            commands += self._pool.repair(tuple(self.wires), now)
+            self._torn = False
+        while self._left:
+            # Made first and then taken off: an interrupted one is made again, and all of them are harmless twice.
+            commands += self._left[0](now)
+            self._left.popleft()
         return commands
 
     def _obey(self, commands: list[Command[WireT]]) -> None:
         for command in commands:
             if isinstance(command, Close):
-                self.wires.discard(command.conn)
                 command.conn.abort()
+                self.wires.discard(command.conn)
             elif command.ticket.waker is not None:
                 self.bell_of(command.ticket).ring()
+
+    def _interrupted(self) -> None:
+        """An exception at any bytecode of a change, or of obeying it: the lock is free, and the next one repairs."""
+        self._torn = True
+        self._exclusion.let_go()
 
 
 _ALL_HANDS: WeakSet[Hands[Any, Any]] = WeakSet()

@@ -5,14 +5,17 @@ Rules of this file:
 - It knows no I/O library and decides nothing about the call: what a failure means is the Call's business.
 - However `advance` is left, nothing is left half done: events were handed over, or the call is finished, or everything
   was dropped, synchronously, in `close`.
-- `_guard` is held while a wire or a bell changes hands: `cancel` from another thread must never meet a connection that
-  has just been given to somebody else. It is re-entrant, since a signal handler may cancel.
+- There is no lock between `advance` and `cancel`, so a signal handler can cancel at any bytecode. `cancel` sets the
+  flag, then looks for a wire or bell; `advance` puts the wire or bell in its place (or takes it away), then looks at
+  the flag. So one of the two sees the other: no wait is missed, and a connection that `cancel` may have shut down is
+  never given back for reuse.
 - After every wait the flag is looked at before the answer is given: what a cancelled call received is not its own.
+- Ctrl-C may come at any bytecode. The ticket is the pump's before the pool hears of it and until it is given back, and
+  every step of `close` is harmless twice, so whoever closes a second time (callers do) completes a `close` cut short.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -38,7 +41,7 @@ from sans_io.response import Attempt
 from sans_io.tunnel import Tunnel
 
 from .faults import Fault
-from .interface import SyncAuthorize, SyncBell, SyncRuntime, SyncWire
+from .interface import SyncAuthorize, SyncBell, SyncRuntime, SyncWire, Hands
 from .resolver import Job
 
 T = TypeVar("T")
@@ -56,7 +59,7 @@ class Pump:
     """
 
     __slots__ = (
-        "__weakref__", "_authorize", "_bell", "_call", "_cancelled", "_delivered", "_guard", "_on_attempt", "_runtime",
+        "__weakref__", "_authorize", "_bell", "_call", "_cancelled", "_delivered", "_hands", "_on_attempt", "_runtime",
         "_ticket", "_told", "_wire",
     )  # fmt: skip
 
@@ -71,7 +74,7 @@ class Pump:
         self._runtime = runtime
         self._authorize = authorize
         self._on_attempt = on_attempt
-        self._guard = threading.RLock()
+        self._hands = runtime.hands
         self._ticket: Ticket[SyncWire] | None = None
         self._wire: SyncWire | None = None
         self._bell: SyncBell | None = None
@@ -143,11 +146,11 @@ class Pump:
     def cancel(self) -> None:
         """End the call from any thread or task, at any time. Whoever advances is woken and finishes it."""
         self._cancelled = True
-        with self._guard:
-            if self._bell is not None:
-                self._bell.ring()
-            if self._wire is not None:
-                self._wire.shutdown()
+        bell, wire = self._bell, self._wire
+        if bell is not None:
+            bell.ring()
+        if wire is not None:
+            wire.shutdown()
 
     def close(self) -> None:
         """The one that advances leaves: the call is cancelled, the seat given back, nothing awaited. Idempotent."""
@@ -156,26 +159,43 @@ class Pump:
             self._tell_attempts()
             return
         now = self._runtime.now()
-        self._cancelled = True
         self._delivered = False
-        call.cancel(now)
-        action = call.next_action(now)
-        if isinstance(action, Release):
-            self._release(action, now)
+        try:
+            call.cancel(now)
+            action = call.next_action(now)
+            if isinstance(action, Release):
+                self._release(action, now, leaving=True)
+        except Exception:  # noqa: BLE001  the call was interrupted in the middle of a change and cannot follow
+            call.break_off()
+        ticket, wire = self._ticket, self._wire
+        if ticket is not None:
+            self._plug_in(None)
+            if wire is not None and ticket.conn is None:
+                wire.abort()
+            self._hands.cancel(ticket, now)
+            self._ticket = None
+        if not call.finished:
+            call.break_off()
         self._tell_attempts()
 
     def abandon(self) -> None:
         """The pump is being collected. The socket is made useless; the next operation of the pool does the rest."""
         self._cancelled = True
         wire, ticket = self._wire, self._ticket
-        self._wire = self._ticket = None
+        if ticket is not None:
+            self._hands.abandon(ticket)
+            self._ticket = None
         if wire is not None:
             wire.shutdown()
-        if ticket is not None:
-            self._runtime.hands.abandoned.append(ticket)
+            self._wire = None
+
+    @property
+    def reentrant(self) -> bool:
+        """Whether this thread is in the middle of a change of the pool, so that nothing may be waited for."""
+        return self._runtime.hands.inside()
 
     def __del__(self) -> None:
-        if self._ticket is not None:
+        if getattr(self, "_ticket", None) is not None:  # there is none yet if the constructor was interrupted
             self.abandon()
 
     # -- one action each; an answer is given unless the pump was cancelled meanwhile ---------------------------------
@@ -202,8 +222,14 @@ class Pump:
             self._call.on_sent(self._runtime.now(), action.more and wire.answered())
 
     def _acquire(self, action: Acquire, now: float) -> None:
-        hands, clock = self._runtime.hands, self._runtime.now
-        ticket = self._ticket = hands.seat(action.route, action.fresh, now)
+        runtime = self._runtime
+        hands, clock = runtime.hands, runtime.now
+        ticket = self._sit_down(hands.apart() if hands.inside() else hands, action, now)
+        if not ticket.granted and runtime.nested():
+            # What is waited for may be the seat of the very call that this one interrupts.
+            self._hands.cancel(ticket, now)
+            ticket = self._sit_down(hands.apart(), action, now)
+        hands = self._hands
         while not ticket.granted:
             self._pause(hands.bell_of(ticket), min(action.deadline, now + SWEEP_EVERY))
             now = clock()
@@ -216,6 +242,13 @@ class Pump:
             hands.stale(ticket, now)
         self._plug_in(ticket.conn)
         self._call.on_acquired(ticket.reused, now)
+
+    def _sit_down(self, hands: Hands[SyncWire, SyncBell], action: Acquire, now: float) -> Ticket[SyncWire]:
+        """Ask for a seat. Ticket and pool are ours first, then the pool hears of it."""
+        self._hands = hands
+        ticket = self._ticket = Ticket(action.route, action.fresh)
+        hands.seat(ticket, now)
+        return ticket
 
     def _connect(self, action: Connect) -> None:
         runtime, ticket, deadline = self._runtime, self._ticket, action.deadline
@@ -247,7 +280,7 @@ class Pump:
             if wire is None:
                 raise LocalProtocolError("a Connect without steps")
             now = runtime.now()
-            runtime.hands.connected(ticket, wire, now)
+            self._hands.connected(ticket, wire, now)
             connected = True
             self._call.on_connected(now)
         finally:
@@ -256,18 +289,20 @@ class Pump:
                 if wire is not None:
                     wire.abort()
 
-    def _release(self, action: Release, now: float) -> None:
+    def _release(self, action: Release, now: float, leaving: bool = False) -> None:
         wire, ticket = self._wire, self._ticket
         self._plug_in(None)
-        self._ticket = None
         if ticket is not None:
-            hands = self._runtime.hands
-            if action.reusable and wire is not None and not wire.unread():
-                hands.release(ticket, True, now, action.idle_hint)
-            elif self._cancelled:
-                hands.cancel(ticket, now)
+            cancelled = self._cancelled  # looked at after the wire was taken away
+            if wire is not None and ticket.conn is None:
+                wire.abort()  # the pool never had it: an exception cut the dial short
+            if action.reusable and not cancelled and wire is not None and not wire.unread():
+                self._hands.release(ticket, True, now, action.idle_hint)
+            elif cancelled or leaving:
+                self._hands.cancel(ticket, now)
             else:
-                hands.release(ticket, False, now)
+                self._hands.release(ticket, False, now)
+            self._ticket = None
         self._call.on_released(now)
         self._tell_attempts()
 
@@ -307,15 +342,13 @@ class Pump:
             bell.wait(until)
 
     def _may_wait(self, bell: SyncBell) -> bool:
-        """Give `cancel` the bell, and see whether it came before."""
-        with self._guard:
-            self._bell = bell
+        """Give `cancel` the bell, then see whether it came before."""
+        self._bell = bell
         return not self._cancelled
 
     def _plug_in(self, wire: SyncWire | None) -> None:
-        with self._guard:
-            self._wire = wire
-            self._bell = None
+        self._wire = wire
+        self._bell = None
 
     def _tell_attempts(self) -> None:
         if self._on_attempt is not None:

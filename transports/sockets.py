@@ -7,6 +7,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -130,10 +131,15 @@ def take(sock: socket.socket) -> bytes | None:
         return b""
 
 
-def shut(sock: socket.socket) -> None:
-    """Wake whoever waits on it. On a socket that is closed or not connected there is nobody to wake."""
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+def shut(sock: socket.socket, pid: int) -> None:
+    """Wake whoever waits on it. On a socket that is closed or not connected there is nobody to wake.
+
+    `pid` is the process that made the connection: in the child of a fork a finaliser may run before the hooks that
+    close what was inherited, and a shutdown there would end the parent's connection.
+    """
+    if os.getpid() == pid:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def show(address: Address) -> str:

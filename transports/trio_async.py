@@ -90,6 +90,9 @@ class Runtime:
         self.hands: Hands[AsyncWire, AsyncBell] = Hands(settings.new_pool, self.bell)
         self._keeper = begin_keeper(self.hands, self.now)
 
+    def nested(self) -> bool:
+        return False
+
     def bell(self) -> Bell:
         return Bell(self._token, self.now)
 

@@ -22,11 +22,12 @@ from .sockets import new_socket, readable, send_all, show, shut, take
 class SocketWire:
     """A connected socket."""
 
-    __slots__ = ("_now", "_sock")
+    __slots__ = ("_now", "_pid", "_sock")
 
     def __init__(self, sock: socket.socket, now: Callable[[], float]) -> None:
         self._sock = sock
         self._now = now
+        self._pid = os.getpid()
 
     async def receive(self, max_bytes: int, deadline: float) -> bytes:
         while True:
@@ -55,7 +56,7 @@ class SocketWire:
         self._sock.close()
 
     def shutdown(self) -> None:
-        shut(self._sock)
+        shut(self._sock, self._pid)
 
     def forget(self) -> None:
         self._sock.close()

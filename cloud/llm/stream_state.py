@@ -4,13 +4,14 @@
 
 Rules of this file:
 - Nothing happens before the first pull: no clock is read, no seat is taken, no byte is sent.
-- Whoever holds `_turn` owns the pump; everybody else may only call `pump.cancel()`.
+- Whoever has the turn owns the pump; everybody else may only call `pump.cancel()`. A turn is an object made before it
+  is claimed, and given back in two `finally`s, one around the other: Ctrl-C can come at any bytecode, also in the first.
 - A pull that an exception interrupts ends the stream, and the next one says so: a cut reply never looks complete.
 """
 
 from __future__ import annotations
 
-from _thread import allocate_lock, get_ident
+from _thread import get_ident
 from collections.abc import Awaitable, Iterator
 from copy import copy
 from typing import TYPE_CHECKING, Protocol
@@ -27,11 +28,16 @@ if TYPE_CHECKING:
 
 
 class Pump(Protocol):
-    """What every pump has: `cancel` from anywhere, `close` by its owner, `abandon` in finalisers."""
+    """What every pump has: `cancel` from anywhere, `close` by its owner, `abandon` in finalisers.
+
+    `reentrant`: this thread is in the middle of a change of the pool (a handler or finaliser runs), and must not wait.
+    """
 
     def cancel(self) -> None: ...
     def close(self) -> None: ...
     def abandon(self) -> None: ...
+    @property
+    def reentrant(self) -> bool: ...
 
 
 class SyncPump(Pump, Protocol):
@@ -55,7 +61,8 @@ class StreamState:
     def __init__(self) -> None:
         self._call: Call | None = None
         self._pump: Pump | None = None
-        self._turn = allocate_lock()
+        #: Whose turn it is, under the one key it can have: `setdefault` claims it in one operation of C.
+        self._turns: dict[str, object] = {}
         #: Events handed out by the pump and not yet by us. A list's iterator, so that it can be looked at by a copy.
         self._pending: Iterator[Event] = NOTHING
         #: What of it never will be: set when the stream ends.
@@ -94,14 +101,15 @@ class StreamState:
         pump = self._pump
         if pump is None:
             return
-        if self._owns_thread() and self._turn.acquire(blocking=False):
-            try:
+        turn = object()
+        try:
+            if self._owns_thread() and self._claim(turn):
                 self._drop_pending()
                 pump.close()
-            finally:
-                self._turn.release()
-        else:
-            pump.cancel()
+            else:
+                pump.cancel()
+        finally:
+            self._give_back(turn)
 
     # -- decisions for the two shells ---------------------------------------------------------------------------------
 
@@ -113,20 +121,26 @@ class StreamState:
         """Whether this thread may do what the pump's owner does (an event loop's objects belong to its thread)."""
         return True
 
-    def _take_turn(self) -> bool:
-        """Claim the pump for one pull. False: the stream is over. True: the caller must release `_turn`."""
-        if not self._turn.acquire(blocking=False):
+    def _claim(self, turn: object) -> bool:
+        """Make it this one's turn, if it is nobody's. `_give_back` it in any case."""
+        return self._turns.setdefault("turn", turn) is turn
+
+    def _give_back(self, turn: object) -> None:
+        """Harmless twice, and for a turn that was not granted."""
+        if self._turns.get("turn") is turn:
+            del self._turns["turn"]
+
+    def _take_turn(self, turn: object) -> bool:
+        """Claim the pump for one pull. False: the stream is over. The caller must give the turn back."""
+        if not self._claim(turn):
             raise RuntimeError("the stream is being read by another task or thread")
         if not self._ended and self._cancelled_by is None and not self._interrupted:
             return True
-        try:
-            if not self._ended:
-                self._end()
-                if self._interrupted:
-                    raise self._cancelled("the pull before this one was interrupted, so the reply is cut")
-                self._blame_canceller()
-        finally:
-            self._turn.release()
+        if not self._ended:
+            self._end()
+            if self._interrupted:
+                raise self._cancelled("the pull before this one was interrupted, so the reply is cut")
+            self._blame_canceller()
         return False
 
     def _opened(self, call: Call, pump: Pump) -> None:
@@ -169,7 +183,9 @@ class StreamState:
 
     def _may_finish(self) -> bool:
         """Whether all of the reply is here and only the connection is to be settled: then closing need not cancel."""
-        return self._call is not None and self._call.whole and not self._interrupted and self._cancelled_by is None
+        if self._call is None or self._pump is None or self._pump.reentrant:
+            return False
+        return self._call.whole and not self._interrupted and self._cancelled_by is None
 
     def _settled(self) -> None:
         """The owner closed a reply that had arrived whole; it counts as read if nothing of it was left unread."""

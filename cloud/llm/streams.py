@@ -58,19 +58,22 @@ class ChatStream(StreamState):
         """Stop reading. Before the end of the reply this cancels; after it the connection is kept. Harmless twice."""
         if self._ended:
             return
-        if not self._owns_thread() or not self._turn.acquire(blocking=False):
-            self.cancel()
-            return
+        turn = object()
         try:
-            if self._may_finish():
-                self._drop_pending()
-                while self._advance() is not None:
-                    pass
-                self._settled()
-            else:
-                self._end()
+            try:
+                if not self._owns_thread() or not self._claim(turn):
+                    self.cancel()
+                elif self._may_finish():
+                    self._drop_pending()
+                    while self._advance() is not None:
+                        pass
+                    self._settled()
+                else:
+                    self._end()
+            finally:
+                self._give_back(turn)
         finally:
-            self._turn.release()
+            self._give_back(turn)
 
     def __enter__(self) -> Self:
         return self
@@ -81,14 +84,18 @@ class ChatStream(StreamState):
         self.close()
 
     def _pull(self, *, skip: bool = False) -> bool:
-        if not self._take_turn():
-            return False
+        turn = object()
         try:
-            if skip:
-                self._pending = NOTHING
-            return self._took(self._advance())
+            try:
+                if not self._take_turn(turn):
+                    return False
+                if skip:
+                    self._pending = NOTHING
+                return self._took(self._advance())
+            finally:
+                self._give_back(turn)
         finally:
-            self._turn.release()
+            self._give_back(turn)
 
     def _advance(self) -> list[Event] | None:
         try:
@@ -161,19 +168,22 @@ class AsyncChatStream(StreamState):
         """Stop reading. Before the end of the reply this cancels; after it the connection is kept. Harmless twice."""
         if self._ended:
             return
-        if not self._owns_thread() or not self._turn.acquire(blocking=False):
-            self.cancel()
-            return
+        turn = object()
         try:
-            if self._may_finish():
-                self._drop_pending()
-                while await self._advance() is not None:
-                    pass
-                self._settled()
-            else:
-                self._end()
+            try:
+                if not self._owns_thread() or not self._claim(turn):
+                    self.cancel()
+                elif self._may_finish():
+                    self._drop_pending()
+                    while await self._advance() is not None:
+                        pass
+                    self._settled()
+                else:
+                    self._end()
+            finally:
+                self._give_back(turn)
         finally:
-            self._turn.release()
+            self._give_back(turn)
 
     close = aclose
 
@@ -186,14 +196,18 @@ class AsyncChatStream(StreamState):
         await self.aclose()
 
     async def _pull(self, *, skip: bool = False) -> bool:
-        if not self._take_turn():
-            return False
+        turn = object()
         try:
-            if skip:
-                self._pending = NOTHING
-            return self._took(await self._advance())
+            try:
+                if not self._take_turn(turn):
+                    return False
+                if skip:
+                    self._pending = NOTHING
+                return self._took(await self._advance())
+            finally:
+                self._give_back(turn)
         finally:
-            self._turn.release()
+            self._give_back(turn)
 
     async def _advance(self) -> list[Event] | None:
         try:

@@ -31,12 +31,15 @@ Rules of this file:
   input closes a few of the oldest idle ones (`SWEEP`). Only `expire` and `close` look at all idle connections.
 - There is no background task: what has expired is closed by the next inputs, of whichever route.
 - A route that has no slot and no waiter leaves nothing behind.
+- An input can be left at any bytecode by an exception (Ctrl-C). Nothing here tries to be whole at each of them; what
+  matters to others is assigned last (a ticket's state after everything it promises), and `repair` works everything else
+  out again from the tickets. That costs an undisturbed call nothing, and covers places nobody has thought of.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, Generic, Literal
+from typing import TYPE_CHECKING, Final, Generic, Literal, cast
 
 from ..errors import LocalProtocolError
 from .dice import Dice
@@ -54,10 +57,12 @@ from .slots import (
     SlotState,
     Ticket,
     TicketState,
+    new_counts,
+    stats_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "AGE_JITTER",
@@ -73,6 +78,7 @@ __all__ = [
     "Reason",
     "Route",
     "Ticket",
+    "stats_of",
 ]
 
 #: (state of a slot, what happens) -> its next state. "free" is no slot at all.
@@ -135,16 +141,18 @@ class Pool(Generic[ConnT]):
         self._routes: dict[Route, RouteRecord[ConnT]] = {}
         #: All idle slots and their connections, in the order in which they became idle.
         self._idle: OrderedDict[Slot[ConnT], ConnT] = OrderedDict()
-        self._count: dict[SlotState, int] = {"free": 0, "connecting": 0, "leased": 0, "idle": 0}
-        self._waiting = 0
-        self._dialled = 0
-        self._reused = 0
-        self._destroyed: dict[Reason, int] = dict.fromkeys(REASONS, 0)
+        #: Everybody who has a place: each ticket from `acquire` until it is done, in the order of their coming.
+        self._tickets: dict[Ticket[ConnT], None] = {}
+        #: Slots by state, waiting tickets, dials and reuses so far, destroyed connections by reason: see `stats_of`.
+        self.counts: dict[str, int] = new_counts()
 
-    def acquire(self, route: Route, now: float, *, fresh: bool = False) -> tuple[Ticket[ConnT], list[Command[ConnT]]]:
-        """A new ticket: granted at once (`ticket.granted`, also told by a `Grant`), or waiting its turn.
+    def acquire(
+        self, route: Route, now: float, *, fresh: bool = False, ticket: Ticket[ConnT] | None = None
+    ) -> tuple[Ticket[ConnT], list[Command[ConnT]]]:
+        """A ticket: granted at once (`ticket.granted`, also reported by a `Grant`), or waiting its turn.
 
-        `fresh` asks for a connection that has never been used: a retry after a reused one died must not meet its
+        `ticket` is one the caller has made with `route` and `fresh`, so that it already owns it should this input be
+        interrupted; by default a new one is made. `fresh` asks for a connection that has never been used: a retry after a reused one died must not meet its
         equally dead neighbours. Next: wait for the grant; then, with `conn` None, dial and call `on_connected`, else
         check that nothing can be read from the connection (`on_stale` if it can) and use it. Whatever happens,
         `release` or `cancel` ends it.
@@ -153,11 +161,13 @@ class Pool(Generic[ConnT]):
         record = self._routes.get(route)
         if record is None:
             record = RouteRecord(route)
-        ticket: Ticket[ConnT] = Ticket(route, fresh)
+        if ticket is None:
+            ticket = Ticket(route, fresh)
+        self._tickets[ticket] = None
         if not self._serve(ticket, record, now, commands):
             _step(ticket, "queue")
             record.waiters[ticket] = None
-            self._waiting += 1
+            self.counts["waiting"] += 1
         if not record.listed:  # it is new, or closing what had expired has just emptied it
             self._routes[route] = record
             record.listed = True
@@ -169,13 +179,15 @@ class Pool(Generic[ConnT]):
 
         If the ticket was cancelled in the meantime its slot is somebody else's: the connection is to be closed.
         """
-        self._dialled += 1
-        if ticket.state == "done":
-            return [self._destroy(conn, "cancelled")]
         slot = ticket.slot
+        if ticket not in self._tickets:
+            if ticket.state != "done":  # another pool gave it (a fork lies between)
+                return [Close(conn, "cancelled")]
+            self.counts["dialled"] += 1
+            return [self._destroy(conn, "cancelled")]
         if slot is None or slot.state != "connecting":
-            self._dialled -= 1
             raise LocalProtocolError(f"on_connected for {ticket!r}, which was not asked to dial")
+        self.counts["dialled"] += 1
         self._move(slot, "connected")
         slot.conn = ticket.conn = conn
         slot.retire_at = now + self.max_age * (1.0 + AGE_JITTER * (2.0 * self._dice.roll() - 1.0))
@@ -188,13 +200,13 @@ class Pool(Generic[ConnT]):
         Nothing happens to a ticket that was cancelled in the meantime.
         """
         slot = ticket.slot
-        if slot is None and ticket.state == "done":
+        if ticket not in self._tickets:
             return []
         if slot is None or slot.conn is None or not ticket.reused:
             raise LocalProtocolError(f"on_stale for {ticket!r}, which was granted no reused connection")
         commands: list[Command[ConnT]] = [self._destroy(slot.conn, "stale")]
         slot.conn = None
-        self._reused -= 1
+        self.counts["reused"] -= 1
         other = self._pop_idle(slot.record, now, commands)
         if other is None:
             self._move(slot, "redial")
@@ -214,7 +226,7 @@ class Pool(Generic[ConnT]):
 
         `reusable` is the exchange's verdict (and means nothing without a connection). `idle_hint` is how long the
         server promised to keep the connection, in seconds, safety margin taken off; it can only shorten. A ticket
-        that is done already changes nothing. Next: nothing; the ticket is done.
+        that is done already, or that another pool gave, changes nothing. Next: nothing; the ticket is done.
         """
         slot = ticket.slot
         if slot is None or slot.conn is None or not reusable:
@@ -268,16 +280,57 @@ class Pool(Generic[ConnT]):
 
     def stats(self) -> PoolStats:
         """How many of what there are now, and what has happened since the pool was made."""
-        return PoolStats(
-            open=self._count["idle"] + self._count["leased"],
-            idle=self._count["idle"],
-            leased=self._count["leased"],
-            connecting=self._count["connecting"],
-            waiting=self._waiting,
-            dialled=self._dialled,
-            reused=self._reused,
-            destroyed={reason: count for reason, count in self._destroyed.items() if count},
-        )
+        return stats_of(self.counts)
+
+    def repair(self, conns: Iterable[ConnT], now: float) -> list[Command[ConnT]]:
+        """To be called before any other input once an exception has left an input half done.
+
+        A ticket keeps its slot if both agree on it, and an idle connection stays idle if nobody owns it. Every other
+        ticket waits (or, if it was already granted, is done: its owner is the one that was interrupted), and every
+        other of `conns`, all the connections that the transport has open, is closed. Grants are given out again, since
+        the commands of the interrupted input are lost; a waker that was rung already loses nothing by it. O(tickets).
+        """
+        commands: list[Command[ConnT]] = []
+        idle = [slot for slot in self._idle if slot.state == "idle" and slot.owner is None and slot.conn is not None]
+        tickets, kept = self._tickets, set(idle)
+        self._tickets, self._routes, self._idle = {}, {}, OrderedDict()
+        counts = self.counts = new_counts() | {
+            name: self.counts[name] for name in ("dialled", "reused", *REASONS)
+        }  # fmt: skip
+        for slot in idle:
+            slot.record = self._record(slot.record.route)
+            slot.record.slots += 1
+            slot.record.idle[slot] = None
+            self._idle[slot] = cast("ConnT", slot.conn)
+        waiting: list[Ticket[ConnT]] = []
+        for ticket in tickets:
+            held = ticket.slot
+            if ticket.state == "granted" and held is not None and held.owner is ticket and held not in kept:
+                kept.add(held)
+                held.state = "connecting" if held.conn is None else "leased"
+                ticket.conn = held.conn
+                held.record = self._record(ticket.route)
+                held.record.slots += 1
+                self._tickets[ticket] = None
+                commands.append(Grant(ticket, ticket.conn, ticket.reused))
+            else:
+                ticket.slot = ticket.conn = None
+                if ticket.state == "granted":
+                    ticket.state = "done"
+                else:
+                    ticket.state = "new"
+                    waiting.append(ticket)
+        for slot in kept:
+            counts[slot.state] += 1
+        owned = {slot.conn for slot in kept}
+        commands += [Close(conn, "cancelled") for conn in conns if conn not in owned]
+        # Each dial is open or destroyed; those whose end was being written down count as cancelled.
+        known = counts["idle"] + counts["leased"] + sum(counts[reason] for reason in REASONS)
+        counts["cancelled"] += max(0, counts["dialled"] - known)
+        counts["dialled"] = max(counts["dialled"], known)
+        for ticket in waiting:
+            commands += self.acquire(ticket.route, now, ticket=ticket)[1]
+        return commands
 
     def _serve(
         self,
@@ -303,10 +356,12 @@ class Pool(Generic[ConnT]):
         """End a ticket without keeping its connection; its slot, if any, goes to the next waiter or vanishes."""
         commands: list[Command[ConnT]] = []
         slot = ticket.slot
+        if ticket not in self._tickets:
+            return commands
         if ticket.state == "waiting":
             record = self._routes[ticket.route]
             del record.waiters[ticket]
-            self._waiting -= 1
+            self.counts["waiting"] -= 1
             self._end(ticket)
         elif slot is not None:
             self._end(ticket)
@@ -326,6 +381,7 @@ class Pool(Generic[ConnT]):
         return commands
 
     def _end(self, ticket: Ticket[ConnT]) -> None:
+        del self._tickets[ticket]
         _step(ticket, "leave")
         if ticket.slot is not None:
             ticket.slot.owner = None
@@ -334,16 +390,16 @@ class Pool(Generic[ConnT]):
     def _next_waiter(self, record: RouteRecord[ConnT]) -> Ticket[ConnT] | None:
         if not record.waiters:
             return None
-        self._waiting -= 1
+        self.counts["waiting"] -= 1
         return record.waiters.popitem(last=False)[0]
 
     def _grant(self, ticket: Ticket[ConnT], slot: Slot[ConnT], commands: list[Command[ConnT]]) -> None:
-        _step(ticket, "grant")
         slot.owner = ticket
-        ticket.slot = slot
         ticket.conn = slot.conn
         ticket.reused = slot.conn is not None
-        self._reused += ticket.reused
+        self.counts["reused"] += ticket.reused
+        ticket.slot = slot
+        _step(ticket, "grant")  # last: other threads look at it without asking
         commands.append(Grant(ticket, ticket.conn, ticket.reused))
 
     def _pop_idle(self, record: RouteRecord[ConnT], now: float, commands: list[Command[ConnT]]) -> Slot[ConnT] | None:
@@ -394,8 +450,16 @@ class Pool(Generic[ConnT]):
         self._forget(slot)
 
     def _destroy(self, conn: ConnT, reason: Reason) -> Close[ConnT]:
-        self._destroyed[reason] += 1
+        self.counts[reason] += 1
         return Close(conn, reason)
+
+    def _record(self, route: Route) -> RouteRecord[ConnT]:
+        """The listed record of a route."""
+        record = self._routes.get(route)
+        if record is None:
+            record = self._routes[route] = RouteRecord(route)
+            record.listed = True
+        return record
 
     def _forget(self, slot: Slot[ConnT]) -> None:
         record = slot.record
@@ -405,10 +469,10 @@ class Pool(Generic[ConnT]):
             record.listed = False
 
     def _move(self, slot: Slot[ConnT], event: str) -> None:
-        count = self._count
-        count[slot.state] -= 1
+        counts = self.counts
+        counts[slot.state] -= 1
         slot.state = TRANSITIONS[slot.state, event]
-        count[slot.state] += 1
+        counts[slot.state] += 1
 
 
 def _step(ticket: Ticket[ConnT], event: str) -> None:

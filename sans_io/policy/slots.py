@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
 from ..records import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
     from ..proxies import Proxy
     from ..urls import Origin
@@ -105,6 +105,28 @@ class PoolStats:
     dialled: int
     reused: int
     destroyed: dict[str, int]
+
+
+def new_counts() -> dict[str, int]:
+    """The counters of a pool: slots by state, waiting tickets, dials, reuses, and destroyed connections by reason.
+
+    One dictionary, so that a copy of it, which is one operation of C, is a consistent snapshot.
+    """
+    return dict.fromkeys(("free", "connecting", "leased", "idle", "waiting", "dialled", "reused", *REASONS), 0)
+
+
+def stats_of(counts: Mapping[str, int]) -> PoolStats:
+    """A snapshot of the counters as it is shown to people."""
+    return PoolStats(
+        open=counts["idle"] + counts["leased"],
+        idle=counts["idle"],
+        leased=counts["leased"],
+        connecting=counts["connecting"],
+        waiting=counts["waiting"],
+        dialled=counts["dialled"],
+        reused=counts["reused"],
+        destroyed={reason: counts[reason] for reason in REASONS if counts[reason]},
+    )
 
 
 class Slot(Generic[ConnT]):

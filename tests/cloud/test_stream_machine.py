@@ -42,6 +42,7 @@ class ScriptedPump:
         self.end = end
         self.closed = False
         self.abandoned = False
+        self.reentrant = False
         self.inside: Any = None
 
     def advance(self) -> list[Any] | None:

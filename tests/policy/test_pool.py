@@ -339,7 +339,7 @@ class ServesNewestWaiter(Pool):
     def _next_waiter(self, record):
         if not record.waiters:
             return None
-        self._waiting -= 1
+        self.counts["waiting"] -= 1
         return record.waiters.popitem(last=True)[0]
 
 

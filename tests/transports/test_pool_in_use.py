@@ -211,18 +211,6 @@ def test_a_stream_left_half_read_is_never_used_again(mode: Mode) -> None:
         assert connections == [0, 1, 1, 2, 2, 3]
 
 
-def test_cancel_from_a_signal_handler_does_not_block() -> None:
-    """The handler runs in the middle of anything in the main thread, also while the pump's guard is held."""
-    with LoopbackServer() as server:
-        transport = SYNC.transport()
-        ask = Ask(transport, server.url)
-        with ask.pump._guard:
-            ask.pump.cancel()
-        assert ask.pump.advance() is None
-        assert isinstance(ask.call.error, LLMStreamError)
-        transport.close_idle()
-
-
 def test_a_wire_of_another_loop_is_refused() -> None:
     """A half-read stream carried into a second loop fails in order, and touches nothing of the first."""
     with LoopbackServer() as server:

@@ -14,7 +14,7 @@ import trio.testing
 from sans_io.call import Call
 from sans_io.errors import LLMConnectionError, LLMStreamError, LLMTimeoutError, LocalProtocolError
 from sans_io.policy.deadline import Timers
-from sans_io.policy.pool import PoolStats, Route
+from sans_io.policy.pool import PoolStats, Route, Ticket
 from sans_io.proxies import parse_proxy
 from sans_io.urls import Origin
 from tests.callers import BUSY
@@ -202,10 +202,16 @@ class Wire:
 ROUTE = Route(Origin("http", "h", 80))
 
 
+def seated(hands: Hands) -> Ticket:
+    ticket: Ticket = Ticket(ROUTE)
+    hands.seat(ticket, 0.0)
+    return ticket
+
+
 def test_a_ticket_of_a_forgotten_pool_changes_nothing() -> None:
     """After a fork a pump of the parent may still give back what it thinks it has."""
     hands: Hands = Hands(PoolSettings().new_pool, threading.Event)
-    ticket, wire = hands.seat(ROUTE, False, 0.0), Wire()
+    ticket, wire = seated(hands), Wire()
     hands.connected(ticket, wire, 0.0)
     hands.forget()
     assert wire.ends == ["forget"]
@@ -220,23 +226,23 @@ def test_a_ticket_of_a_forgotten_pool_changes_nothing() -> None:
 
 def test_another_process_is_noticed_without_the_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     hands: Hands = Hands(PoolSettings().new_pool, threading.Event)
-    ticket, wire = hands.seat(ROUTE, False, 0.0), Wire()
+    ticket, wire = seated(hands), Wire()
     hands.connected(ticket, wire, 0.0)
     hands.release(ticket, True, 0.0)
     hands._pid -= 1
-    assert hands.seat(ROUTE, False, 0.0).conn is None
+    assert seated(hands).conn is None
     assert wire.ends == ["forget"]
 
 
 def test_what_finalisers_leave_is_done_at_the_next_operation() -> None:
     hands: Hands = Hands(PoolSettings(1).new_pool, lambda: Bell(rung))
     rung: list[int] = []
-    first, wire = hands.seat(ROUTE, False, 0.0), Wire()
+    first, wire = seated(hands), Wire()
     hands.connected(first, wire, 0.0)
-    second = hands.seat(ROUTE, False, 0.0)
+    second = seated(hands)
     assert not second.granted
-    hands.abandoned.append(first)
-    hands.abandoned.append(first)
+    hands.abandon(first)
+    hands.abandon(first)
     assert wire.ends == []
     hands.sweep(0.0)
     assert wire.ends == ["abort"]
@@ -252,12 +258,12 @@ class Bell:
 
 def test_closing_from_elsewhere_is_done_at_the_next_operation() -> None:
     hands: Hands = Hands(PoolSettings().new_pool, threading.Event)
-    ticket, wire = hands.seat(ROUTE, False, 0.0), Wire()
+    ticket, wire = seated(hands), Wire()
     hands.connected(ticket, wire, 0.0)
     hands.release(ticket, True, 0.0)
     hands.close_idle_later()
     assert wire.ends == []
-    assert hands.seat(ROUTE, False, 0.0).conn is None
+    assert seated(hands).conn is None
     assert wire.ends == ["abort"]
 
 

@@ -343,7 +343,7 @@ class _SyncRuntime:
     def __init__(self, below: SyncRuntime, recorder: Recorder) -> None:
         self._below = below
         self._recorder = recorder
-        self.now, self.bell = below.now, below.bell
+        self.now, self.bell, self.nested = below.now, below.bell, below.nested
         self.resolve, self.tls_ready = below.resolve, below.tls_ready
 
     @property
@@ -372,7 +372,7 @@ class _AsyncRuntime:
     def __init__(self, below: AsyncRuntime, recorder: Recorder) -> None:
         self._below = below
         self._recorder = recorder
-        self.now, self.bell = below.now, below.bell
+        self.now, self.bell, self.nested = below.now, below.bell, below.nested
 
     @property
     def hands(self) -> Hands[AsyncWire, AsyncBell]:

@@ -292,6 +292,9 @@ class _SyncRuntime:
         self.now = script.now
         self.hands: Hands[SyncWire, SyncBell] = Hands(script.settings.new_pool, self.bell)
 
+    def nested(self) -> bool:
+        return False
+
     def bell(self) -> SyncBell:
         return _Bell(self.now)
 
@@ -316,6 +319,9 @@ class _AsyncRuntime:
         self._script = script
         self.now = script.now
         self.hands: Hands[AsyncWire, AsyncBell] = Hands(script.settings.new_pool, self.bell)
+
+    def nested(self) -> bool:
+        return False
 
     def bell(self) -> AsyncBell:
         return _AsyncBell(self.now)

@@ -45,6 +45,9 @@ class SimRuntime:
     def now(self) -> float:
         return self._loop.now
 
+    def nested(self) -> bool:
+        return False
+
     def bell(self) -> Bell:
         return Bell(self._loop)
 
