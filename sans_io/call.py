@@ -30,7 +30,9 @@ from .policy.limits import DEFAULT_LIMITS, Limits
 from .policy.pool import Route
 from .policy.retry import (
     FATAL,
+    MAY_HAVE_RUN,
     TRANSIENT,
+    TRANSPARENT,
     Again,
     Budget,
     RetryBudget,
@@ -434,6 +436,9 @@ class Call:
             self._release(reusable=self._reusable)
             return
         retry_class = operation.retry_table.of_reply(head.status, error.code, error.error_type)
+        exchange = self._exchange
+        if retry_class in MAY_HAVE_RUN and exchange is not None and exchange.sent_all:
+            self._billed = True
         told = should_retry(head.headers)
         if told is not None:
             retry_class = FATAL if not told else TRANSIENT if retry_class == FATAL else retry_class
@@ -454,7 +459,8 @@ class Call:
 
     def _decide(self, error: LLMError, retry_class: RetryClass, now: float) -> None:
         attempt = self._try
-        self._billed = self._billed or attempt.may_be_billed
+        if attempt.may_be_billed and retry_class != TRANSPARENT:
+            self._billed = True
         if not self.committed:
             decision = self._retries.on_failure(attempt.condition, retry_class, error.retry_after, now, self._commit_at)
             if isinstance(decision, Again):
