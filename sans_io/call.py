@@ -542,7 +542,8 @@ class Call:
             return
         clock = self._clock(now)
         self._failed(
-            verdict.of_break(failure, attempt, exchange, self.route, self.timers, clock, committed=self.committed), now
+            verdict.of_break(failure, attempt, exchange, self.route, self.timers, clock, now, committed=self.committed),
+            now,
         )
 
     # -- small words -------------------------------------------------------------------------------------------------
