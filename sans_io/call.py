@@ -73,8 +73,11 @@ READ_SIZE: Final = 64 * 1024
 EARLY_ANSWER: Final = 1.0
 #: Seconds to wait for the end of the HTTP message after the end of the content, so that the connection can be reused.
 DRAIN: Final = 0.1
-#: Seconds to read on after a finish reason, for usage and the terminal event.
+#: Seconds to read on after all that counts has come: a finish reason (usage and the terminal event follow), or a status
+#: that is an error (its body says why).
 FINISHING: Final = 5.0
+#: The longest pause in the body of an error.
+EXPLAINING: Final = 1.0
 
 _Action = TypeVar("_Action", bound=Action)
 
@@ -343,7 +346,7 @@ class Call:
             self._phase = "body"
         if self._idles and (begun or exchange.content_events != attempt.content_seen):
             self._rearm(exchange, now)
-        elif exchange.finishing and attempt.finish_at == NEVER:
+        elif exchange.finishing:
             self._rearm(exchange, now)
         if now >= self._receive.deadline:
             self._receive_failed(exchange, Failure("timeout"), now)
@@ -351,15 +354,16 @@ class Call:
             self._action = self._receive
 
     def _rearm(self, exchange: Exchange, now: float) -> None:
-        """Restart the idle timer; after a finish reason what may still follow has one time for all of it."""
+        """Restart the idle timer; once all that counts has come, what may still follow has one time for all of it."""
         attempt = self._try
         attempt.content_seen = exchange.content_events
         attempt.keepalives_seen = exchange.keepalives
         idle_at = after(now, self.timers.idle)
         if exchange.finishing:
+            explaining = exchange.explaining
             if attempt.finish_at == NEVER:
-                attempt.finish_at = min(idle_at, now + FINISHING)
-            idle_at = attempt.finish_at
+                attempt.finish_at = min(self._receive.deadline if explaining else idle_at, now + FINISHING)
+            idle_at = min(attempt.finish_at, now + EXPLAINING) if explaining else attempt.finish_at
         limit = self._total_at if self.committed else self._commit_at
         self._receive.deadline = idle_at if idle_at < limit else limit
 
@@ -443,7 +447,9 @@ class Call:
         if told is not None:
             retry_class = FATAL if not told else TRANSIENT if retry_class == FATAL else retry_class
         wall_now = None if self._epoch_offset is None else now + self._epoch_offset
-        error.retry_after = retry_after(head.headers, wall_now)
+        hint = retry_after(head.headers, wall_now)
+        if hint is not None:
+            error.retry_after = hint
         self._decide(error, retry_class, now)
 
     def _failed(self, verdict: Verdict, now: float) -> None:
@@ -532,14 +538,10 @@ class Call:
             self._failed(verdict.of_silence(timer, attempt, exchange, self.timers, clock, now, self._phase), now)
 
     def _broken(self, exchange: Exchange, failure: Failure, now: float) -> None:
-        """The connection broke, or writing failed. What has come of a refusal is worth more than how it broke."""
+        """The connection broke, or writing failed."""
         attempt = self._try
         if attempt.write_failure is not None and not exchange.http.started:
             failure = attempt.write_failure
-        if not self.committed and exchange.head is not None and exchange.head.status >= 300:
-            exchange.receive_eof()
-            self._conclude(exchange, now)
-            return
         clock = self._clock(now)
         self._failed(
             verdict.of_break(failure, attempt, exchange, self.route, self.timers, clock, now, committed=self.committed),
