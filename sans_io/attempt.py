@@ -54,7 +54,7 @@ class Try:
         #: Counters of the exchange when the idle timer was last restarted.
         self.content_seen = 0
         self.keepalives_seen = 0
-        #: Until when we read on after a finish reason.
+        #: Until when we read on after all that counts has come.
         self.finish_at = NEVER
 
     @property
@@ -63,7 +63,7 @@ class Try:
 
     @property
     def may_be_billed(self) -> bool:
-        """The request was sent in full, and no answer says that it was refused."""
+        """The request was sent in full, and no answer refuses it. (Of a gateway's status the Call asks the table.)"""
         exchange = self.exchange
         return (
             exchange is not None and exchange.sent_all and (exchange.head is None or 200 <= exchange.head.status < 300)

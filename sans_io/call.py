@@ -30,7 +30,9 @@ from .policy.limits import DEFAULT_LIMITS, Limits
 from .policy.pool import Route
 from .policy.retry import (
     FATAL,
+    MAY_HAVE_RUN,
     TRANSIENT,
+    TRANSPARENT,
     Again,
     Budget,
     RetryBudget,
@@ -71,8 +73,11 @@ READ_SIZE: Final = 64 * 1024
 EARLY_ANSWER: Final = 1.0
 #: Seconds to wait for the end of the HTTP message after the end of the content, so that the connection can be reused.
 DRAIN: Final = 0.1
-#: Seconds to read on after a finish reason, for usage and the terminal event.
+#: Seconds to read on after all that counts has come: a finish reason (usage and the terminal event follow), or a status
+#: that is an error (its body says why).
 FINISHING: Final = 5.0
+#: The longest pause in the body of an error.
+EXPLAINING: Final = 1.0
 
 _Action = TypeVar("_Action", bound=Action)
 
@@ -351,7 +356,7 @@ class Call:
             self._phase = "body"
         if self._idles and (begun or exchange.content_events != attempt.content_seen):
             self._rearm(exchange, now)
-        elif exchange.finishing and attempt.finish_at == NEVER:
+        elif exchange.finishing:
             self._rearm(exchange, now)
         if now >= self._receive.deadline:
             self._receive_failed(exchange, Failure("timeout"), now)
@@ -359,15 +364,16 @@ class Call:
             self._action = self._receive
 
     def _rearm(self, exchange: Exchange, now: float) -> None:
-        """Restart the idle timer; after a finish reason what may still follow has one time for all of it."""
+        """Restart the idle timer; once all that counts has come, what may still follow has one time for all of it."""
         attempt = self._try
         attempt.content_seen = exchange.content_events
         attempt.keepalives_seen = exchange.keepalives
         idle_at = after(now, self.timers.idle)
         if exchange.finishing:
+            explaining = exchange.explaining
             if attempt.finish_at == NEVER:
-                attempt.finish_at = min(idle_at, now + FINISHING)
-            idle_at = attempt.finish_at
+                attempt.finish_at = min(self._receive.deadline if explaining else idle_at, now + FINISHING)
+            idle_at = min(attempt.finish_at, now + EXPLAINING) if explaining else attempt.finish_at
         limit = self._total_at if self.committed else self._commit_at
         self._receive.deadline = idle_at if idle_at < limit else limit
 
@@ -444,11 +450,16 @@ class Call:
             self._release(reusable=self._reusable)
             return
         retry_class = operation.retry_table.of_reply(head.status, error.code, error.error_type)
+        exchange = self._exchange
+        if retry_class in MAY_HAVE_RUN and exchange is not None and exchange.sent_all:
+            self._billed = True
         told = should_retry(head.headers)
         if told is not None:
             retry_class = FATAL if not told else TRANSIENT if retry_class == FATAL else retry_class
         wall_now = None if self._epoch_offset is None else now + self._epoch_offset
-        error.retry_after = retry_after(head.headers, wall_now)
+        hint = retry_after(head.headers, wall_now)
+        if hint is not None:
+            error.retry_after = hint
         self._decide(error, retry_class, now)
 
     def _failed(self, verdict: Verdict, now: float) -> None:
@@ -464,7 +475,8 @@ class Call:
 
     def _decide(self, error: LLMError, retry_class: RetryClass, now: float) -> None:
         attempt = self._try
-        self._billed = self._billed or attempt.may_be_billed
+        if attempt.may_be_billed and retry_class != TRANSPARENT:
+            self._billed = True
         if not self.committed:
             decision = self._retries.on_failure(attempt.condition, retry_class, error.retry_after, now, self._commit_at)
             if isinstance(decision, Again):
@@ -536,17 +548,14 @@ class Call:
             self._failed(verdict.of_silence(timer, attempt, exchange, self.timers, clock, now, self._phase), now)
 
     def _broken(self, exchange: Exchange, failure: Failure, now: float) -> None:
-        """The connection broke, or writing failed. What has come of a refusal is worth more than how it broke."""
+        """The connection broke, or writing failed."""
         attempt = self._try
         if attempt.write_failure is not None and not exchange.http.started:
             failure = attempt.write_failure
-        if not self.committed and exchange.head is not None and exchange.head.status >= 300:
-            exchange.receive_eof()
-            self._conclude(exchange, now)
-            return
         clock = self._clock(now)
         self._failed(
-            verdict.of_break(failure, attempt, exchange, self.route, self.timers, clock, committed=self.committed), now
+            verdict.of_break(failure, attempt, exchange, self.route, self.timers, clock, now, committed=self.committed),
+            now,
         )
 
     # -- small words -------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from .heads import ResponseHead
 from .http11 import HTTPExchange
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .providers.base import Headers, Operation
-from .reply import Reply, condition_of_fault
+from .reply import COMPRESSED, CUT_SHORT, Reply, condition_of_fault
 from .response import ChatResponse, late
 
 
@@ -70,6 +70,11 @@ class Exchange:
         return self.reply is not None and self.reply.finishing
 
     @property
+    def explaining(self) -> bool:
+        """Whether the reply has failed already, and its body is read to say why."""
+        return self.reply is not None and self.reply.explaining
+
+    @property
     def content_events(self) -> int:
         reply = self.reply
         return 0 if reply is None or reply.reader is None else reply.reader.content_events
@@ -94,8 +99,11 @@ class Exchange:
                 return []
             reply = self._begin(http.head)
         events = reply.receive_data(body) if body else []
-        if http.ended and not reply.done:
-            events += reply.receive_eof()
+        if http.ended:
+            if not reply.done:
+                events += reply.receive_eof()
+        elif http.error is not None and reply.explaining:
+            self._end_explanation(reply, http.error)
         return events
 
     def receive_eof(self) -> list[Event]:
@@ -110,12 +118,12 @@ class Exchange:
             return events
         if http.error is None or reply.complete or reply.reader is None:
             # An error body that was cut still says what went wrong, and a reply with its finish reason is whole.
-            events += reply.receive_eof()
+            events += reply.receive_eof("" if http.error is None else CUT_SHORT)
         return events
 
     def finish(self) -> list[Event]:
-        """End a `finishing` reply here, without what was still to come (usage, the terminal event)."""
-        return [] if self.reply is None else self.reply.receive_eof()
+        """End a `finishing` reply here, without what was still to come (usage, the terminal event, an explanation)."""
+        return [] if self.reply is None else self.reply.receive_eof(CUT_SHORT)
 
     def response(self) -> ChatResponse | None:
         """What has arrived so far, with what the head says."""
@@ -131,6 +139,13 @@ class Exchange:
     def _begin(self, head: ResponseHead) -> Reply:
         self.reply = Reply(self._operation, head, self.http.media_type, self._limits)
         return self.reply
+
+    def _end_explanation(self, reply: Reply, error: LLMError) -> None:
+        """The message is broken, or coded. A reply that has failed already is what it was, with what there is of it."""
+        if error.code != "coded_reply":
+            reply.receive_eof(CUT_SHORT)
+        elif reply.status >= 300:
+            reply.receive_eof(COMPRESSED)
 
 
 def _as_dict(headers: Headers) -> dict[str, str]:

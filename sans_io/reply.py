@@ -5,6 +5,8 @@
          └─> anything else ──────────> kept, to be decoded as an error
 
 Rules of this file:
+- A reply that is not a 2xx of the right type has failed already: its body only explains that, and may stop anywhere or
+  never come.
 - This file does not know HTTP framing (that is `http11`) nor a provider's words (that is the codec).
 - `error` and `done` are sticky; events before a fault are returned first (R5, R6).
 - A content type alone never makes a stream: servers mislabel both ways, so the first byte that is not white space
@@ -29,6 +31,11 @@ _STREAM_TYPES: Final = frozenset(
      "text/plain", "application/octet-stream", "application/stream+json"}
 )  # fmt: skip
 _JSON_TYPES: Final = frozenset({"", "text/plain", "application/octet-stream", "text/json"})
+
+#: What the error's message says of an explanation that was not read in full.
+COMPRESSED: Final = "its body is compressed, although identity was asked for, and was not read"
+CUT_SHORT: Final = "its body was cut short"
+TOO_LONG: Final = "the rest of its body was dropped; see Limits.max_error_body"
 
 
 class Reply:
@@ -69,6 +76,10 @@ class Reply:
                 self._fail(_redirected(status, head.first("location") or ""), "redirect")
 
     @property
+    def status(self) -> int:
+        return self._head.status
+
+    @property
     def done(self) -> bool:
         return self.error is not None or self._eof or (self.reader is not None and self.reader.ended)
 
@@ -79,7 +90,14 @@ class Reply:
 
     @property
     def finishing(self) -> bool:
-        return self.reader is not None and self.reader.finishing and self.error is None
+        """Whether all that counts has come, and what may still follow is not worth a long wait."""
+        reader = self.reader
+        return self.explaining if reader is None else reader.finishing and self.error is None
+
+    @property
+    def explaining(self) -> bool:
+        """Whether it has failed already, and the body is read to say why."""
+        return self._mode in ("error", "wrong") and self.error is None
 
     def receive_data(self, data: bytes) -> list[Event]:
         """Body bytes, cut anywhere. Check `done` afterwards."""
@@ -95,8 +113,11 @@ class Reply:
             self._fail(reader.error, _reader_condition(reader.error))
         return events
 
-    def receive_eof(self) -> list[Event]:
-        """The body ended in order: the reply is `done` afterwards, whole or with `error`."""
+    def receive_eof(self, missing: str = "") -> list[Event]:
+        """The body ended: the reply is `done` afterwards, whole or with `error`.
+
+        `missing`: what the error's message says of an explanation that was not read in full.
+        """
         if self.done:
             return []
         self._eof = True
@@ -109,7 +130,7 @@ class Reply:
             if self.reader.error is not None:
                 self._fail(self.reader.error, _reader_condition(self.reader.error))
             return events
-        self._decode_kept()
+        self._decode_kept(missing)
         return []
 
     def response(self) -> ChatResponse | None:
@@ -139,18 +160,31 @@ class Reply:
         # What is kept only explains a failure: more of it would not explain it better.
         if len(self._kept) > self._limits.max_error_body:
             del self._kept[self._limits.max_error_body :]
-            self._decode_kept()
+            self._decode_kept(TOO_LONG)
         return []
 
-    def _decode_kept(self) -> None:
+    def _decode_kept(self, missing: str) -> None:
         kept = bytes(self._kept)
         if self._mode == "error":
-            self._fail(self._operation.decode_error(self._head.status, self._head.headers, kept), "status")
-            return
-        if _holds_error(kept):
+            self._fail(self._refusal(kept, missing), "status")
+        elif _holds_error(kept):
             self._fail(self._operation.decode_error(self._head.status, self._head.headers, kept), "event")
-            return
-        self._fail(self._wrong_type(kept), "wrong_type")
+        else:
+            self._fail(self._wrong_type(kept), "wrong_type")
+
+    def _refusal(self, kept: bytes, missing: str) -> LLMError:
+        status, headers = self._head.status, self._head.headers
+        if not missing:
+            return self._operation.decode_error(status, headers, kept)
+        if kept.strip():
+            error = self._operation.decode_error(status, headers, kept)
+            error.message = f"{error.message} ({missing})"
+        else:
+            # Our words stand in for the server's: an empty body would say something, a prompt that is too long.
+            error = self._operation.decode_error(status, headers, f"HTTP {status}; {missing}".encode())
+            error.body = None
+        error.args = (error.message,)
+        return error
 
     def _wrong_type(self, kept: bytes) -> LLMProtocolError:
         wanted = {"json": "JSON", "sse": "an event stream", "ndjson": "NDJSON"}[self._operation.form]

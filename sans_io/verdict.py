@@ -7,7 +7,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from . import failing
 
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from .exchange import Exchange
     from .policy.deadline import Timers
     from .policy.pool import Route
+
+
+#: Seconds after a request was written within which the end of a reused connection may have been on its way already: the
+#: server closed it before it saw the request (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1). One round trip to
+#: another continent, 150 to 300 ms; a Call does not know its own. The longer this is, the more requests that ran could
+#: be sent twice; the shorter, the more that never ran are called ambiguous, which costs a backoff.
+ROUND_TRIP: Final = 0.25
 
 
 class Verdict(NamedTuple):
@@ -76,7 +83,15 @@ def of_silence(
 
 
 def of_break(
-    failure: Failure, attempt: Try, exchange: Exchange, route: Route, timers: Timers, clock: Clock, *, committed: bool
+    failure: Failure,
+    attempt: Try,
+    exchange: Exchange,
+    route: Route,
+    timers: Timers,
+    clock: Clock,
+    now: float,
+    *,
+    committed: bool,
 ) -> Verdict:
     """The connection broke or took no bytes; what it means depends on what had been sent and received."""
     if failure.kind == "timeout" and clock.overdue:
@@ -89,7 +104,8 @@ def of_break(
         phase = "head" if exchange.head is None else "body"
         verdict = Verdict(failing.broke_in_reply(failure.detail, route.origin, phase), "truncated")
     else:
-        condition = "stale" if attempt.reused else "no_reply" if exchange.sent_all else "write_failed"
+        unseen = attempt.write_failure is not None or now - attempt.sent_at <= ROUND_TRIP
+        condition = "stale" if attempt.reused and unseen else "no_reply" if exchange.sent_all else "write_failed"
         verdict = Verdict(failing.of_fault(failure.kind, failure.detail, route.origin), condition)
     return _caused(verdict, failure)
 

@@ -22,8 +22,8 @@ class Limits:
     max_chunk_line: int = 4 * KIB
     #: A JSON body, decoded whole: a 128k-token answer with log probabilities stays below it.
     max_json: int = 16 * MIB
-    #: What is kept of an error body; the rest is not read.
-    max_error_body: int = 64 * KIB
+    #: What is read of an error body: its beginning explains, the rest is dropped, and the error says so.
+    max_error_body: int = 1 * MIB
     #: One line of an event stream, without its end.
     max_sse_line: int = 1 * MIB
     #: The joined data of one event.

@@ -18,9 +18,9 @@ from typing import Final, Literal, Protocol, TypeAlias
 from ..records import dataclass, field
 from .dice import Dice
 
-RetryClass: TypeAlias = Literal["A", "B", "B1", "C", "D", "E"]
+RetryClass: TypeAlias = Literal["A", "B", "B1", "C", "D", "E", "E1"]
 
-#: Provably unseen by the server: name resolution, connect, TLS, or a reused connection that died without a byte.
+#: Unseen by the server: name resolution, connect, TLS, or a reused connection that was dead when it was written to.
 TRANSPARENT: Final = "A"
 #: Likely to pass: made again with backoff.
 TRANSIENT: Final = "B"
@@ -30,13 +30,19 @@ ONCE: Final = "B1"
 THROTTLED: Final = "C"
 #: Made again it would fail again.
 FATAL: Final = "D"
-#: Sent in full, no byte came back: it may have run and been billed.
+#: It may have run and been billed: no byte came back, or a gateway had no answer to pass on.
 AMBIGUOUS: Final = "E"
+#: Ambiguous the first time it happens in a call, fatal the second: an answer came and is of no use.
+AMBIGUOUS_ONCE: Final = "E1"
+
+#: What `retry_ambiguous=False` does not try again, and what sets `may_be_billed`.
+MAY_HAVE_RUN: Final[frozenset[RetryClass]] = frozenset((AMBIGUOUS, AMBIGUOUS_ONCE))
+_ONLY_ONCE: Final[frozenset[RetryClass]] = frozenset((ONCE, AMBIGUOUS_ONCE))
 
 _STATUSES: Final[Mapping[int, RetryClass]] = {
     400: FATAL, 401: FATAL, 402: FATAL, 403: FATAL, 404: FATAL, 408: TRANSIENT, 409: FATAL, 413: FATAL, 422: FATAL,
-    429: THROTTLED, 498: THROTTLED, 500: TRANSIENT, 502: TRANSIENT, 503: TRANSIENT, 504: TRANSIENT, 520: TRANSIENT,
-    521: TRANSIENT, 522: TRANSIENT, 523: TRANSIENT, 524: TRANSIENT, 529: THROTTLED, 530: TRANSIENT,
+    429: THROTTLED, 498: THROTTLED, 500: TRANSIENT, 502: AMBIGUOUS, 503: TRANSIENT, 504: AMBIGUOUS, 520: TRANSIENT,
+    521: TRANSIENT, 522: TRANSIENT, 523: TRANSIENT, 524: AMBIGUOUS, 529: THROTTLED, 530: TRANSIENT,
 }  # fmt: skip
 
 _CODES: Final[Mapping[str, RetryClass]] = {
@@ -49,13 +55,19 @@ _CODES: Final[Mapping[str, RetryClass]] = {
     "rate_limit_error": THROTTLED,
     "rate_limit_exceeded": THROTTLED,
     "slow_down": THROTTLED,
-    "api_error": TRANSIENT,
-    "server_error": TRANSIENT,
-    "timeout_error": TRANSIENT,
 }
 
-#: What happened to an attempt other than an answer with a status. "stale" is a reused connection that died before a
-#: byte of the reply; "no_reply" the same on a fresh one, after the request was sent; "first_token" the timer.
+#: Words that say no more than that it failed. Beside a status they say less than it does: the 504 of a gateway may have
+#: run whatever its body is called, and a 401 is not cured by it.
+_EVENTS: Final[Mapping[str, RetryClass]] = {
+    "api_error": TRANSIENT,
+    "server_error": TRANSIENT,
+    "timeout_error": AMBIGUOUS,
+}
+
+#: What happened to an attempt other than an answer with a status. "stale" is a reused connection that took no request,
+#: or died within a round trip of it without a byte; "no_reply" is any other that died without a byte after the request
+#: was sent; "first_token" the timer.
 _FAULTS: Final[Mapping[str, RetryClass]] = {
     "refused": TRANSPARENT,
     "unreachable": TRANSPARENT,
@@ -76,10 +88,10 @@ _FAULTS: Final[Mapping[str, RetryClass]] = {
     "write_timeout": TRANSIENT,
     "no_reply": AMBIGUOUS,
     "first_token": AMBIGUOUS,
-    "truncated": ONCE,
-    "garbled": ONCE,
-    "oversize": ONCE,
-    "wrong_type": ONCE,
+    "truncated": AMBIGUOUS_ONCE,
+    "garbled": AMBIGUOUS_ONCE,
+    "oversize": AMBIGUOUS_ONCE,
+    "wrong_type": AMBIGUOUS_ONCE,
     "idle": AMBIGUOUS,
     "redirect": FATAL,
     "deadline": FATAL,
@@ -89,10 +101,13 @@ _FAULTS: Final[Mapping[str, RetryClass]] = {
 
 @dataclass(frozen=True, slots=True)
 class RetryTable:
-    """Retryability as data. `codes` (a provider's error code or type) wins over `statuses`; `faults` is the rest."""
+    """Retryability as data. `codes` (a provider's error code or type) wins over `statuses`; `events` are codes that
+    count only where there is no status, in an error event inside a 2xx; `faults` is the rest.
+    """
 
     statuses: Mapping[int, RetryClass]
     codes: Mapping[str, RetryClass]
+    events: Mapping[str, RetryClass]
     faults: Mapping[str, RetryClass]
 
     def of_fault(self, condition: str) -> RetryClass:
@@ -100,11 +115,12 @@ class RetryTable:
 
     def of_reply(self, status: int | None, code: str | None, error_type: str | None) -> RetryClass:
         """The class of an error reply, or of an error event inside a stream (`status` None)."""
-        for word in (code, error_type):
-            if word is not None and word in self.codes:
+        words = [word for word in (code, error_type) if word is not None]
+        for word in words:
+            if word in self.codes:
                 return self.codes[word]
         if status is None or 200 <= status < 300:
-            return FATAL
+            return next((self.events[word] for word in words if word in self.events), FATAL)
         known = self.statuses.get(status)
         if known is not None:
             return known
@@ -115,12 +131,14 @@ def retry_table(
     *,
     statuses: Mapping[int, RetryClass] = MappingProxyType({}),
     codes: Mapping[str, RetryClass] = MappingProxyType({}),
+    events: Mapping[str, RetryClass] = MappingProxyType({}),
     faults: Mapping[str, RetryClass] = MappingProxyType({}),
 ) -> RetryTable:
     """The common table with a provider's own cells."""
     return RetryTable(
         statuses=MappingProxyType({**_STATUSES, **statuses}),
         codes=MappingProxyType({**_CODES, **codes}),
+        events=MappingProxyType({**_EVENTS, **events}),
         faults=MappingProxyType({**_FAULTS, **faults}),
     )
 
@@ -129,9 +147,15 @@ def retry_table(
 class RetryPolicy:
     """How often and how patiently. Seconds.
 
-    `max_retries` counts every attempt after the first except the one free retry of a stale connection. Backoff is
-    full jitter: uniform in (0, base * 2**n), at most `max_backoff`. `max_retry_after`: a server asking for more is
-    not waited for. `retry_ambiguous=False` raises at once where the request may already have run.
+    `max_retries` counts every attempt after the first except two: the one free retry when a reused connection turns
+    out to be dead as it is written to, and the one with a renewed credential. Backoff is full jitter: uniform in
+    (0, base * 2**n), at most `max_backoff`; what a server asks for is a floor under it. `max_retry_after`: a server
+    asking for more is not waited for.
+
+    `retry_ambiguous=False` raises at once, with `may_be_billed`, where the request may have run: nothing came back, a
+    2xx answer was cut, garbled, compressed, too large or of the wrong type, a stream ended before its first event, the
+    status was 502, 504 or 524, or an error event reported a timeout. Any other error that the server itself reports
+    (408, 429, 500, 503, an error event) is its word that there will be no answer, and is retried.
     """
 
     max_retries: int = 3
@@ -163,7 +187,8 @@ class RetryBudget:
 
     500 tokens; a retry takes its cost, given back when it succeeds; a call without a retry adds one. An empty budget
     still lets `floor` retries a minute through. Hence in any window: cost of the retries that failed
-    <= 500 + clean successes + cost of the floor's. The pattern is that of the AWS SDKs' retry quota.
+    <= 500 + clean successes + cost of the floor's. What a throttling server schedules costs nothing. The pattern is
+    that of the AWS SDKs' retry quota.
     """
 
     __slots__ = ("_floored", "floor", "max_tokens", "tokens")
@@ -199,9 +224,11 @@ class RetryBudget:
         self.tokens = min(self.max_tokens, self.tokens + 1)
 
 
-#: Tokens that a retry costs: a hinted one is cheap, since the server itself set the pace.
-COSTS: Final[Mapping[RetryClass, int]] = MappingProxyType({"A": 0, "B": 14, "B1": 14, "C": 14, "D": 0, "E": 14})
-HINTED_COST: Final = 5
+#: Tokens that a retry costs. A throttled one whose time the server has named is a schedule and no outage: nothing.
+COSTS: Final[Mapping[RetryClass, int]] = MappingProxyType(
+    {"A": 14, "B": 14, "B1": 14, "C": 14, "D": 0, "E": 14, "E1": 14}
+)
+HINTED_COST: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +263,9 @@ class RetryState:
         self, condition: str, retry_class: RetryClass, hint: float | None, now: float, deadline: float
     ) -> Again | Stop:
         """`hint` is the server's (seconds); `deadline` bounds the start of the next attempt."""
-        if retry_class == FATAL or (retry_class == AMBIGUOUS and not self.policy.retry_ambiguous):
+        if retry_class == FATAL or (retry_class in MAY_HAVE_RUN and not self.policy.retry_ambiguous):
             return Stop()
-        if retry_class == ONCE:
+        if retry_class in _ONLY_ONCE:
             if condition in self._seen:
                 return Stop()
             self._seen.add(condition)
@@ -253,7 +280,7 @@ class RetryState:
         if now + delay >= deadline:
             return Stop("deadline")
         cost = HINTED_COST if retry_class == THROTTLED and hint is not None else COSTS[retry_class]
-        taken = self.budget.take(cost, now)
+        taken = self.budget.take(cost, now) if cost else 0
         if taken is None:
             return Stop("budget")
         # What is given back when this retry succeeds: never more than was taken.
@@ -270,8 +297,9 @@ class RetryState:
     def _delay(self, retry_class: RetryClass, hint: float | None) -> float:
         if self._dice is None:
             self._dice = Dice(self.seed)
-        roll = self._dice.roll()
-        if hint is not None:
-            return hint + roll * min(1.0, hint / 10)
         base = self.policy.base_throttled if retry_class == THROTTLED else self.policy.base_transient
-        return roll * min(self.policy.max_backoff, base * 2.0 ** min(self.retries, 60))
+        backoff = self._dice.roll() * min(self.policy.max_backoff, base * 2.0 ** min(self.retries, 60))
+        if hint is None:
+            return backoff
+        # A hint of 0 must not send everybody back at once.
+        return max(hint, backoff) + self._dice.roll() * min(1.0, hint / 10)

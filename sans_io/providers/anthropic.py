@@ -35,7 +35,9 @@ __all__ = ["API_VERSION", "DEFAULT_MAX_TOKENS", "FINISH_REASONS", "RETRY_TABLE",
 PROVIDER: Final = "anthropic"
 
 #: The common table has this wire's statuses (529) and types already.
-RETRY_TABLE: Final = retry_table(codes={**QUOTA_CODES, "conflict_error": FATAL, "internal_server_error": TRANSIENT})
+RETRY_TABLE: Final = retry_table(
+    codes={**QUOTA_CODES, "conflict_error": FATAL}, events={"internal_server_error": TRANSIENT}
+)
 
 #: Dates on which models were or will be switched off (the vendor's list of deprecations).
 _RETIRED: Final = MappingProxyType(

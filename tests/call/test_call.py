@@ -110,7 +110,7 @@ def test_after_commit_nothing_is_tried_again() -> None:
 
 def test_a_stale_connection_is_replaced_once_at_once_and_for_free() -> None:
     call = make(retry=RetryPolicy(max_retries=0))
-    to_receive(call, reused=True)
+    to_receive(call, 1.0, reused=True)
     call.on_eof(1.0)
     assert call.next_action(1.0) == Release(False)
     call.on_released(1.0)
@@ -331,14 +331,21 @@ def test_a_dial_that_cannot_succeed_is_raised_and_its_slot_given_back(
     assert call.error.phase == "connect"
 
 
-def test_a_refused_dial_is_tried_again_without_a_charge() -> None:
-    budget = RetryBudget()
-    call = make(budget=budget)
-    call.on_acquired(False, 0.0)
-    call.on_error("refused", 0.1)
-    call.on_released(0.1)
-    assert isinstance(call.next_action(0.1), Wait)
-    assert budget.tokens == 500
+@pytest.mark.parametrize("kind", ["refused", "unreachable", "reset", "tls_failed", "dns_temporary", "timeout"])
+def test_a_dial_that_failed_is_tried_again_and_charged(kind: str) -> None:
+    budget = RetryBudget(max_tokens=14, floor=0)
+    for suppressed in (None, "budget"):
+        call = make(budget=budget, retry=RetryPolicy(max_retries=1))
+        call.on_acquired(False, 0.0)
+        call.on_error(kind, 0.1)  # type: ignore[arg-type]
+        call.on_released(0.1)
+        if suppressed is None:
+            assert isinstance(call.next_action(0.1), Wait)
+            assert budget.tokens == 0
+        else:
+            assert call.finished
+            assert call.error is not None
+            assert call.error.retry_suppressed == suppressed
 
 
 def test_the_pool_timeout_is_its_own_error_and_releases_its_place() -> None:

@@ -15,7 +15,7 @@ EXPECTED = {
     "max_informational": 8,
     "max_chunk_line": 4 * KIB,
     "max_json": 16 * MIB,
-    "max_error_body": 64 * KIB,
+    "max_error_body": 1 * MIB,
     "max_sse_line": 1 * MIB,
     "max_sse_event": 8 * MIB,
     "max_stream": 256 * MIB,

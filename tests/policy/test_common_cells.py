@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 
 from sans_io.policy.retry import RetryClass, retry_table
-from tests.policy.test_retry_tables import CODES, FAULTS, STATUSES
+from tests.policy.test_retry_tables import CODES, EVENTS, FAULTS, STATUSES
 
-COLUMNS: dict[str, dict[object, str]] = {"statuses": {**STATUSES}, "codes": {**CODES}, "faults": {**FAULTS}}
+COLUMNS: dict[str, dict[object, str]] = {
+    "statuses": {**STATUSES},
+    "codes": {**CODES},
+    "events": {**EVENTS},
+    "faults": {**FAULTS},
+}
 CELLS = [(column, key) for column, cells in COLUMNS.items() for key in cells]
 
 
@@ -21,8 +26,8 @@ def test_no_common_cell_beyond_those(column: str) -> None:
     assert set(getattr(retry_table(), column)) == set(COLUMNS[column])
 
 
-@pytest.mark.parametrize("retry_class", ["A", "B", "B1", "C", "D", "E"])
+@pytest.mark.parametrize("retry_class", ["A", "B", "B1", "C", "D", "E", "E1"])
 def test_one_cell_of_ones_own_leaves_the_others_alone(retry_class: RetryClass) -> None:
     table = retry_table(statuses={418: retry_class})
     assert dict(table.statuses) == {**STATUSES, 418: retry_class}
-    assert (dict(table.codes), dict(table.faults)) == (CODES, FAULTS)
+    assert (dict(table.codes), dict(table.events), dict(table.faults)) == (CODES, EVENTS, FAULTS)

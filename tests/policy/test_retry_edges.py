@@ -22,9 +22,15 @@ def test_only_what_http_calls_a_server_error_is_transient_unasked(status: int, w
 
 
 def test_a_provider_s_own_cells_win_over_the_common_ones() -> None:
-    table = retry_table(statuses={429: "D", 418: "B"}, codes={"quota": "B"}, faults={"idle": "D", "eclipse": "B"})
+    table = retry_table(
+        statuses={429: "D", 418: "B"},
+        codes={"quota": "B"},
+        events={"api_error": "D", "moonrise": "B"},
+        faults={"idle": "D", "eclipse": "B"},
+    )
     assert (table.of_reply(429, None, None), table.of_reply(418, None, None)) == ("D", "B")
     assert table.of_reply(400, "quota", None) == "B"
+    assert (table.of_reply(None, "api_error", None), table.of_reply(None, "moonrise", None)) == ("D", "B")
     assert (table.of_fault("idle"), table.of_fault("eclipse"), table.of_fault("refused")) == ("D", "B", "A")
 
 
@@ -51,10 +57,11 @@ def test_a_call_earns_a_token_only_without_a_retry() -> None:
     budget.tokens = 400
     state(budget=budget).on_success()
     assert budget.tokens == 401
-    free = state(budget=budget)
-    assert isinstance(free.on_failure("refused", "A", None, 0.0, FAR), Again)
-    free.on_success()
-    assert budget.tokens == 401
+    for condition, retry_class, hint in (("refused", "A", None), ("429", "C", 1.0)):
+        tried = state(budget=budget)
+        assert isinstance(tried.on_failure(condition, retry_class, hint, 0.0, FAR), Again)  # type: ignore[arg-type]
+        tried.on_success()
+        assert budget.tokens == 401
 
 
 def test_a_roll_is_the_upper_53_bits_as_a_fraction() -> None:

@@ -7,9 +7,9 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from sans_io.policy.retry import COSTS, HINTED_COST, RetryBudget, RetryPolicy, RetryState, Stop
+from sans_io.policy.retry import COSTS, HINTED_COST, MAY_HAVE_RUN, RetryBudget, RetryPolicy, RetryState, Stop
 
-CLASSES = st.sampled_from(["A", "B", "B1", "C", "D", "E"])
+CLASSES = st.sampled_from(["A", "B", "B1", "C", "D", "E", "E1"])
 CONDITIONS = st.sampled_from(["stale", "refused", "truncated", "garbled", "no_reply", "429", "500", "event"])
 HINTS = st.one_of(st.none(), st.floats(0, 100))
 
@@ -52,6 +52,7 @@ class RetryMachine(RuleBasedStateMachine):
             assert self.budget.tokens == before
             return
         assert retry_class != "D"
+        assert self.policy.retry_ambiguous or retry_class not in MAY_HAVE_RUN
         assert self.now <= decision.at < deadline
         assert decision.at == self.now + decision.delay
         if decision.reason == "immediate":
@@ -61,7 +62,7 @@ class RetryMachine(RuleBasedStateMachine):
             if hint is None:
                 assert 0 <= decision.delay <= self.policy.max_backoff
             else:
-                assert hint <= decision.delay <= hint + min(1.0, hint / 10)
+                assert hint <= decision.delay <= max(hint, self.policy.max_backoff) + min(1.0, hint / 10)
                 assert hint <= self.policy.max_retry_after
             cost = HINTED_COST if retry_class == "C" and hint is not None else COSTS[retry_class]
             paid = before - self.budget.tokens
@@ -70,9 +71,9 @@ class RetryMachine(RuleBasedStateMachine):
                 assert before < cost
                 self.floored += 1
             self.open_cost = paid
-        if retry_class == "B1":
-            assert (condition, "B1") not in self.again
-            self.again.append((condition, "B1"))
+        if retry_class in ("B1", "E1"):
+            assert (condition, "once") not in self.again
+            self.again.append((condition, "once"))
         self.again.append((condition, decision.reason))
         self.now = decision.at
 

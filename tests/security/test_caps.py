@@ -177,6 +177,7 @@ def test_of_an_error_body_the_beginning_is_kept(mode: Mode, over: int) -> None:
             with pytest.raises(LLMServerError) as caught:
                 await chat(client)
             assert caught.value.body == "x" * min(limit, limit + over)
+            assert ("dropped" in caught.value.message) == (over > 0)
 
         if mode.name != "threads":
             mode.run(main)
@@ -236,12 +237,13 @@ SMALLER = Limits(max_stream=MIB // 4, max_json=MIB // 4)
 @dataclasses.dataclass(frozen=True)
 class Bomb:
     script: w.Script
-    codes: set[str]
+    codes: set[str | None]
     stream: bool = False
     limits: Limits = DEFAULT
     wire: str = "openai"
     #: Peak memory allowed, in MiB: 12 times what a cap allows to be kept, and 8 for everything else.
     peak: float = 8
+    error: type[LLMError] = LLMProtocolError
 
 
 def body_of(content: bytes, *fields: str) -> w.Script:
@@ -291,8 +293,22 @@ for _coding, _content in {"gzip": ZEROS, "GZIP": ZEROS, "x-gzip": ZEROS, "deflat
                           "zstd": b"(\xb5/\xfd", "identity, gzip": ZEROS, "unheard-of": b"{}"}.items():  # fmt: skip
     BOMBS[f"coded {_coding}"] = Bomb(body_of(_content, f"Content-Encoding: {_coding}"), {"coded_reply"}, peak=2)
 BOMBS["a coded error"] = Bomb(
-    (w.read(), w.send(w.reply("", "Content-Encoding: gzip", status="500 No", content=ZEROS))), {"coded_reply"}, peak=2
-)
+    (w.read(), w.send(w.reply("", "Content-Encoding: gzip", status="500 No", content=ZEROS))), {None}, peak=2,
+    error=LLMServerError,
+)  # fmt: skip
+_REFUSED = {
+    "letters": b"x" * (20 * MIB),
+    "containers": b'{"error":[' + b"[]," * 340_000 + b"[]]}",
+    "levels": b'{"error":' + b"[" * 500_000,
+    "digits": b'{"error":' + b"9" * (MIB - 20) + b"}",
+    "a message": b'{"error":{"message":"' + b"\\u0041" * 170_000 + b'"}}',
+    "strings in strings": b'{"error":"' + b'{\\"error\\":\\"' * 80_000 + b'"}',
+    "blanks": b" " * (20 * MIB),
+}
+for _what, _content in _REFUSED.items():
+    BOMBS[f"an error of {_what}"] = Bomb(
+        (w.read(), w.send(w.reply(status="500 No", content=_content))), {None}, peak=12 + 8, error=LLMServerError
+    )
 BOMBS["a coded stream"] = Bomb(
     (w.read(), w.send(w.head("200 OK", "Transfer-Encoding: chunked", "Content-Encoding: gzip", type_="text/event-stream") + w.chunk(ZEROS))),
     {"coded_reply"}, stream=True, peak=2,
@@ -302,7 +318,7 @@ BOMBS["a coded stream"] = Bomb(
 async def bang(client: Any, bomb: Bomb) -> None:
     with pytest.raises(LLMError) as caught:
         await ask(client, bomb.stream)
-    assert isinstance(caught.value, LLMProtocolError), repr(caught.value)
+    assert isinstance(caught.value, bomb.error), repr(caught.value)
     assert caught.value.code in bomb.codes, repr(caught.value)
     assert caught.value.__cause__ is None or isinstance(caught.value.__cause__, LLMError)
 

@@ -53,7 +53,7 @@ MUTANTS = (
     ),
     Mutant(
         "Retry-After shortened", "sans_io/policy/retry.py",
-        "return hint + roll * min(1.0, hint / 10)", "return hint * (0.5 + roll / 2)",
+        "return max(hint, backoff) + self._dice.roll() * min(1.0, hint / 10)", "return min(hint, backoff)",
     ),
     Mutant(
         "deadline not applied to backoff", "sans_io/policy/retry.py",
@@ -106,6 +106,32 @@ MUTANTS = (
     Mutant(
         "a stale connection's neighbour instead of a fresh one", "sans_io/call.py",
         'self._fresh = attempt.condition == "stale"', "self._fresh = False",
+    ),
+    Mutant(
+        "a connection that died late is stale", "sans_io/verdict.py",
+        "now - attempt.sent_at <= ROUND_TRIP", "not exchange.http.started",
+    ),
+    Mutant(
+        "an answer of no use is sent for again", "sans_io/policy/retry.py",
+        "MAY_HAVE_RUN: Final[frozenset[RetryClass]] = frozenset((AMBIGUOUS, AMBIGUOUS_ONCE))",
+        "MAY_HAVE_RUN: Final[frozenset[RetryClass]] = frozenset((AMBIGUOUS,))",
+    ),
+    Mutant(
+        "a gateway that lost the answer is asked again", "sans_io/policy/retry.py",
+        "504: AMBIGUOUS", "504: TRANSIENT",
+    ),
+    Mutant(
+        "a dial that failed is free", "sans_io/policy/retry.py",
+        '{"A": 14,', '{"A": 0,',
+    ),
+    Mutant(
+        "a coded refusal is a garbled answer", "sans_io/exchange.py",
+        "        elif reply.status >= 300:\n            reply.receive_eof(COMPRESSED)\n", "",
+    ),
+    Mutant(
+        "a refusal is waited for to its end", "sans_io/call.py",
+        "idle_at = min(attempt.finish_at, now + EXPLAINING) if explaining else attempt.finish_at",
+        "idle_at = attempt.finish_at",
     ),
 )  # fmt: skip
 

@@ -89,7 +89,7 @@ class Bench:
             timers or Timers(total=5.0),
             now=self.transport.now(),
             stream=stream,
-            retry=RetryPolicy(max_retries=retries, base_transient=60.0, max_backoff=60.0),
+            retry=RetryPolicy(max_retries=retries),
             seed=1,
         )
         return Line(self.transport, call, authorize, on_attempt)

@@ -17,7 +17,7 @@ from sans_io.errors import (
     LLMServerError,
 )
 from sans_io.messages import chat_request
-from sans_io.policy.retry import FATAL, THROTTLED, TRANSIENT
+from sans_io.policy.retry import AMBIGUOUS, FATAL, THROTTLED, TRANSIENT
 from sans_io.providers.anthropic import RETRY_TABLE, AnthropicCodec
 from sans_io.secret import Secret
 from sans_io.urls import parse_base_url
@@ -648,7 +648,7 @@ def test_listing_models() -> None:
         (413, "request_too_large", "Request exceeds the maximum size", LLMContextLengthError, FATAL),
         (429, "rate_limit_error", "slow down", LLMRateLimitError, THROTTLED),
         (500, "api_error", "Internal server error", LLMServerError, TRANSIENT),
-        (504, "timeout_error", "timed out", LLMServerError, TRANSIENT),
+        (504, "timeout_error", "timed out", LLMServerError, AMBIGUOUS),
         (529, "overloaded_error", "Overloaded", LLMServerError, THROTTLED),
     ],
 )

@@ -17,7 +17,7 @@ from sans_io.events import (
     UsageReported,
 )
 from sans_io.policy.limits import Limits
-from sans_io.policy.retry import FATAL, THROTTLED, TRANSIENT
+from sans_io.policy.retry import AMBIGUOUS, FATAL, THROTTLED, TRANSIENT
 from sans_io.providers.anthropic import RETRY_TABLE
 from sans_io.providers.anthropic_reply import MessageStreamReader, WholeMessageReader
 from tests.wires.anthropic.kit import (
@@ -665,7 +665,7 @@ def test_a_stream_without_anything(body: bytes) -> None:
         ("overloaded_error", "Overloaded", LLMServerError, "overloaded", THROTTLED),
         ("api_error", "Overloaded", LLMServerError, "overloaded", THROTTLED),
         ("api_error", "Internal server error", LLMServerError, None, TRANSIENT),
-        ("timeout_error", "Request timed out", LLMServerError, None, TRANSIENT),
+        ("timeout_error", "Request timed out", LLMServerError, None, AMBIGUOUS),
         ("rate_limit_error", "Too many", LLMRateLimitError, None, THROTTLED),
         ("billing_error", "No credit", LLMQuotaError, "insufficient_quota", FATAL),
         (

@@ -74,6 +74,10 @@ CATALOGUE: Final[tuple[FaultSpec, ...]] = (
     FaultSpec("unauthorized", "status", 4, spoils=False),
     FaultSpec("lying_limits", "status", 6, spoils=False),
     FaultSpec("should_retry", "status", 5, spoils=False),
+    FaultSpec("gateway_timeout", "status", 5, spoils=False),
+    FaultSpec("coded_refusal", "status", 5),
+    FaultSpec("stalled_refusal", "status", 5),
+    FaultSpec("cut_refusal", "status", 5),
     # A body before anything was handed over.
     FaultSpec("silent_after_head", "body", 5),
     FaultSpec("error_first", "body", 8, spoils=False),

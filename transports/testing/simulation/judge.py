@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sans_io.policy.retry import COSTS, HINTED_COST
 
 from .loop import Cancelled, Task
+from .refusals import REFUSALS
 
 if TYPE_CHECKING:
     from sans_io.errors import LLMError
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 #: After these a client waits for what may still come.
 _LATE: Final = frozenset({"finish_then_eof", "finish_then_silence", "bit_flip", "length_too_short"})
 _EXCUSED: Final = frozenset({"timeout", "cancelled", "idle_timeout", "first_token_timeout", "idle_keepalive_only"})
-#: Failures that cost the budget nothing: the server has not seen the request.
-_FREE: Final = frozenset(
-    {"refused", "unreachable", "connect_reset", "connect_timeout", "dns_temporary", "tls_failed", "stale"}
-)
 
 
 class Judge:
@@ -48,6 +45,8 @@ class Judge:
         for attempt in attempts:
             count("outcome:" + attempt.outcome)
             met = met or attempt.outcome != "ok"
+            if (attempt.status or 0) >= 400 and attempt.outcome not in (str(attempt.status), "cancelled"):
+                world.violated("I7", f"{nonce} was refused with {attempt.status}, which became {attempt.outcome!r}")
             if reason == "immediate" and attempt.connection == "reused":
                 world.violated("I8", f"{nonce} went from a stale connection to another idle one")
             reason = attempt.delay_reason
@@ -71,7 +70,18 @@ class Judge:
             world.violated("I8", f"{nonce} was tried {len(attempts)} times ({retries} retries, {stale} stale)")
         if world.runtime.crowded:
             self._fair()
+        self._refusal(sim)
         self._text(sim, error)
+
+    def _refusal(self, sim: SimCall) -> None:
+        """I7: a refusal that stalls is known a second after it stalled."""
+        truth, attempts = self.world.server.last.get(sim.nonce), sim.call.attempts if sim.call is not None else ()
+        if truth is None or truth.fault != "stalled_refusal" or not attempts or self.world.jumped_to:
+            return
+        late = attempts[-1].ended_at - truth.sent_at
+        # With another status it is the early answer to a later request, which never came in full.
+        if attempts[-1].status == REFUSALS["stalled_refusal"][0] and late > 1.0 + 1e-6:
+            self.world.violated("I7", f"{sim.nonce} waited {late:.3f} s for the rest of a refusal")
 
     def _fair(self) -> None:
         """I10, once somebody had to wait for a seat: nobody waits while there is room."""
@@ -141,7 +151,10 @@ class Judge:
             self.world.violated("I10", f"after the last call the pool has {stats}")
         if self.world.max_connections is not None and stats.open > self.world.max_connections:
             self.world.violated("I10", f"more connections than {self.world.max_connections}: {stats}")
-        self.world.runtime.hands.close_all(self.world.loop.now)
+        try:
+            self.world.runtime.hands.close_all(self.world.loop.now)
+        except KeyError as error:  # a pool that has lost count of its slots
+            self.world.violated("I10", f"the pool cannot be closed: {error!r}")
         for wire in self.world.runtime.wires:
             if not wire.closed:
                 self.world.violated("I10", f"{wire} was never closed")
@@ -157,7 +170,7 @@ class Judge:
             if sim.call is None:
                 continue
             attempts, caller = sim.call.attempts, int(sim.key)
-            charged = [_cost(a.outcome, a.delay_reason) for a in attempts if a.delay is not None]
+            charged = [_cost(a.delay_reason) for a in attempts if a.delay is not None]
             if sim.call.error is None:
                 # The last retry that cost anything is refunded by the success.
                 charged = [cost for cost in charged if cost][:-1]
@@ -170,8 +183,6 @@ class Judge:
                 world.violated("I8", f"retries of caller {caller} cost {spent[caller]}, the budget allows {allowed}")
 
 
-def _cost(outcome: str, reason: str | None) -> int:
+def _cost(reason: str | None) -> int:
     """What the retry after this attempt cost at least."""
-    if reason == "immediate" or outcome in _FREE:
-        return 0
-    return HINTED_COST if reason == "server" else COSTS["B"]
+    return 0 if reason == "immediate" else HINTED_COST if reason == "server" else COSTS["B"]

@@ -26,4 +26,11 @@ REFUSALS: Final[dict[str, tuple[int, str, bytes, float]]] = {
         503, "api_error", b"x-ratelimit-remaining-requests: -3\r\nx-ratelimit-reset-requests: 9e99y\r\n", 0.0,
     ),
     "should_retry": (400, "invalid_request_error", b"x-should-retry: true\r\n", 0.0),
+    "gateway_timeout": (504, "timeout_error", b"", 0.0),
+    "coded_refusal": (429, "rate_limit_error", b"Retry-After: 2\r\nContent-Encoding: gzip\r\n", 2.0),
+    "stalled_refusal": (429, "rate_limit_error", b"Retry-After: 2\r\n", 2.0),
+    "cut_refusal": (401, "authentication_error", b"", 0.0),
 }  # fmt: skip
+
+#: After these a request may have run: it is not sent again where the caller forbids that.
+MAY_HAVE_RUN: Final = frozenset({"gateway_html", "gateway_timeout"})

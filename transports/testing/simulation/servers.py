@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from .faults import BY_NAME, draw_idle, draw_server
-from .refusals import REFUSALS
+from .refusals import MAY_HAVE_RUN, REFUSALS
 from .wires import Script, WireName, error_body, error_event, in_chunks, keepalive, script
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from .world import World
 
 _SAME_READ: Final = "surplus bytes came with its last reply"
+#: The latest that the end of a connection can have crossed a request on its way, in seconds after it came.
+_CROSSED: Final = 0.25
+#: The server's word that there will be no answer, inside a 200 or with a status.
+_SAID_SO: Final = frozenset({"error_first", "json_error_200", "http_1_0"} | (REFUSALS.keys() - MAY_HAVE_RUN))
 
 
 @dataclass(slots=True)
@@ -51,6 +55,8 @@ class SimServer:
         self.world = world
         self.not_before: dict[str, tuple[float, int]] = {}
         self.last: dict[str, Exchange] = {}
+        #: By nonce: the connection of the last request, whether it had served before, and when the request came.
+        self._asked: dict[str, tuple[SimWire, bool, float]] = {}
 
     # -- what the network tells ----------------------------------------------------------------------------------------
 
@@ -113,6 +119,8 @@ class SimServer:
             world.violated("I8", f"{request.nonce} came back before its Retry-After")
         if call.committed:
             world.violated("I9", f"{request.nonce} was sent again after its first event")
+        self._sent_again(request.nonce)
+        self._asked[request.nonce] = (conn, conn.exchanges > 1, world.loop.now)
         call.requests += 1
         fault = world.draw(draw_server, 0.62)
         if fault is not None:
@@ -121,6 +129,16 @@ class SimServer:
                 conn.tainted = f"its reply met {fault}"
         world.trace("request", conn.number, request.nonce, fault)
         Reply(self, conn, request, call.wire, fault).play()
+
+    def _sent_again(self, nonce: str) -> None:
+        """I8: a request that may have run, to a caller who forbids that."""
+        policy, before = self.world.policy, self.last.get(nonce)
+        if before is None or (policy.retry_ambiguous and policy.max_retries):
+            return
+        conn, reused, asked_at = self._asked[nonce]
+        crossed = reused and conn.ended_at <= asked_at + _CROSSED
+        if not crossed and not (policy.max_retries and before.fault in _SAID_SO):
+            self.world.violated("I8", f"{nonce} was sent again although it may have run (it met {before.fault})")
 
 
 class Reply:
@@ -230,15 +248,19 @@ class Reply:
         else:
             body, kind = error_body(self.wire, code, f"{fault} {nonce}"), "application/json"
         head = self._head(status, kind, chunked=False, length=len(body), extra=extra)
-        self._send([head, body])
+        if fault in ("stalled_refusal", "cut_refusal"):
+            body = body[: int(world.roll() * len(body))]
+        self._send(
+            [head + body] if fault == "stalled_refusal" else [head, body], end="fin" if fault == "cut_refusal" else None
+        )
         self.server.not_before[nonce] = (world.loop.now + hint if hint else 0.0, status)
 
     # -- broken replies ------------------------------------------------------------------------------------------------
 
-    def _no_reply(self, end: str | None) -> None:
+    def _no_reply(self, end: str | None, within: float = 1.0) -> None:
         if end is None:
             return
-        self.world.loop.call_later(self.world.roll() * 0.3, self.conn.finish if end == "fin" else self.conn.reset)
+        self.world.loop.call_later(self.world.roll() * within, self.conn.finish if end == "fin" else self.conn.reset)
 
     def _raw(self, data: bytes, end: str | None = "fin") -> None:
         self._send([data], end=end)
@@ -381,7 +403,7 @@ def _garbled(reply: Reply) -> None:
 
 def _keepalive_race(reply: Reply) -> None:
     """The server closed an idle connection at the moment when the request was on its way."""
-    reply._no_reply("fin" if reply.world.roll() < 0.5 else "reset")
+    reply._no_reply("fin" if reply.world.roll() < 0.5 else "reset", _CROSSED)
 
 
 def _early(reply: Reply) -> None:

@@ -125,7 +125,7 @@ class World:
         self.callers = FEWEST_CALLERS + int(self.roll() * (MOST_CALLERS - FEWEST_CALLERS + 1))
         drawn: WireName = ("openai", "anthropic", "ollama")[int(self.roll() * 3)]
         self.wire = wire or drawn
-        self.policy = RetryPolicy(max_retries=int(self.roll() * 5))
+        self.policy = RetryPolicy(max_retries=int(self.roll() * 5), retry_ambiguous=self.roll() < 0.7)
         scarce = self.roll() < 0.3
         self.budgets = [RetryBudget(28, floor=0) if scarce else RetryBudget() for _ in range(self.callers)]
         self._operations = operations(self.wire, self.origin)
