@@ -23,10 +23,10 @@ class NDJSONDecoder:
 
     `error` is None or, from then on, the reason why nothing more is decoded (`LLMProtocolError` with code "bad_json",
     "ndjson_line_too_long" or "stream_too_long"). Half a surrogate pair in a string is left as it is: its other half
-    may be in the next line (`jsontext.SurrogateJoiner`).
+    may be in the next line (`jsontext.SurrogateJoiner`). `blanks` counts blank lines: servers send them as keep-alives.
     """
 
-    __slots__ = ("_fast", "_is_harmless", "_left", "_limits", "_line", "_plain_size", "_small", "error")
+    __slots__ = ("_fast", "_is_harmless", "_left", "_limits", "_line", "_plain_size", "_small", "blanks", "error")
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
@@ -37,6 +37,7 @@ class NDJSONDecoder:
         self._plain_size = min(limits.max_ndjson_line, limits.max_json, jsontext.MAX_IN_PLACE)
         harmless = jsontext.Harmless(limits)
         self._small, self._is_harmless = harmless.small, harmless.holds
+        self.blanks = 0
         self.error: LLMProtocolError | None = None
 
     def receive_data(self, data: bytes) -> list[JSON]:
@@ -107,6 +108,7 @@ class NDJSONDecoder:
                     continue
             blank = _BLANK_LINES.match(text, at)
             if blank:
+                self.blanks += text.count("\n", at, blank.end())
                 at = blank.end()
                 continue
             stop = text.find("\n", at) + 1
@@ -121,6 +123,7 @@ class NDJSONDecoder:
         while at < len(block):
             stop = block.find(b"\n", at)
             if stop == at:
+                self.blanks += 1
                 at += 1
                 continue
             if stop - at > self._limits.max_ndjson_line:
@@ -137,6 +140,7 @@ class NDJSONDecoder:
         if value is jsontext.UNSURE:
             text = jsontext.decode_utf8(line)
             if not text.strip(" \t\r"):
+                self.blanks += 1
                 return
             value = jsontext.decode(text, self._limits)
         values.append(value)

@@ -81,6 +81,13 @@ class Reply:
     def finishing(self) -> bool:
         return self.reader is not None and self.reader.finishing and self.error is None
 
+    @property
+    def keepalives(self) -> int:
+        """What came of the body and is no content; white space before it counts as one."""
+        if self.reader is not None:
+            return self.reader.keepalives
+        return int(self._mode == "sniff" and bool(self._kept))
+
     def receive_data(self, data: bytes) -> list[Event]:
         """Body bytes, cut anywhere. Check `done` afterwards."""
         reader = self.reader
