@@ -40,6 +40,22 @@ class NDJSONDecoder:
         self.blanks = 0
         self.error: LLMProtocolError | None = None
 
+    separator: Final = b"\n"
+
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for the rest of their line."""
+        return len(self._line)
+
+    @property
+    def room(self) -> int:
+        """How many bytes `max_stream` still allows."""
+        return max(self._left, 0)
+
+    def skip(self, size: int) -> None:
+        """So many bytes, at most `room`, came that would have given nothing."""
+        self._left -= size
+
     def receive_data(self, data: bytes) -> list[JSON]:
         """The values of the lines that these bytes complete. Check `error` next, then feed more."""
         values: list[JSON] = []

@@ -104,6 +104,11 @@ class SSEDecoder:
             and self._retry is None
         )
 
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for the rest of their line or event."""
+        return len(self._line) + len(self._data or b"") + len(self._start or b"")
+
     def _receive(self, data: bytes, events: list[ServerSentEvent]) -> bool:
         """Whether decoding may go on."""
         if self._start is not None:

@@ -73,6 +73,22 @@ class SSEJSONDecoder:
         """Comments, blank lines and events without data seen so far."""
         return self._events.comments + self._events.blanks + self._empty
 
+    separator: Final = b"\n\n"
+
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for the rest of their event."""
+        return len(self._tail) + self._events.pending
+
+    @property
+    def room(self) -> int:
+        """How many bytes `max_stream` still allows."""
+        return max(self._left, 0)
+
+    def skip(self, size: int) -> None:
+        """So many bytes, at most `room`, came that would have given nothing and left no trace but in `keepalives`."""
+        self._left -= size
+
     @property
     def unfinished(self) -> tuple[str, JSON] | None:
         """The pair that only lacks its blank line: its last line is whole, ended in a newline, and it is JSON."""

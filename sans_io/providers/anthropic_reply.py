@@ -20,7 +20,7 @@ from ..response import ChatResponse, Usage
 from ..sse_json import DONE, SSEJSONDecoder
 from .anthropic_assembly import Block, MessageAssembler
 from .failures import failure_from_event
-from .streams import StreamReader
+from .streams import LONG, StreamReader
 from .whole import WholeReader
 
 _PROVIDER: Final = "anthropic"
@@ -102,6 +102,8 @@ class MessageStreamReader(StreamReader):
         """Body bytes, cut anywhere. Check `error` and `ended` afterwards."""
         if self._stopped():
             return []
+        if len(data) > LONG and not self._cutting:
+            return self._receive_long(data, self._decoder, self._message.reply.tally)
         events: list[Event] = []
         message = self._message
         for name, value in self._decoder.receive_data(data):

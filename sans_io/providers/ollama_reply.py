@@ -24,7 +24,7 @@ from ..ndjson import NDJSONDecoder
 from ..policy.limits import DEFAULT_LIMITS, Limits
 from ..response import ChatResponse, Usage
 from .failures import FailureRules, failure_from_event
-from .streams import StreamReader
+from .streams import LONG, StreamReader
 from .whole import WholeReader, count
 
 PROVIDER: Final = "ollama"
@@ -106,6 +106,8 @@ class LineReader(StreamReader):
         """Body bytes, cut anywhere. Check `error` and `ended` afterwards."""
         if self._stopped():
             return []
+        if len(data) > LONG and not self._cutting:
+            return self._receive_long(data, self._decoder, self._tally)
         events = self._lines(self._decoder.receive_data(data))
         if self._decoder.error is not None and not self._stopped():
             self._fail(self._decoder.error)

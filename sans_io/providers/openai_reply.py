@@ -25,7 +25,7 @@ from .failures import DEFAULT_RULES, FailureRules
 from .openai_chunks import FINISH_REASONS, ChunkInterpreter
 from .openai_errors import reported_error
 from .openai_parts import usage_of
-from .streams import StreamReader
+from .streams import LONG, StreamReader
 from .whole import WholeReader
 
 
@@ -73,6 +73,8 @@ class OpenAIStreamReader(StreamReader):
         events: list[Event] = []
         if self._ended or self.error is not None:
             return events
+        if len(data) > LONG and not self._cutting:
+            return self._receive_long(data, self._decoder, self._chunks.assembler.tally)
         for name, chunk in self._decoder.receive_data(data):
             pieces = self._pieces
             if (
@@ -169,6 +171,9 @@ class OpenAIStreamReader(StreamReader):
     def _end(self, events: list[Event]) -> None:
         events += self._chunks.finish()
         self._ended = True
+
+    def _stopped(self) -> bool:
+        return self._ended or self.error is not None
 
     def _truncated(self) -> LLMStreamError:
         lacks = "[DONE] and a finish_reason on every choice" if self.content_events + self._silent else "a single event"
