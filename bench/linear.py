@@ -2,6 +2,7 @@
 
 Per decoder the ratios time(2n) / time(n) of processor time, the sizes interleaved in each round, medians over the
 rounds: 2 is linear, 4 quadratic; the goal is 2.3. Caps are out of the way: what is measured is the time they bound.
+The rows "flood" repeat something that says nothing; none should take longer for a MiB than the text of its wire.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from sans_io import jsontext  # the path must be set first
 from sans_io.body import ChunkedReader
 from sans_io.ndjson import NDJSONDecoder
 from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.providers.anthropic_reply import MessageStreamReader
+from sans_io.providers.ollama_reply import ChatStreamReader
+from sans_io.providers.openai_reply import OpenAIStreamReader
+from sans_io.providers.streams import StreamReader
 from sans_io.sse import SSEDecoder
 from sans_io.sse_json import SSEJSONDecoder
 from sans_io.tool_calls import ToolCallAssembler
@@ -66,8 +71,41 @@ def arguments(wire: bytes) -> None:
     assert tools.error is None
 
 
+def reading(new: Callable[[], StreamReader], start: bytes) -> Callable[[bytes], None]:
+    def feed(wire: bytes) -> None:
+        reader = new()
+        reader.receive_data(start)
+        for at in range(0, len(wire), READ):
+            reader.receive_data(wire[at : at + READ])
+        assert reader.error is None
+
+    return feed
+
+
+def numbered(text: bytes) -> Callable[[int], bytes]:
+    """Events that differ, as those of a stream do."""
+    return lambda size: b"".join([text % number for number in range(size // len(text))])
+
+
+def again(unit: bytes) -> Callable[[int], bytes]:
+    return lambda size: unit * (size // len(unit))
+
+
 EVENT = b'data: {"choices":[{"delta":{"content":" hello"}}]}\n\n'
 LINE = b'{"message":{"content":" hello"},"done":false}\n'
+OPENAI = (
+    b'data: {"id":"chatcmpl-AbCdEfGhIjKlMnOpQrStUvWxYz012","object":"chat.completion.chunk","created":1764300000,'
+    b'"model":"m","choices":[{"index":0,"delta":{"content":" word%d"},"logprobs":null,"finish_reason":null}],"usage":null}'
+    b"\n\n"
+)
+ANTHROPIC = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta",'
+    b'"text":" word%d"}}\n\n'
+)
+OLLAMA = (
+    b'{"model":"m","created_at":"2026-11-22T10:00:00.123456789Z","message":{"role":"assistant","content":" word%d"},'
+    b'"done":false}\n'
+)
 CASES: dict[str, tuple[Callable[[int], bytes], Callable[[bytes], None]]] = {
     "SSE, small events": (lambda size: EVENT * (size // len(EVENT)), stream(SSEDecoder)),
     "SSE, one event": (lambda size: b'data: {"a":"' + b"x" * size + b'"}\n\n', stream(SSEDecoder)),
@@ -78,8 +116,16 @@ CASES: dict[str, tuple[Callable[[int], bytes], Callable[[bytes], None]]] = {
     "JSON, one text": (lambda size: b'{"a":"' + b"x" * size + b'"}', document),
     "JSON, escapes": (lambda size: b'{"a":"' + b'\\"' * (size // 2) + b'"}', document),
     "JSON, numbers": (lambda size: b"[" + b"1.5," * (size // 4) + b"1]", document),
+    "OpenAI's text": (numbered(OPENAI), reading(lambda: OpenAIStreamReader("openai"), OPENAI % 0)),
+    "flood of empty events": (again(b"data: {}\n\n"), reading(lambda: OpenAIStreamReader("openai"), OPENAI % 0)),
+    "flood of comments": (again(b": ping\n\n"), reading(lambda: OpenAIStreamReader("openai"), OPENAI % 0)),
+    "Anthropic's text": (numbered(ANTHROPIC), reading(MessageStreamReader, ANTHROPIC % 0)),
+    "flood of pings": (again(b'event: ping\ndata: {"type":"ping"}\n\n'), reading(MessageStreamReader, ANTHROPIC % 0)),
+    "Ollama's text": (numbered(OLLAMA), reading(ChatStreamReader, OLLAMA % 0)),
+    "flood of empty lines": (again(b"{}\n"), reading(ChatStreamReader, OLLAMA % 0)),
     "tool arguments": (lambda size: b'{"a":[' + b"1," * (size // 2) + b"1]}", arguments),
-    "chunked body, small chunks": (lambda size: b"1\r\na\r\n" * (size // 6), body),
+    "chunked body, small chunks": (lambda size: b"1\r\na\r\n2\r\nbb\r\n" * (size // 13), body),
+    "flood of equal chunks": (again(b"a\r\ndata: {}\n\n\r\n"), body),
     "chunked body, large chunks": (lambda size: (b"4000\r\n" + b"x" * 16384 + b"\r\n") * (size // 16392), body),
 }
 

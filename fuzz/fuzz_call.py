@@ -50,7 +50,7 @@ def core() -> Any:
 
 
 class LineReader:
-    """A wire of one-line events: `t:TEXT`, `role`, `:`, `usage`, `fin`, `done`, `err:CODE`."""
+    """A wire of one-line events: `t:TEXT`, `fin`, `done` are content, `role`, `:`, `usage` are not; `err:CODE`."""
 
     def __init__(self) -> None:
         self.error: Any = None
@@ -73,11 +73,11 @@ class LineReader:
         from sans_io.events import Finished, TextDelta, UsageReported
         from sans_io.response import Usage
 
-        if line == ":":
-            self.keepalives += 1
-            return
-        self.content_events += 1
         word, _, rest = line.partition(":")
+        if word in ("t", "done") or (word == "fin" and not self.finishing):
+            self.content_events += 1
+        else:
+            self.keepalives += 1
         if word == "t":
             self.text += rest
             told.append(TextDelta(rest))
@@ -90,7 +90,7 @@ class LineReader:
             told.append(Finished("stop"))
         elif word == "err":
             self.error = LLMServerError("in-stream", code=rest)
-        elif word != "role":
+        elif word not in ("", "role"):
             self.error = LLMProtocolError("no such line", code="bad_line")
 
     def receive_eof(self) -> list[Any]:

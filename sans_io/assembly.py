@@ -9,6 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 from . import jsontext
+from .content import Tally
 from .errors import LLMProtocolError
 from .events import Event, Finished, ToolCallCompleted
 from .jsontext import JSON, JSONObject
@@ -28,6 +29,7 @@ class ChoiceAssembler:
     __slots__ = (
         "_compact",
         "_limits",
+        "_tally",
         "_tools",
         "extras",
         "finish_reason",
@@ -38,7 +40,14 @@ class ChoiceAssembler:
         "text",
     )
 
-    def __init__(self, index: int = 0, limits: Limits = DEFAULT_LIMITS, *, compact_arguments: bool = False) -> None:
+    def __init__(
+        self,
+        index: int = 0,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        compact_arguments: bool = False,
+        tally: Tally | None = None,
+    ) -> None:
         self.index = index
         self.text: list[str] = []
         self.reasoning: list[str] = []
@@ -48,13 +57,14 @@ class ChoiceAssembler:
         self.extras: JSONObject = {}
         self._limits = limits
         self._compact = compact_arguments
+        self._tally = tally
         self._tools: ToolCallAssembler | None = None
 
     @property
     def tools(self) -> ToolCallAssembler:
         """The assembler of this answer's tool calls, made when first asked for: most answers have none."""
         if self._tools is None:
-            self._tools = ToolCallAssembler(self.index, self._limits, compact=self._compact)
+            self._tools = ToolCallAssembler(self.index, self._limits, compact=self._compact, tally=self._tally)
         return self._tools
 
     @property
@@ -106,14 +116,17 @@ class ChoiceAssembler:
 
 
 class ReplyAssembler:
-    """All answers of one reply. A codec sets `model` and `usage` and fills the answers it gets from `choice(i)`."""
+    """All answers of one reply. A codec sets `model` and `usage`, fills the answers it gets from `choice(i)`, and notes
+    in `tally` what it takes in without an event.
+    """
 
-    __slots__ = ("_compact", "_finished", "_limits", "choices", "model", "usage")
+    __slots__ = ("_compact", "_finished", "_limits", "choices", "model", "tally", "usage")
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS, *, compact_arguments: bool = False) -> None:
         self.model = ""
         self.usage = _NO_USAGE
         self.choices: dict[int, ChoiceAssembler] = {}
+        self.tally = Tally()
         self._limits = limits
         self._compact = compact_arguments
         self._finished = False
@@ -132,7 +145,9 @@ class ReplyAssembler:
             return None
         found = self.choices.get(index)
         if found is None:
-            found = self.choices[index] = ChoiceAssembler(index, self._limits, compact_arguments=self._compact)
+            found = self.choices[index] = ChoiceAssembler(
+                index, self._limits, compact_arguments=self._compact, tally=self.tally
+            )
         return found
 
     def finish(self) -> list[Event]:

@@ -33,8 +33,8 @@ class Try:
     """The state of one attempt. `condition` is "ok" or the word for the retry table and the ledger."""
 
     __slots__ = (
-        "condition", "connection", "content_seen", "error", "exchange", "finish_at", "keepalives_seen", "reason",
-        "sent", "sent_at", "started_at", "view", "write_failure",
+        "condition", "connection", "content_at", "content_seen", "delivered_at", "error", "exchange", "finish_at",
+        "keepalives_seen", "reason", "sent", "sent_at", "started_at", "view", "write_failure",
     )  # fmt: skip
 
     def __init__(self, reason: str, now: float) -> None:
@@ -51,9 +51,12 @@ class Try:
         self.sent_at = now
         #: Why writing failed, while we look for an early answer.
         self.write_failure: Failure | None = None
-        #: Counters of the exchange when the idle timer was last restarted.
+        #: When the idle timer was last restarted (first, when the request was sent), and the exchange's counters then.
+        self.content_at = now
         self.content_seen = 0
         self.keepalives_seen = 0
+        #: When events were last handed over.
+        self.delivered_at = now
         #: Until when we read on after all that counts has come.
         self.finish_at = NEVER
 

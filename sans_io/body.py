@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from .errors import LLMProtocolError, LLMStreamError
 from .policy.limits import DEFAULT_LIMITS, Limits
+from .repetition import repetitions
 
 
 class BodyReader(Protocol):
@@ -102,6 +103,8 @@ _AT_TRAILERS: Final = -2
 #: Size lines remembered by one reader, and the longest one worth it: a few tens of KiB at most.
 _MAX_KNOWN_SIZES: Final = 512
 _MAX_KNOWN_LINE: Final = 16
+#: A chunk this short, framing included, is looked for again behind itself: a flood of equal ones is taken at once.
+_SHORT_CHUNK: Final = 64
 #: chunk-size, then extensions (not interpreted, RFC 9112 section 7.1.1) or the trailing blanks that some servers pad
 #: the size with. As many digits as h11 takes; no real chunk needs more than eight.
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[\t\x20-\x7e\x80-\xff]*|[ \t]*)")
@@ -154,11 +157,12 @@ class ChunkedReader:
             self._pending = b""
         sizes = self._sizes
         size = self._remaining
-        position = 0
+        position, begun = 0, -_SHORT_CHUNK
         end = len(data)
         body: list[bytes] = []
         while True:
             if size == _AT_SIZE_LINE:
+                begun = position
                 line_feed = data.find(b"\n", position)
                 known = sizes.get(data[position : line_feed + 1])
                 if known is None:
@@ -183,6 +187,10 @@ class ChunkedReader:
                 if data[position : position + 2] == b"\r\n":
                     position += 2
                     size = _AT_SIZE_LINE
+                    if position - begun <= _SHORT_CHUNK and data.startswith(data[begun:position], position):
+                        times = repetitions(data, position, data[begun:position])
+                        body.append(body[-1] * times)
+                        position += times * (position - begun)
                     if position < end:
                         continue
                     self._remaining = size

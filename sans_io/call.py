@@ -20,8 +20,9 @@ from typing import Final, Literal, TypeAlias, TypeVar, cast
 from . import failing, verdict
 from .actions import Acquire, Action, Authorize, Connect, Deliver, Receive, Release, Send, Wait
 from .attempt import Failure, Try
+from .content import has_content
 from .errors import LLMError, LLMStreamError, LocalProtocolError
-from .events import Event, UsageReported
+from .events import Event
 from .exchange import Exchange
 from .faults import FaultKind
 from .heads import ResponseHead
@@ -207,7 +208,7 @@ class Call:
         exchange.sent_all = attempt.sent == len(attempt.view)
         exchange.early = not exchange.sent_all
         self._enter("RECEIVE", "head")
-        attempt.sent_at = now
+        attempt.sent_at = attempt.content_at = now
         self._receive.deadline = min(after(now, self.timers.first_token), self._commit_at)
         self._action = self._receive
 
@@ -220,8 +221,9 @@ class Call:
             return
         events = exchange.receive_data(data)
         if events and self.stream:
-            if self.committed or self._commits(events):
-                self._deliver(events)
+            # Late, only content is still handed over.
+            if (self.committed and now < self._receive.deadline) or self._commits(events):
+                self._deliver(events, now)
                 return
             self._held += events
         if exchange.done:
@@ -247,7 +249,10 @@ class Call:
             self._conclude(exchange, now)
             return
         self.state = "RECEIVE"
-        self._rearm(exchange, now)
+        if not self._rearm(exchange, now):
+            # Usage alone. What the user did meanwhile was no silence of the server.
+            deadline = self._receive.deadline + now - self._try.delivered_at
+            self._receive.deadline = min(deadline, self._total_at)
         self._action = self._receive
 
     def on_released(self, now: float) -> None:
@@ -348,49 +353,53 @@ class Call:
         self._action = Send(piece, min(after(now, self.timers.write), self._commit_at), more)
 
     def _receive_on(self, exchange: Exchange, now: float) -> None:
-        """Nothing for the user in this read; content restarts the idle timer, keep-alives do not."""
+        """Nothing for the user in this read."""
         self.state = "RECEIVE"
-        attempt = self._try
         begun = self._phase == "head" and exchange.head is not None
         if begun:
             self._phase = "body"
-        if self._idles and (begun or exchange.content_events != attempt.content_seen):
-            self._rearm(exchange, now)
-        elif exchange.finishing:
-            self._rearm(exchange, now)
+        self._rearm(exchange, now, whole=begun and not self.stream)
         if now >= self._receive.deadline:
             self._receive_failed(exchange, Failure("timeout"), now)
         else:
             self._action = self._receive
 
-    def _rearm(self, exchange: Exchange, now: float) -> None:
-        """Restart the idle timer; once all that counts has come, what may still follow has one time for all of it."""
+    def _rearm(self, exchange: Exchange, now: float, *, whole: bool = False) -> bool:
+        """Restart the idle timer if content came (`sans_io.content`), or the head of a whole reply; whether it did.
+
+        Once all that counts has come, what may still follow has one time for all of it. A body that only explains a
+        refusal has that too, and may not stall.
+        """
         attempt = self._try
+        explaining = exchange.explaining
+        if exchange.content_events == attempt.content_seen and not whole and not explaining:
+            return False
+        attempt.content_at = now
         attempt.content_seen = exchange.content_events
         attempt.keepalives_seen = exchange.keepalives
         idle_at = after(now, self.timers.idle)
         if exchange.finishing:
-            explaining = exchange.explaining
             if attempt.finish_at == NEVER:
                 attempt.finish_at = min(self._receive.deadline if explaining else idle_at, now + FINISHING)
             idle_at = min(attempt.finish_at, now + EXPLAINING) if explaining else attempt.finish_at
         limit = self._total_at if self.committed else self._commit_at
         self._receive.deadline = idle_at if idle_at < limit else limit
+        return True
 
     def _commits(self, events: list[Event]) -> bool:
         """Usage alone is held back: servers send it with the head and fail afterwards."""
-        for event in events:
-            if type(event) is not UsageReported:
-                self.committed = True
-                self._phase = "stream"
-                return True
-        return False
+        if not has_content(events):
+            return False
+        self.committed = True
+        self._phase = "stream"
+        return True
 
-    def _deliver(self, events: list[Event]) -> None:
+    def _deliver(self, events: list[Event], now: float) -> None:
         if self._held:
             events = self._held + events
             self._held = []
         self.state = "DELIVER"
+        self._try.delivered_at = now
         self._action = Deliver(events)
 
     # -- how an attempt ends -----------------------------------------------------------------------------------------
@@ -398,7 +407,7 @@ class Call:
     def _take_last(self, exchange: Exchange, events: list[Event], now: float) -> None:
         """The events of the end of the body; the exchange is done."""
         if events and self.stream and (self.committed or self._commits(events)):
-            self._deliver(events)
+            self._deliver(events, now)
         else:
             self._conclude(exchange, now)
 
@@ -422,7 +431,7 @@ class Call:
         if self._held:
             held, self._held = self._held, []
             self.committed = True
-            self._deliver(held)
+            self._deliver(held, now)
             return
         http = exchange.http
         drains = self.stream and exchange.sent_all and http.framing != "close"
@@ -566,8 +575,8 @@ class Call:
 
     @property
     def _idles(self) -> bool:
-        """Which timer runs: before the first event of a stream, or the head of a whole reply, it is `first_token`."""
-        return self.committed or (not self.stream and self._phase == "body")
+        """Which timer runs: before the first content of a stream, or the head of a whole reply, it is `first_token`."""
+        return self._try.content_seen > 0 or (not self.stream and self._phase == "body")
 
     @property
     def _reusable(self) -> bool:

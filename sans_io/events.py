@@ -83,7 +83,7 @@ class Finished:
 
 @dataclass(slots=True)
 class PullProgress:
-    """A step of a model download (Ollama). Never part of a chat.
+    """A step of a model download (Ollama), when it says something new. Never part of a chat.
 
     `status` is the server's word ("pulling manifest", "verifying sha256 digest", "success" ...). While a layer is
     fetched `digest` names it, and `completed` of `total` bytes are there; None where the server did not say.

@@ -81,8 +81,7 @@ class Exchange:
 
     @property
     def keepalives(self) -> int:
-        reply = self.reply
-        return self.http.informational + (0 if reply is None or reply.reader is None else reply.reader.keepalives)
+        return self.http.informational + (0 if self.reply is None else self.reply.keepalives)
 
     @property
     def clean(self) -> bool:

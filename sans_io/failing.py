@@ -100,10 +100,12 @@ def idle(seconds: float | None, phase: str) -> LLMError:
     )
 
 
-def blame_keepalives(error: LLMError, seconds: float) -> None:
-    """Long silent reasoning looks like this: the server is alive and says nothing."""
+def blame_keepalives(error: LLMError, seconds: float, timer: str = "idle") -> None:
+    """Long silent reasoning looks like this: the server is alive and says nothing. `timer` is the one to increase."""
     error.code = "idle_keepalive_only"
-    error.message = f"only keep-alives for {_seconds(seconds)}; raise Timeouts(idle=…) for models that think silently"
+    error.message = (
+        f"only keep-alives for {_seconds(seconds)}; increase Timeouts({timer}=…) for models that think silently"
+    )
     error.args = (error.message,)
 
 

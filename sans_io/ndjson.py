@@ -23,10 +23,10 @@ class NDJSONDecoder:
 
     `error` is None or, from then on, the reason why nothing more is decoded (`LLMProtocolError` with code "bad_json",
     "ndjson_line_too_long" or "stream_too_long"). Half a surrogate pair in a string is left as it is: its other half
-    may be in the next line (`jsontext.SurrogateJoiner`).
+    may be in the next line (`jsontext.SurrogateJoiner`). `blanks` counts blank lines: servers send them as keep-alives.
     """
 
-    __slots__ = ("_fast", "_is_harmless", "_left", "_limits", "_line", "_plain_size", "_small", "error")
+    __slots__ = ("_fast", "_is_harmless", "_left", "_limits", "_line", "_plain_size", "_small", "blanks", "error")
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
@@ -37,7 +37,24 @@ class NDJSONDecoder:
         self._plain_size = min(limits.max_ndjson_line, limits.max_json, jsontext.MAX_IN_PLACE)
         harmless = jsontext.Harmless(limits)
         self._small, self._is_harmless = harmless.small, harmless.holds
+        self.blanks = 0
         self.error: LLMProtocolError | None = None
+
+    separator: Final = b"\n"
+
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for the rest of their line."""
+        return len(self._line)
+
+    @property
+    def room(self) -> int:
+        """How many bytes `max_stream` still allows."""
+        return max(self._left, 0)
+
+    def skip(self, size: int) -> None:
+        """So many bytes, at most `room`, came that would have given nothing."""
+        self._left -= size
 
     def receive_data(self, data: bytes) -> list[JSON]:
         """The values of the lines that these bytes complete. Check `error` next, then feed more."""
@@ -107,6 +124,7 @@ class NDJSONDecoder:
                     continue
             blank = _BLANK_LINES.match(text, at)
             if blank:
+                self.blanks += text.count("\n", at, blank.end())
                 at = blank.end()
                 continue
             stop = text.find("\n", at) + 1
@@ -121,6 +139,7 @@ class NDJSONDecoder:
         while at < len(block):
             stop = block.find(b"\n", at)
             if stop == at:
+                self.blanks += 1
                 at += 1
                 continue
             if stop - at > self._limits.max_ndjson_line:
@@ -137,6 +156,7 @@ class NDJSONDecoder:
         if value is jsontext.UNSURE:
             text = jsontext.decode_utf8(line)
             if not text.strip(" \t\r"):
+                self.blanks += 1
                 return
             value = jsontext.decode(text, self._limits)
         values.append(value)

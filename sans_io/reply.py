@@ -99,6 +99,13 @@ class Reply:
         """Whether it has failed already, and the body is read to say why."""
         return self._mode in ("error", "wrong") and self.error is None
 
+    @property
+    def keepalives(self) -> int:
+        """What came of the body and is no content; white space before it counts as one."""
+        if self.reader is not None:
+            return self.reader.keepalives
+        return int(self._mode == "sniff" and bool(self._kept))
+
     def receive_data(self, data: bytes) -> list[Event]:
         """Body bytes, cut anywhere. Check `done` afterwards."""
         reader = self.reader

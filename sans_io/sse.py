@@ -33,12 +33,13 @@ class SSEDecoder:
     """Feed `receive_data()` as bytes arrive and `receive_eof()` at the end; check `error` after each.
 
     `error` is None or, from then on, the reason why nothing more is decoded (`LLMProtocolError` with code
-    "sse_line_too_long", "sse_event_too_large" or "stream_too_long"). `comments` counts comment lines, which servers
-    send as keep-alives.
+    "sse_line_too_long", "sse_event_too_large" or "stream_too_long"). Servers send comment lines as keep-alives, and
+    blank ones: `comments` counts the former, `blanks` the latter and events without data.
     """
 
     __slots__ = (
         "_after_cr",
+        "_commented",
         "_data",
         "_event",
         "_id",
@@ -47,6 +48,7 @@ class SSEDecoder:
         "_received",
         "_retry",
         "_start",
+        "blanks",
         "comments",
         "error",
     )
@@ -61,7 +63,10 @@ class SSEDecoder:
         self._event = b""
         self._id = ""
         self._retry: int | None = None
+        #: Whether a comment came since the last blank line, which then is a part of it.
+        self._commented = False
         self.comments = 0
+        self.blanks = 0
         self.error: LLMProtocolError | None = None
 
     def receive_data(self, data: bytes) -> list[ServerSentEvent]:
@@ -95,9 +100,14 @@ class SSEDecoder:
         """Whether nothing is pending: the next byte begins a line, and no event, id or retry waits for a blank line."""
         return (
             self._data is None
-            and not (self._line or self._after_cr or self._event or self._start is not None)
+            and not (self._line or self._after_cr or self._event or self._commented or self._start is not None)
             and self._retry is None
         )
+
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for the rest of their line or event."""
+        return len(self._line) + len(self._data or b"") + len(self._start or b"")
 
     def _receive(self, data: bytes, events: list[ServerSentEvent]) -> bool:
         """Whether decoding may go on."""
@@ -154,6 +164,7 @@ class SSEDecoder:
                 self._fail("sse_event_too_large", f"the data of one event has more than {limit} bytes")
         elif not name:
             self.comments += 1
+            self._commented = True
         elif name == b"event":
             self._event = value
         elif name == b"id":
@@ -166,6 +177,9 @@ class SSEDecoder:
         if self._data is not None:
             events.append(ServerSentEvent(_text(self._event) or "message", _text(self._data), self._id, self._retry))
             self._data = None
+        elif not self._commented:
+            self.blanks += 1
+        self._commented = False
         self._event = b""
         self._retry = None
 

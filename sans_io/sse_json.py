@@ -30,12 +30,13 @@ class SSEJSONDecoder:
 
     A pair's value is the parsed data, or the constant `DONE`; its name is "message" where no event was named. Events
     with empty data are skipped. `error` is None or, from then on, why nothing more is decoded (`LLMProtocolError`,
-    codes of `SSEDecoder` and "bad_json"). `keepalives` counts comment lines. Half a surrogate pair in a string is
-    left as it is: its other half may be in the next event (`jsontext.SurrogateJoiner`).
+    codes of `SSEDecoder` and "bad_json"). `keepalives` counts comments, blank lines and events without data. Half a
+    surrogate pair in a string is left as it is: its other half may be in the next event (`jsontext.SurrogateJoiner`).
     """
 
     __slots__ = (
         "_clear",
+        "_empty",
         "_events",
         "_fast",
         "_head",
@@ -56,6 +57,7 @@ class SSEJSONDecoder:
         self._fast: Callable[[bytes], JSON] | None = jsontext.accelerator(limits)
         self._left = limits.max_stream
         self._tail = b""
+        self._empty = 0
         #: Whether the next byte begins a block: nothing waits here, in `_events`, or for its BOM.
         self._clear = False
         #: How the last block began and what it was called. Most blocks of a stream begin alike: one comparison.
@@ -68,8 +70,24 @@ class SSEJSONDecoder:
 
     @property
     def keepalives(self) -> int:
-        """Comment lines seen so far."""
-        return self._events.comments
+        """Comments, blank lines and events without data seen so far."""
+        return self._events.comments + self._events.blanks + self._empty
+
+    separator: Final = b"\n\n"
+
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for the rest of their event."""
+        return len(self._tail) + self._events.pending
+
+    @property
+    def room(self) -> int:
+        """How many bytes `max_stream` still allows."""
+        return max(self._left, 0)
+
+    def skip(self, size: int) -> None:
+        """So many bytes, at most `room`, came that would have given nothing and left no trace but in `keepalives`."""
+        self._left -= size
 
     @property
     def unfinished(self) -> tuple[str, JSON] | None:
@@ -133,8 +151,8 @@ class SSEJSONDecoder:
             if not going_on:
                 return False
             data = data[cut:]
-        if len(data) > min(_MAX_TAIL, self._plain_size) or data.startswith(b":"):
-            return self._decode(data, pairs)
+        if len(data) > min(_MAX_TAIL, self._plain_size) or data.startswith((b":", b"\n")):
+            return self._decode(data, pairs)  # keep-alives are counted at once
         self._tail = data
         return True
 
@@ -240,6 +258,8 @@ class SSEJSONDecoder:
             pairs.append((event.event, DONE))
         elif data.strip(" \t\r\n"):
             pairs.append((event.event, jsontext.decode(data, self._limits)))
+        else:
+            self._empty += 1
 
     def _end_tail(self) -> None:
         """Hands the waiting bytes over; they complete no event, or they would not have waited."""

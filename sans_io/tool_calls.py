@@ -11,6 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 from . import jsontext
+from .content import Tally
 from .errors import LLMProtocolError
 from .events import Event, ToolCallCompleted, ToolCallDelta, ToolCallStarted
 from .jsontext import JSON, JSONObject, JSONTextError, SurrogateJoiner
@@ -27,14 +28,18 @@ class ToolCallAssembler:
     `error` is None or the cap that was exceeded (`LLMProtocolError`, codes "too_many_tool_calls",
     "tool_arguments_too_large"); fragments after it are ignored. With `compact`, the `raw_arguments` of a valid call
     are its arguments in compact JSON: for wires that send an object in one form of a reply and text in the other.
+    `tally` is told of content that makes no event.
     """
 
-    __slots__ = ("_by_id", "_by_index", "_calls", "_choice", "_compact", "_finished", "_limits", "error")
+    __slots__ = ("_by_id", "_by_index", "_calls", "_choice", "_compact", "_finished", "_limits", "_tally", "error")
 
-    def __init__(self, choice: int = 0, limits: Limits = DEFAULT_LIMITS, *, compact: bool = False) -> None:
+    def __init__(
+        self, choice: int = 0, limits: Limits = DEFAULT_LIMITS, *, compact: bool = False, tally: Tally | None = None
+    ) -> None:
         self._choice = choice
         self._limits = limits
         self._compact = compact
+        self._tally = tally or Tally()
         self._calls: list[_OpenCall] = []
         self._by_id: dict[str, _OpenCall] = {}
         self._by_index: dict[int, _OpenCall] = {}
@@ -78,14 +83,21 @@ class ToolCallAssembler:
             self._by_id[label] = call
         call.name = call.name or title
         if extras:
-            call.extras = {**(call.extras or {}), **extras}
+            known = call.extras or {}
+            call.extras = {**known, **extras}
+            if call.extras != known:
+                self._tally.take(extras)
         piece = call.add(arguments)
         if call.size > self._limits.max_tool_arguments:
             limit = self._limits.max_tool_arguments
             return self._refuse("tool_arguments_too_large", f"a tool call has more than {limit} characters")
         if call.shown_id:
             return [ToolCallDelta(call.number, piece, self._choice)] if piece else []
-        return self._start(call) if call.name else []
+        if call.name:
+            return self._start(call)
+        if piece:
+            self._tally.content += 1
+        return []
 
     def cut_last(self) -> None:
         """The reply reached its token limit inside the last call, which stays invalid even if what came is JSON.

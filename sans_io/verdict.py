@@ -78,7 +78,7 @@ def of_silence(
     else:
         verdict = Verdict(failing.first_token(timers.first_token, phase), "first_token")
     if exchange.keepalives > attempt.keepalives_seen:
-        failing.blame_keepalives(verdict.error, now - attempt.sent_at)
+        failing.blame_keepalives(verdict.error, now - attempt.content_at, timer)
     return verdict
 
 

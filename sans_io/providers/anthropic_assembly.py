@@ -44,6 +44,12 @@ class Block:
         self.pieces: list[str] = []
         self.closed = False
 
+    def is_begun_by(self, native: JSONObject) -> bool:
+        """Whether this start only repeats the one of this block, which is still open (gateways restart). A call without
+        an id may be a second one.
+        """
+        return not self.closed and native == self.native and (self.call is None or bool(native.get("id")))
+
     def whole(self, calls: dict[int | None, ToolCall]) -> JSONObject:
         """The block in its non-streaming shape."""
         native = dict(self.native)
@@ -61,12 +67,13 @@ class MessageAssembler:
 
     __slots__ = (
         "_blocks", "_calls", "_completed", "_head", "_joiner", "_usage", "_version", "choice", "reply", "stop_reason",
-        "waiting",
+        "tally", "waiting",
     )  # fmt: skip
 
     def __init__(self, version: str | None, limits: Limits) -> None:
         self.reply = ReplyAssembler(limits, compact_arguments=True)
-        self.choice = self.reply.choices[0] = ChoiceAssembler(0, limits, compact_arguments=True)
+        self.tally = self.reply.tally
+        self.choice = self.reply.choices[0] = ChoiceAssembler(0, limits, compact_arguments=True, tally=self.tally)
         self.stop_reason: str | None = None
         #: The block whose text ended in the first half of a surrogate pair.
         self.waiting: Block | None = None
@@ -106,6 +113,8 @@ class MessageAssembler:
             text = native.get(block.kind)
             if isinstance(text, str) and text:
                 events += self.add_text(block, text)
+        # Else it may hold a result, a name, redacted thinking: such blocks come whole.
+        self.tally.take(native)
         return block, events
 
     def add_text(self, block: Block, text: str) -> list[Event]:
@@ -142,20 +151,30 @@ class MessageAssembler:
                     block.pieces.append(piece)
                     return self.choice.tools.fragment(index=block.call, arguments=piece)
                 if "input" in block.native or block.kind.endswith("tool_use"):
+                    self.tally.content += 1
                     block.pieces.append(piece)
         elif kind == "signature_delta":
             if block.kind == "thinking" and isinstance(delta.get("signature"), str):
-                block.native["signature"] = delta["signature"]
+                self._replace(block, {"signature": delta["signature"]})
         elif kind == "citations_delta":
             if block.kind == "text" and "citation" in delta:
                 known = block.native.get("citations")
-                if isinstance(known, list):
-                    known.append(delta["citation"])
+                if not isinstance(known, list):
+                    known = block.native["citations"] = []
+                if delta["citation"] in known[-1:]:
+                    self.tally.beside += 1
                 else:
-                    block.native["citations"] = [delta["citation"]]
+                    self.tally.take(delta["citation"])
+                known.append(delta["citation"])
         elif kind == "compaction_delta" and block.kind == "compaction":
-            block.native.update((key, item) for key, item in delta.items() if key != "type")
+            self._replace(block, {key: item for key, item in delta.items() if key != "type"})
         return []
+
+    def _replace(self, block: Block, keys: JSONObject) -> None:
+        """Keys of a block that are whole each time; the same again says nothing."""
+        if any(block.native.get(key) != item for key, item in keys.items()):
+            self.tally.take(list(keys.values()))
+            block.native.update(keys)
 
     def close(self, block: Block) -> list[Event]:
         """A block ended. Input that came whole with its start counts unless pieces followed."""
@@ -174,6 +193,8 @@ class MessageAssembler:
                 self._head[key] = item
         reason = delta.get("stop_reason")
         if isinstance(reason, str) and reason:
+            if self.stop_reason is None:
+                self.tally.content += 1
             self.stop_reason = jsontext.well_formed(reason)
             self.choice.raw_finish_reason = self.stop_reason
             self.choice.finish_reason = FINISH_REASONS.get(reason, "other")

@@ -16,10 +16,11 @@ from ..errors import LLMError, LLMStreamError
 from ..events import Event, TextDelta, UsageReported
 from ..jsontext import JSON, JSONObject
 from ..policy.limits import DEFAULT_LIMITS, Limits
-from ..response import ChatResponse
+from ..response import ChatResponse, Usage
 from ..sse_json import DONE, SSEJSONDecoder
 from .anthropic_assembly import Block, MessageAssembler
 from .failures import failure_from_event
+from .streams import LONG, StreamReader
 from .whole import WholeReader
 
 _PROVIDER: Final = "anthropic"
@@ -56,7 +57,7 @@ class WholeMessageReader(WholeReader):
         return self._message.reply.response(self._raw)
 
 
-class MessageStreamReader:
+class MessageStreamReader(StreamReader):
     """The reader of `POST /v1/messages` with `stream`. See `ReplyReader` for its attributes."""
 
     __slots__ = (
@@ -66,24 +67,22 @@ class MessageStreamReader:
         "_index",
         "_message",
         "_model",
-        "_pings",
-        "content_events",
+        "_reported",
         "ended",
-        "error",
     )
 
     def __init__(self, model: str | None = None, version: str | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__()
         self._decoder = SSEJSONDecoder(limits)
         self._message = MessageAssembler(version, limits)
         self._model = model
+        #: The counts of the last `UsageReported`.
+        self._reported: Usage | None = None
         self._blocks: dict[int, Block] = {}
         self._current: Block | None = None
         #: Index of the current block, if it takes text deltas.
         self._index: JSON = None
-        self._pings = 0
-        self.content_events = 0
         self.ended = False
-        self.error: LLMError | None = None
 
     @property
     def complete(self) -> bool:
@@ -97,12 +96,14 @@ class MessageStreamReader:
 
     @property
     def keepalives(self) -> int:
-        return self._pings + self._decoder.keepalives
+        return self._decoder.keepalives + self._silent
 
     def receive_data(self, data: bytes) -> list[Event]:
         """Body bytes, cut anywhere. Check `error` and `ended` afterwards."""
         if self._stopped():
             return []
+        if len(data) > LONG and not self._cutting:
+            return self._receive_long(data, self._decoder, self._message.reply.tally)
         events: list[Event] = []
         message = self._message
         for name, value in self._decoder.receive_data(data):
@@ -112,13 +113,15 @@ class MessageStreamReader:
                 if type(delta) is dict and delta.get("type") == "text_delta" and value.get("index") == self._index:
                     text = delta.get("text")
                     if type(text) is str and text:
-                        self.content_events += 1
                         if message.waiting is None and text.isascii():
+                            self.content_events += 1
                             self._current.pieces.append(text)
                             message.choice.text.append(text)
                             events.append(TextDelta(text))
                         else:
-                            events += message.add_text(self._current, text)
+                            said = message.add_text(self._current, text)
+                            self._took(said, message.reply.tally)
+                            events += said
                         continue
             events += self._receive(name, value)
             if self._stopped():
@@ -153,19 +156,14 @@ class MessageStreamReader:
             # Not Anthropic's word: gateways that speak both wires end every stream with it.
             return self._end()
         kind = _kind(name, value)
-        if kind == "ping":
-            self._pings += 1
-            return []
-        self.content_events += 1
         if kind == "error":
             self._fail(failure_from_event(_PROVIDER, value, model=self._model))
             return []
         if kind == "message_stop":
             return self._finish()
         handler = _HANDLERS.get(kind)
-        if handler is None:
-            return []
-        events = handler(self, value)
+        events = [] if handler is None else handler(self, value)
+        self._took(events, self._message.reply.tally)
         if self._message.reply.error is not None:
             self._fail(self._message.reply.error)
         return events
@@ -185,17 +183,26 @@ class MessageStreamReader:
         return events
 
     def _on_block_start(self, value: JSONObject) -> list[Event]:
-        native = value.get("content_block")
-        return self._open(value.get("index"), native) if isinstance(native, dict) else []
+        index, native = value.get("index"), value.get("content_block")
+        if not isinstance(native, dict):
+            return []
+        block = self._blocks.get(index) if type(index) is int else None
+        if block is None or not block.is_begun_by(native):
+            return self._open(index, native)
+        self._turn_to(block, index)
+        return []
 
     def _open(self, index: JSON, native: JSONObject) -> list[Event]:
         events = self._message.end_text()
         block, opened = self._message.open(native)
         if type(index) is int:
             self._blocks[index] = block
+        self._turn_to(block, index)
+        return events + opened
+
+    def _turn_to(self, block: Block, index: JSON) -> None:
         self._current = block
         self._index = index if block.kind == "text" else _NO_INDEX
-        return events + opened
 
     def _on_block_delta(self, value: JSONObject) -> list[Event]:
         delta = value.get("delta")
@@ -232,8 +239,9 @@ class MessageStreamReader:
         delta = value.get("delta")
         events = message.update(delta) if isinstance(delta, dict) else []
         message.update({key: item for key, item in value.items() if key not in ("type", "delta", "usage")})
-        if message.add_usage(value.get("usage")):
-            events.append(UsageReported(message.reply.usage))
+        if message.add_usage(value.get("usage")) and message.reply.usage != self._reported:
+            self._reported = message.reply.usage
+            events.append(UsageReported(self._reported))
         return events
 
     def _end(self) -> list[Event]:

@@ -30,8 +30,9 @@ class ReplyReader(Protocol):
 
     `ended`: what ends the read was seen ([DONE], message_stop, `"done": true`; for a JSON body only its end).
     `complete`: an end of body now makes a complete reply. `finishing`: a finish reason was seen on every choice but
-    the read has not ended (usage may follow). `content_events` counts provider events other than pings;
-    `keepalives` counts pings and comments. All are plain attributes or properties; none of them ever goes back.
+    the read has not ended (usage may follow). `content_events` counts provider events that are content, `keepalives`
+    everything else that came whole (`sans_io.content`). All are plain attributes or properties; none of them ever goes
+    back, and every event given but `UsageReported` comes with more `content_events`.
     """
 
     @property

@@ -11,11 +11,12 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Final
 
 from .. import jsontext
 from ..assembly import ChoiceAssembler, ReplyAssembler
+from ..content import Tally
 from ..errors import LLMError, LLMNotFoundError, LLMServerError, LLMStreamError
 from ..events import Event, PullProgress, ReasoningDelta, TextDelta, UsageReported
 from ..jsontext import JSON, JSONObject, SurrogateJoiner
@@ -23,12 +24,16 @@ from ..ndjson import NDJSONDecoder
 from ..policy.limits import DEFAULT_LIMITS, Limits
 from ..response import ChatResponse, Usage
 from .failures import FailureRules, failure_from_event
+from .streams import LONG, StreamReader
 from .whole import WholeReader, count
 
 PROVIDER: Final = "ollama"
 
 #: `done_reason` -> the common finish reason; missing or empty it is "stop", anything else is "other".
 FINISH_REASONS: Final = {"stop": "stop", "": "stop", "length": "length", "load": "other", "unload": "other"}
+
+#: Steps of a download that are remembered: more than any model has layers.
+_MAX_STEPS: Final = 1024
 
 RULES: Final = FailureRules(not_found="is the model there? ensure_model({model}) or `ollama pull {model}` fetches it")
 _NOT_THERE: Final = re.compile(r"file does not exist|manifest unknown|\bmodel\b.*\bnot found\b", re.IGNORECASE)
@@ -76,28 +81,33 @@ class WholeChatReader(WholeReader):
         return self._answer.reply.response(self._raw)
 
 
-class LineReader(ABC):
+class LineReader(StreamReader):
     """Base of the readers of NDJSON replies; see `ReplyReader` for the attributes."""
 
     finishing = False
-    keepalives = 0
 
-    def __init__(self, model: str | None, limits: Limits) -> None:
+    def __init__(self, model: str | None, tally: Tally, limits: Limits) -> None:
+        super().__init__()
         self._decoder = NDJSONDecoder(limits)
         self._model = model
-        self.content_events = 0
+        self._tally = tally
         self.ended = False
-        self.error: LLMError | None = None
 
     @property
     def complete(self) -> bool:
         """Only the last line makes a stream whole."""
         return self.ended
 
+    @property
+    def keepalives(self) -> int:
+        return self._decoder.blanks + self._silent
+
     def receive_data(self, data: bytes) -> list[Event]:
         """Body bytes, cut anywhere. Check `error` and `ended` afterwards."""
         if self._stopped():
             return []
+        if len(data) > LONG and not self._cutting:
+            return self._receive_long(data, self._decoder, self._tally)
         events = self._lines(self._decoder.receive_data(data))
         if self._decoder.error is not None and not self._stopped():
             self._fail(self._decoder.error)
@@ -119,13 +129,14 @@ class LineReader(ABC):
     def _lines(self, values: list[JSON]) -> list[Event]:
         events: list[Event] = []
         for value in values:
-            self.content_events += 1
-            if not isinstance(value, dict):
-                continue
-            if value.get("error"):
-                self._fail(reported_error(value, self._model))
-            else:
-                events += self._line(value)
+            said: list[Event] = []
+            if isinstance(value, dict):
+                if value.get("error"):
+                    self._fail(reported_error(value, self._model))
+                else:
+                    said = self._line(value)
+            self._took(said, self._tally)
+            events += said
             if self._stopped():
                 break
         return events
@@ -153,8 +164,8 @@ class ChatStreamReader(LineReader):
     def __init__(
         self, model: str | None = None, taken: frozenset[str] = frozenset(), limits: Limits = DEFAULT_LIMITS
     ) -> None:
-        super().__init__(model, limits)
         self._answer = _Answer(taken, limits)
+        super().__init__(model, self._answer.reply.tally, limits)
 
     def response(self) -> ChatResponse:
         return self._answer.reply.response(self._answer.raw())
@@ -170,11 +181,13 @@ class ChatStreamReader(LineReader):
                 if answer.began and type(message) is dict and len(message) == 2 and "model" in value:
                     text = message.get("content")
                     if type(text) is str and "role" in message:
-                        self.content_events += 1
                         text = answer.joiner.join(text)
                         if text:
+                            self.content_events += 1
                             answer.choice.text.append(text)
                             events.append(TextDelta(text))
+                        else:
+                            self._silent += 1
                         continue
             events += super()._lines(values[i : i + 1])
             if self._stopped():
@@ -192,11 +205,15 @@ class ChatStreamReader(LineReader):
 
 
 class PullReader(LineReader):
-    """The reader of `POST /api/pull`: `PullProgress` events; whole only if the last status is "success"."""
+    """The reader of `POST /api/pull`: a `PullProgress` for each line that says something new of its step; whole only if
+    the last status is "success".
+    """
 
     def __init__(self, model: str, limits: Limits = DEFAULT_LIMITS) -> None:
-        super().__init__(model, limits)
+        super().__init__(model, Tally(), limits)
         self._raw: JSONObject = {}
+        #: Of each step, its status and layer: how far it was. Servers repeat where it stands many times a second.
+        self._steps: dict[tuple[str, str | None], tuple[int | None, int | None]] = {}
 
     def response(self) -> ChatResponse:
         """No chat: `raw` is the last line."""
@@ -211,6 +228,12 @@ class PullReader(LineReader):
         digest = value.get("digest")
         shown = jsontext.well_formed(digest) if isinstance(digest, str) and digest else None
         total, completed = count(value.get("total")), count(value.get("completed"))
+        step = (status, shown)
+        if self._steps.get(step) == (total, completed):
+            return []
+        if len(self._steps) == _MAX_STEPS:
+            self._steps.clear()
+        self._steps[step] = (total, completed)
         return [PullProgress(jsontext.well_formed(status), shown, total, completed)]
 
     def _cut(self) -> str:
@@ -267,7 +290,8 @@ class _Answer:
 
     def __init__(self, taken: frozenset[str], limits: Limits) -> None:
         self.reply = ReplyAssembler(limits, compact_arguments=True)
-        self.choice = self.reply.choices[0] = ChoiceAssembler(0, limits, compact_arguments=True)
+        self.tally = self.reply.tally
+        self.choice = self.reply.choices[0] = ChoiceAssembler(0, limits, compact_arguments=True, tally=self.tally)
         self.joiner = SurrogateJoiner()
         self.began = False
         self._thinking = SurrogateJoiner()
@@ -284,13 +308,16 @@ class _Answer:
         model = value.get("model")
         if isinstance(model, str) and model and not self.reply.model:
             self.reply.model = jsontext.well_formed(model)
-        if isinstance(value.get("logprobs"), list):
+        if isinstance(value.get("logprobs"), list) and value["logprobs"]:
+            self.tally.beside += 1
             self._log_probabilities += value["logprobs"]
         message = value.get("message")
         if not isinstance(message, dict):
             # /api/generate has the same pieces without a message around them.
             message = {"content": value.get("response"), "thinking": value.get("thinking")}
         else:
+            if message.get("images") and message["images"] != self._message.get("images"):
+                self.tally.take(message["images"])
             self._message.update(message)
         events: list[Event] = []
         thinking = message.get("thinking")
@@ -360,6 +387,7 @@ class _Answer:
         if not isinstance(function, dict):
             function = {}
         number = len(self._calls)
+        self.tally.beside += 1
         self._calls.append(call)
         label = call.get("id")
         if not isinstance(label, str) or not label or label in self._taken:

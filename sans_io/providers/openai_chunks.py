@@ -44,6 +44,13 @@ _CHOICE_KEYS: Final = frozenset({"index", "delta", "message", "finish_reason", "
 _NOISE: Final = frozenset({"obfuscation", "p", "choices"})
 #: Keys whose first value counts: gateways begin with empty ones and repeat them.
 _FIRST: Final = frozenset({"id", "created", "model"})
+#: Keys of a delta that are content. Pieces of something longer, so that equal ones may follow each other ...
+_CONTENT_PIECES: Final = frozenset({"audio", "reasoning", "reasoning_content", "reasoning_details", "thinking"})
+#: ... and what is whole each time, so that the same again is a repetition.
+_CONTENT_WHOLES: Final = frozenset(
+    {"annotations", "extra_content", "function_call", "image", "images", "signature", "thinking_blocks",
+     "thought_signature", "video"}
+)  # fmt: skip
 #: Lists that a choice sends in pieces beside its delta.
 _GROWING: Final = frozenset({"logprobs", "token_ids"})
 _NO_USAGE: Final = Usage()
@@ -217,17 +224,18 @@ class ChunkInterpreter:
         if not finish:
             answer.ends_unnamed = True
             return
-        self.finished.add(index)
+        if index not in self.finished:
+            self.finished.add(index)
+            self.assembler.tally.content += 1
         choice.raw_finish_reason = jsontext.well_formed(finish)
         choice.finish_reason = FINISH_REASONS.get(finish.lower(), "other")
 
     def _delta(self, answer: Answer, index: int, delta: JSONObject, events: list[Event], whole: bool) -> None:
         content = delta.get("content")
         if not delta.keys() <= _DELTA_KEYS:
-            keys = answer.keys
             for key, value in delta.items():
                 if key not in _DELTA_KEYS and not is_nothing(value):
-                    keys.setdefault(key, []).append(value)
+                    self._keep_key(answer, key, value)
             self._reasoning(answer, index, delta, events)
         if isinstance(content, str):
             self.text(answer, index, content, events)
@@ -241,6 +249,15 @@ class ChunkInterpreter:
         calls = delta.get("tool_calls")
         if calls is not None:
             self._tool_calls(answer, calls, events, whole)
+
+    def _keep_key(self, answer: Answer, key: str, value: JSON) -> None:
+        """A key of the message that is not part of its text, refusal or tool calls."""
+        pieces = answer.keys.setdefault(key, [])
+        if key in _CONTENT_PIECES or (key in _CONTENT_WHOLES and value not in pieces[-1:]):
+            self.assembler.tally.take(value)
+        else:
+            self.assembler.tally.beside += 1
+        pieces.append(value)
 
     def text(self, answer: Answer, index: int, text: str, events: list[Event]) -> None:
         """A piece of a choice's text."""
@@ -285,6 +302,7 @@ class ChunkInterpreter:
             elif part.get("type") == "refusal" and isinstance(part.get("refusal"), str):
                 self._refusal(answer, index, part["refusal"], events)
             else:
+                self.assembler.tally.take(part)
                 answer.marks.append((len(answer.choice.text), part))
                 if part.get("type") == "thinking":
                     self._reasoning_text(answer, index, thinking_text(part), events)
@@ -325,7 +343,8 @@ class ChunkInterpreter:
         name, pieces = answer.custom.setdefault(place if type(place) is int else None, ("", []))
         if not name and isinstance(custom.get("name"), str):
             answer.custom[place if type(place) is int else None] = (jsontext.well_formed(custom["name"]), pieces)
-        if isinstance(custom.get("input"), str):
+        if isinstance(custom.get("input"), str) and custom["input"]:
+            self.assembler.tally.content += 1
             pieces.append(custom["input"])
 
     # -- what describes the reply -----------------------------------------------------------------------------------
@@ -365,6 +384,7 @@ class ChunkInterpreter:
             if value is None or key in _CHOICE_KEYS or is_nothing(value):
                 continue
             if key in _GROWING:
+                self.assembler.tally.beside += 1
                 answer.logs.setdefault(key, []).append(value)
             else:
                 answer.other[key] = value

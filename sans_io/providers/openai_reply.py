@@ -25,13 +25,14 @@ from .failures import DEFAULT_RULES, FailureRules
 from .openai_chunks import FINISH_REASONS, ChunkInterpreter
 from .openai_errors import reported_error
 from .openai_parts import usage_of
+from .streams import LONG, StreamReader
 from .whole import WholeReader
 
 
-class OpenAIStreamReader:
+class OpenAIStreamReader(StreamReader):
     """Reads one streamed reply (`ReplyReader`). `expected` is the number of choices asked for."""
 
-    __slots__ = ("_chunks", "_decoder", "_ended", "_expected", "_pieces", "_width", "content_events", "error")
+    __slots__ = ("_chunks", "_decoder", "_ended", "_expected", "_pieces", "_width")
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class OpenAIStreamReader:
         limits: Limits = DEFAULT_LIMITS,
         expected: int = 1,
     ) -> None:
+        super().__init__()
         self._chunks = ChunkInterpreter(provider, model, rules, limits)
         self._decoder = SSEJSONDecoder(limits)
         self._expected = expected
@@ -49,8 +51,6 @@ class OpenAIStreamReader:
         self._width = -1
         #: Where the text of choice 0 goes; None while the fast path must not be taken.
         self._pieces: list[str] | None = None
-        self.content_events = 0
-        self.error: LLMError | None = None
 
     @property
     def ended(self) -> bool:
@@ -66,15 +66,16 @@ class OpenAIStreamReader:
 
     @property
     def keepalives(self) -> int:
-        return self._decoder.keepalives
+        return self._decoder.keepalives + self._silent
 
     def receive_data(self, data: bytes) -> list[Event]:
         """Body bytes, cut anywhere. Check `error` and `ended` afterwards."""
         events: list[Event] = []
         if self._ended or self.error is not None:
             return events
+        if len(data) > LONG and not self._cutting:
+            return self._receive_long(data, self._decoder, self._chunks.assembler.tally)
         for name, chunk in self._decoder.receive_data(data):
-            self.content_events += 1
             pieces = self._pieces
             if (
                 pieces is not None
@@ -101,8 +102,11 @@ class OpenAIStreamReader:
                                 if not text.isascii():
                                     self._text(text, events)
                                 elif text:
+                                    self.content_events += 1
                                     pieces.append(text)
                                     events.append(TextDelta(text))
+                                else:
+                                    self._silent += 1
                                 continue
             if chunk is DONE:
                 self._end(events)
@@ -141,7 +145,9 @@ class OpenAIStreamReader:
     def _interpret(self, name: str, chunk: JSON, events: list[Event]) -> bool:
         """One chunk; whether the reading may go on."""
         chunks = self._chunks
-        events += chunks.chunk(name, chunk)
+        said = chunks.chunk(name, chunk)
+        self._took(said, chunks.assembler.tally)
+        events += said
         if chunks.error is not None:
             self._fail(chunks.error)
             return False
@@ -155,7 +161,10 @@ class OpenAIStreamReader:
     def _text(self, text: str, events: list[Event]) -> None:
         """Text of choice 0 that may end in half a character; then the interpreter waits for the other half."""
         answer = self._chunks.answers[0]
-        self._chunks.text(answer, 0, text, events)
+        said: list[Event] = []
+        self._chunks.text(answer, 0, text, said)
+        self._took(said, self._chunks.assembler.tally)
+        events += said
         if answer.text_joiner.waiting:
             self._pieces = None
 
@@ -163,8 +172,11 @@ class OpenAIStreamReader:
         events += self._chunks.finish()
         self._ended = True
 
+    def _stopped(self) -> bool:
+        return self._ended or self.error is not None
+
     def _truncated(self) -> LLMStreamError:
-        lacks = "[DONE] and a finish_reason on every choice" if self.content_events else "a single event"
+        lacks = "[DONE] and a finish_reason on every choice" if self.content_events + self._silent else "a single event"
         return LLMStreamError(f"{self._chunks.provider} ended the stream without {lacks}", code="truncated")
 
     def _fail(self, error: LLMError) -> None:

@@ -1,7 +1,7 @@
 """A wire of one-line events, so that the Call's tests speak of the Call and of no provider.
 
-Body lines: `t:TEXT` a text delta · `role` content without an event · `:` a keep-alive · `usage` a usage report ·
-`fin` the finish reason · `done` the terminal event · `err:CODE` an error event.
+Body lines: `t:TEXT` a text delta · `sig` content without an event · `role`, `:` keep-alives · `usage` a usage report ·
+`fin` the finish reason, content the first time · `done` the terminal event · `err:CODE` an error event.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class LineReader:
         return events
 
     def _line(self, line: str, events: list[Event]) -> None:
-        if line == ":":
-            self.keepalives += 1
-            return
-        self.content_events += 1
         word, _, rest = line.partition(":")
+        if word in ("t", "sig", "done") or (word == "fin" and not self.finishing):
+            self.content_events += 1
+        elif word in ("", "role", "usage", "fin"):
+            self.keepalives += 1
         if word == "t":
             self.text += rest
             events.append(TextDelta(rest))
@@ -57,7 +57,7 @@ class LineReader:
             events.append(Finished("stop"))
         elif word == "err":
             self.error = LLMServerError("in-stream", code=rest)
-        elif word != "role":
+        elif word not in ("", "role", "sig"):
             self.error = LLMProtocolError(f"no such line: {line!r}", code="bad_line")
 
     def receive_eof(self) -> list[Event]:

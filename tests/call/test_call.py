@@ -193,7 +193,7 @@ def test_content_keeps_a_stream_alive() -> None:
     call.on_data(reply(b"t:Hi\n", framing="close"), 1.0)
     text_of(call, 1.0)
     for second in (10.0, 19.0, 28.0):
-        call.on_data(b"role\n", second)
+        call.on_data(b"sig\n", second)
         assert isinstance(call.next_action(second), Receive)
     action = call.next_action(28.0)
     assert isinstance(action, Receive)

@@ -118,7 +118,7 @@ def test_a_retry_that_succeeds_gets_its_tokens_back() -> None:
     assert budget.tokens == 500
 
 
-def test_a_whole_reply_idles_from_its_head_on_and_a_stream_from_its_first_text() -> None:
+def test_a_whole_reply_idles_from_its_head_on_and_a_stream_from_its_first_content() -> None:
     timers = Timers(total=None, first_token=10.0, idle=30.0)
     for stream, wanted in ((False, 31.0), (True, 10.0)):
         call = make(stream=stream, timers=timers)

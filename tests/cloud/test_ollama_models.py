@@ -115,24 +115,27 @@ def test_a_failed_pull_raises(mode: str) -> None:
 def test_a_download_has_no_total_but_must_go_on(mode: str) -> None:
     from transports.testing.connection import Piece
 
-    def line(status: str) -> bytes:
-        text = b'{"status":"%s"}\n' % status.encode()
+    def line(status: str, completed: int = 0) -> bytes:
+        text = b'{"status":"%s","total":100,"completed":%d}\n' % (status.encode(), completed)
         return b"%x\r\n%b\r\n" % (len(text), text)
 
     slow = [
         Piece(HEAD),
-        *[Piece(line("pulling"), 9.0) for _ in range(100)],
+        *[Piece(line("pulling", number), 9.0) for number in range(100)],
         Piece(line("success"), 9.0),
         Piece(b"0\r\n\r\n"),
     ]
     stuck = [Piece(HEAD), Piece(line("pulling")), Piece(line("success"), 11.0)]
+    standing = [Piece(HEAD), *[Piece(line("pulling", 50), 3.0) for _ in range(10)], Piece(line("success"))]
     cut = [Piece(HEAD), Piece(line("pulling"), 1.0), Piece(b"0\r\n\r\n")]
     kind = ScriptedTransport if mode == "blocking" else AsyncScriptedTransport
-    transport = kind([slow, stuck, cut])
+    transport = kind([slow, stuck, standing, cut])
 
     async def scenario(client: Any) -> None:
         assert await client.pull_model("m") is True
         with pytest.raises(LLMError):
+            await client.pull_model("m")
+        with pytest.raises(LLMError, match="only keep-alives for 10 s"):
             await client.pull_model("m")
         with pytest.raises(LLMError, match="without success"):
             await client.pull_model("m")

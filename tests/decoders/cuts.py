@@ -15,7 +15,7 @@ from sans_io.policy.limits import DEFAULT_LIMITS, Limits
 from sans_io.sse import ServerSentEvent, SSEDecoder
 from sans_io.sse_json import DONE, SSEJSONDecoder
 
-#: What a decoder made of a wire: what it gave, the code of its error, what was left, how many comments it counted.
+#: What a decoder made of a wire: what it gave, the code of its error, what was left, how many keep-alives it counted.
 Outcome = tuple[list[Any], str | None, Any, int]
 
 
@@ -23,7 +23,7 @@ def sse(reads: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> Outcome:
     decoder = SSEDecoder(limits)
     events = [event for data in reads for event in decoder.receive_data(data)]
     assert decoder.receive_eof() == []
-    return events, decoder.error and decoder.error.code, decoder.unfinished, decoder.comments
+    return events, decoder.error and decoder.error.code, decoder.unfinished, decoder.comments + decoder.blanks
 
 
 def sse_json(reads: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> Outcome:
@@ -37,23 +37,25 @@ def ndjson(reads: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> Outcome:
     decoder = NDJSONDecoder(limits)
     values = [value for data in reads for value in decoder.receive_data(data)]
     values += decoder.receive_eof()
-    return values, decoder.error and decoder.error.code, None, 0
+    return values, decoder.error and decoder.error.code, None, decoder.blanks
 
 
 def sse_json_by_the_law(wire: bytes, limits: Limits = DEFAULT_LIMITS) -> Outcome:
     """`SSEDecoder`, then `jsontext.decode` for each event: what the fast roads must agree with."""
-    events, error, unfinished, comments = sse([wire], limits)
+    events, error, unfinished, keepalives = sse([wire], limits)
     pairs: list[Any] = []
     for event in events:
         try:
-            pairs += pair_of(event, limits)
+            made = pair_of(event, limits)
         except jsontext.JSONTextError:
-            return pairs, "bad_json", None, comments
+            return pairs, "bad_json", None, keepalives
+        pairs += made
+        keepalives += not made
     try:
         left = pair_of(unfinished, limits) if unfinished else []
     except jsontext.JSONTextError:
         left = []
-    return pairs, error, left[0] if left else None, comments
+    return pairs, error, left[0] if left else None, keepalives
 
 
 def pair_of(event: ServerSentEvent, limits: Limits) -> list[Any]:

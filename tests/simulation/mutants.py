@@ -93,7 +93,7 @@ MUTANTS = (
     ),
     Mutant(
         "keep-alives count as content", "sans_io/call.py",
-        "exchange.content_events != attempt.content_seen", "True",
+        "exchange.content_events == attempt.content_seen and not whole", "False",
     ),
     Mutant(
         "one retry too many", "sans_io/policy/retry.py",

@@ -66,7 +66,7 @@ def test_role_only_deltas_and_comments_deliver_nothing_but_are_counted() -> None
     assert reader.receive_data(b": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n") == []
     assert (reader.content_events, reader.keepalives) == (0, 2)
     assert reader.receive_data(sse(chunk({"role": "assistant", "content": ""}), done=False)) == []
-    assert (reader.content_events, reader.keepalives) == (1, 2)
+    assert (reader.content_events, reader.keepalives) == (0, 3)
     assert not reader.finishing
     reader.receive_data(sse(STOP, done=False))
     assert reader.finishing

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, Final
 
 from .faults import BY_NAME, draw_idle, draw_server
 from .refusals import MAY_HAVE_RUN, REFUSALS
-from .wires import Script, WireName, error_body, error_event, in_chunks, keepalive, script
+from .wires import KEEPALIVES, Script, WireName, error_body, error_event, in_chunks, script
 
 if TYPE_CHECKING:
     from .network import SimWire
@@ -375,13 +375,12 @@ class Reply:
         head = self._head(200, said.content_type, chunked=stream, length=said.length + 10_000)
         first = said.pieces[:after]
         self._send([head, *(in_chunks(first, finished=False) if stream else first)])
-        beat = keepalive(self.wire) if stream else b" "
-        data = b"".join(in_chunks([beat], finished=False)) if stream else beat
+        beats = cycle(in_chunks(KEEPALIVES[self.wire], finished=False) if stream else [b" "])
         until = world.loop.now + 200.0
 
         def again() -> None:
             if not self.conn.closed and world.loop.now < until:
-                self.conn.write(data)
+                self.conn.write(next(beats))
                 world.loop.call_later(1.0 + world.roll() * 4, again)
 
         world.loop.call_later(1.0, again)

@@ -133,11 +133,21 @@ def error_event(wire: WireName, code: str, message: str) -> bytes:
     return body + b"\n"
 
 
-def keepalive(wire: WireName) -> bytes:
-    """What a server sends while it has nothing to say."""
-    if wire == "anthropic":
-        return b'event: ping\ndata: {"type":"ping"}\n\n'
-    return b": keep-alive\n\n" if wire == "openai" else b"\n"
+#: What servers send while they have nothing to say.
+KEEPALIVES: Final[dict[WireName, tuple[bytes, ...]]] = {
+    "openai": (
+        b": keep-alive\n\n", b"data: {}\n\n", b'data: {"choices":[]}\n\n', b"event: ping\ndata: {}\n\n",
+        b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n',
+        b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}\n\n',
+    ),
+    "anthropic": (
+        b'event: ping\ndata: {"type":"ping"}\n\n', b": keep-alive\n\n", b'data: {"type":"vendor_progress"}\n\n',
+        b'data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}\n\n',
+        b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}\n\n',
+        b'data: {"type":"message_delta","delta":{},"usage":{"output_tokens":1}}\n\n',
+    ),
+    "ollama": (b"\n", b"{}\n", b'{"message":{"role":"assistant","content":""},"done":false}\n'),
+}  # fmt: skip
 
 
 def _b(text: str) -> bytes:

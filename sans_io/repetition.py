@@ -1,0 +1,32 @@
+"""Stretches of bytes that only say the same again, found at the speed of a comparison.
+
+A server that floods a client sends the same few bytes over and over. Whoever reads them need look at one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: The longest stretch that is looked for again behind it, and how much of it is searched for.
+_MAX_PERIOD: Final = 512
+_NEEDLE: Final = 32
+#: Fewer repetitions are not worth the search.
+_FEWEST: Final = 8
+
+
+def period(data: bytes, at: int) -> int:
+    """After how many bytes what stands at `at` comes again, and again; 0 if it does not."""
+    size = data.find(data[at : at + _NEEDLE], at + 1, at + _NEEDLE + _MAX_PERIOD) - at
+    if size <= 0 or at + _FEWEST * size > len(data):
+        return 0
+    return size if data.startswith(data[at : at + size] * (_FEWEST - 1), at + size) else 0
+
+
+def repetitions(data: bytes, at: int, unit: bytes) -> int:
+    """How many times `unit` stands at `at`, one after the other."""
+    begun = at
+    for size in (4096, 256, 16, 1):
+        block = unit * (size // len(unit) or 1)
+        while data.startswith(block, at):
+            at += len(block)
+    return (at - begun) // len(unit)
