@@ -20,8 +20,8 @@ FaultKind: TypeAlias = Literal[
     "local",
 ]
 
-#: "timeout": the action's deadline passed · "dns_temporary": EAI_AGAIN, or no resolver thread free · "dns_failed": the
-#: name does not exist · "refused", "unreachable": TCP · "reset": the peer broke the connection (RST, EPIPE, aborted)
+#: "timeout": the action's deadline passed · "dns_temporary": EAI_AGAIN · "dns_failed": the name does not exist, or has
+#: no address · "refused", "unreachable": TCP · "reset": the peer broke the connection (RST, EPIPE, aborted)
 #: · "tls_verify": certificate or hostname · "tls_failed": any other TLS failure (alert, plain HTTP, EOF in the
 #: handshake) · "proxy_refused": CONNECT was answered by anything but 2xx · "too_many_files": EMFILE, ENFILE
 #: · "pool_closed": the loop or pool went away · "auth_callable": the user's callable raised · "local": anything else

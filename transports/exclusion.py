@@ -20,10 +20,12 @@ Rules of this file, and of everybody who uses it:
 
 from __future__ import annotations
 
+from _thread import RLock
 from collections import deque
 from collections.abc import Callable
-from threading import RLock
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 
 class Exclusion:
@@ -42,6 +44,18 @@ class Exclusion:
         """Do `work` under the lock: now, or by the holder if this thread is inside already. Never raises for itself."""
         self.left.append(work)
         self.settle()
+
+    def do(self, part: Callable[[], T]) -> T:
+        """What `part` gives, done under the lock and before what was left. For whoever is not inside: ask `held`."""
+        try:
+            with self.lock:
+                result = part()
+                self.do_left()
+            self.settle()
+        except BaseException:
+            self.let_go()
+            raise
+        return result
 
     def settle(self) -> None:
         """Do what was left. Nothing if this thread is inside: then its interrupted part does it."""

@@ -5,15 +5,16 @@ httpcore dials (`SyncBackend`: `connect_tcp` and `start_tls`); after that bytes 
 Rules of this file:
 - httpcore's backend (and ssl with it) is imported when the first call begins, which must dial: not before, and not
   within the time that a dial may take. So is the accelerator of streams when the first stream begins.
-- A blocked connect cannot be woken on every platform, so it runs in a daemon thread and the caller waits on a bell;
-  a connection that comes too late is closed by that thread.
+- A blocked connect cannot be woken on every platform, so it runs in a thread of its own and the caller waits on a
+  bell; a connection that comes too late is closed by that thread. Where no thread can be started the caller dials.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
+from _thread import allocate_lock
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from types import FrameType
 from typing import Final, TypeVar
@@ -32,7 +33,7 @@ from .httpcore_backend import backend
 from .interface import Hands, SyncAuthorize, SyncBell, SyncWire
 from .pools import PoolSettings
 from .pump_sync import Pump
-from .resolver import OTHERS, Address, Addresses, Job
+from .resolver import Address, Addresses, Job
 from .sockets import OPTIONS, show
 
 T = TypeVar("T")
@@ -104,12 +105,11 @@ class Runtime:
         return tls.tls_ready(route.tls_profile, bell)
 
     def dial(self, addresses: Addresses, deadline: float, bell: SyncBell) -> SyncWire:
-        job = OTHERS.join(
-            Job(object(), f"connecting to {show(addresses[0])}", lambda: _dial(addresses, deadline), SocketWire.abort),
-            bell,
-        )
+        job = Job(None, f"connecting to {show(addresses[0])}", lambda: _dial(addresses, deadline), SocketWire.abort)
         try:
-            bell.wait(deadline)
+            resolver.start(job, bell)
+            if not job.done:
+                bell.wait(deadline)
             if job.done:
                 return job.value()
             raise Fault("timeout")
@@ -126,20 +126,26 @@ class Runtime:
 
 
 class Bell:
-    """An event that any thread can set."""
+    """An event that anybody can set, and one thread waits for.
 
-    __slots__ = ("_event",)
+    A raw lock that is free when it was rung: `threading.Event` has a lock of its own, and a signal handler that rings
+    in the middle of its `wait` or `set` would wait for it in vain.
+    """
+
+    __slots__ = ("_heard", "_lock")
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._heard = False
+        self._lock = allocate_lock()
+        self._lock.acquire()
 
     def ring(self) -> None:
-        self._event.set()
+        with suppress(RuntimeError):  # rung before, and not heard yet
+            self._lock.release()
 
     def wait(self, until: float) -> None:
-        while not self._event.wait(min(max(0.0, until - monotonic()), LONGEST)):
-            if monotonic() >= until:
-                return
+        while not self._heard and (left := until - monotonic()) > 0.0:
+            self._heard = self._lock.acquire(timeout=min(left, LONGEST))
 
 
 def _dial(addresses: Addresses, deadline: float) -> SocketWire:

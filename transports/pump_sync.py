@@ -41,7 +41,7 @@ from sans_io.response import Attempt
 from sans_io.tunnel import Tunnel
 
 from .faults import Fault
-from .interface import SyncAuthorize, SyncBell, SyncRuntime, SyncWire, Hands
+from .interface import Hands, SyncAuthorize, SyncBell, SyncRuntime, SyncWire
 from .resolver import Job
 
 T = TypeVar("T")

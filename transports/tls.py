@@ -3,6 +3,7 @@
 Rules of this file:
 - Certificates and names are always verified, TLS 1.2 is the least, and there is no switch to turn either off.
 - `ssl` is imported at the first https dial, and a context (it reads the certificates: 27 ms) is made in a thread.
+- No lock: contexts are kept by single operations of a dict, which nothing can interrupt.
 - `unread()` counts ciphertext too: OpenSSL takes in the beginning of a record without saying so, so the borders of
   the records are followed here (RFC 8446 section 5.1).
 - A failed handshake says what to do about it.
@@ -10,12 +11,9 @@ Rules of this file:
 
 from __future__ import annotations
 
-import os
-import threading
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import ref
 
 from sans_io.records import dataclass
 
@@ -36,52 +34,43 @@ MAX_CONTEXTS: Final = 64
 class TLSProfile:
     """Whom a connection trusts; part of the pool's key. The default is the system's certificates.
 
-    `ca_file`: only the certificates in this PEM file. `context_id`: the number of a caller's own context, see `of`.
+    `ca_file`: only the certificates in this PEM file. `own`: a caller's own context, see `of`.
     """
 
     ca_file: str | None = None
-    context_id: int | None = None
+    own: ref[ssl.SSLContext] | None = None
 
     @classmethod
     def of(cls, context: ssl.SSLContext) -> TLSProfile:
         """The profile of a caller's own context, which the caller keeps alive. The same context, the same profile."""
-        with _LOCK:
-            number = _NUMBERS.get(context)
-            if number is None:
-                number = _NUMBERS[context] = next(_COUNTER)
-                _GIVEN[number] = context
-        return cls(context_id=number)
+        own = ref(context)  # one object for each context, and equal to no other's when that is gone
+        hash(own)  # which it remembers from now on: a profile is still a key when the context is gone
+        return cls(own=own)
 
 
-_LOCK = threading.Lock()
-_COUNTER: Final = count(1)
-_NUMBERS: Final[WeakKeyDictionary[ssl.SSLContext, int]] = WeakKeyDictionary()
-_GIVEN: Final[WeakValueDictionary[int, ssl.SSLContext]] = WeakValueDictionary()
 _MADE: Final[dict[TLSProfile, ssl.SSLContext]] = {}
 
 
 def tls_context(profile: object) -> ssl.SSLContext:
     """The one context of a profile (None: the default). Reads files the first time. Raises `Fault`."""
     profile = _profile(profile)
-    if profile.context_id is not None:
-        given = _GIVEN.get(profile.context_id)
+    if profile.own is not None:
+        given = profile.own()
         if given is None:
             raise Fault("tls_failed", "the ssl_context= of this client does not exist any more")
         return given
     context = _MADE.get(profile)
     if context is None:
-        context = new_context(profile.ca_file)
-        with _LOCK:
-            context = _MADE.setdefault(profile, context)
-            while len(_MADE) > MAX_CONTEXTS:
-                del _MADE[next(iter(_MADE))]
+        context = _MADE.setdefault(profile, new_context(profile.ca_file))
+        for oldest in list(_MADE)[:-MAX_CONTEXTS]:
+            _MADE.pop(oldest, None)
     return context
 
 
 def tls_ready(profile: object, bell: Ringable) -> Job[bool]:
     """A job after which `tls_context(profile)` costs nothing."""
     profile = _profile(profile)
-    if profile.context_id is not None or profile in _MADE:
+    if profile.own is not None or profile in _MADE:
         return Job.of(True)
     return OTHERS.join(Job(("tls", profile), "reading the CA certificates", partial(_prepare, profile)), bell)
 
@@ -337,15 +326,6 @@ def _profile(profile: object) -> TLSProfile:
 
 
 _DEFAULT: Final = TLSProfile()
-
-
-def _renew_lock() -> None:
-    global _LOCK  # noqa: PLW0603  the one name that all functions here look up
-    _LOCK = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _prepare(profile: TLSProfile) -> bool:

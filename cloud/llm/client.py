@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sans_io.response import Attempt
     from sans_io.urls import BaseURL
 
+    from .budgets import SharedBudget
     from .config import Timeouts
     from .credentials import Key
 
@@ -253,6 +254,8 @@ class Client(ABC, Generic[CodecT]):
         from sans_io.policy.limits import DEFAULT_LIMITS
         from sans_io.policy.pool import Route
 
+        from .budgets import retry_budget
+
         key, origin = self._key, self._base_url.origin
         fixed = key is None or isinstance(key, Secret)
         limits = self._limits or DEFAULT_LIMITS
@@ -261,7 +264,7 @@ class Client(ABC, Generic[CodecT]):
             self._new_codec(key if isinstance(key, Secret) else None, limits),
             fixed,
             Route(origin, self._proxy, self._tls_profile(), credential_print if self._isolate else None),
-            registry.retry_budget(self._transport, origin, credential_print),
+            retry_budget(self._transport, origin, credential_print),
             limits,
             Call,
         )
@@ -313,7 +316,7 @@ class _Made(Generic[CodecT]):
     codec: CodecT
     fixed_key: bool
     route: Route
-    budget: registry.SharedBudget
+    budget: SharedBudget
     limits: Limits
     new_call: type[Call]
     keyed: tuple[Secret, CodecT] | None = None

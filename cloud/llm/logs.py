@@ -95,8 +95,11 @@ def _bodies_wanted() -> logging.Logger | None:
 
 def _logger(name: str) -> logging.Logger | None:
     logger = _loggers.get(name)
-    if logger is None and "logging" in sys.modules:
-        logger = _loggers[name] = sys.modules["logging"].getLogger(name)
+    if logger is None:
+        # While another thread imports `logging`, the module is there and not yet the function.
+        find = getattr(sys.modules.get("logging"), "getLogger", None)
+        if find is not None:
+            logger = _loggers[name] = find(name)
     return logger
 
 

@@ -246,11 +246,11 @@ class OllamaClient(_Ollama, SyncClient["OllamaCodec"]):
     def pull_model(self, model_name: str, on_progress: OnProgress | None = None) -> bool:
         """Download a model, or what is new of it. True, or an `LLMError`.
 
-        Whoever asks for the same model meanwhile waits for the same download. No limit on the whole; `timeout`
-        bounds the time between two signs of progress.
+        Whoever asks for the same model meanwhile waits for the same download. No limit on the whole; each caller's
+        `timeout` bounds its time between two signs of progress.
         """
         job, identity = self._pull(model_name)
-        return _pulls.join(identity, lambda: self._begin(job), on_progress)
+        return _pulls.join(identity, job, lambda: self._begin(job), on_progress)
 
     def ensure_model(self, model_name: str, on_progress: OnProgress | None = None) -> bool:
         """Download the model unless it is installed. True, or an `LLMError`."""
@@ -333,11 +333,11 @@ class AsyncOllamaClient(_Ollama, AsyncClient["OllamaCodec"]):
     async def pull_model(self, model_name: str, on_progress: OnProgress | None = None) -> bool:
         """Download a model, or what is new of it. True, or an `LLMError`.
 
-        Whoever asks for the same model meanwhile waits for the same download. No limit on the whole; `timeout`
-        bounds the time between two signs of progress.
+        Whoever asks for the same model meanwhile waits for the same download. No limit on the whole; each caller's
+        `timeout` bounds its time between two signs of progress.
         """
         job, identity = self._pull(model_name)
-        return await _async_pulls.join(identity, lambda: self._begin(job), on_progress)
+        return await _async_pulls.join(identity, job, lambda: self._begin(job), on_progress)
 
     async def ensure_model(self, model_name: str, on_progress: OnProgress | None = None) -> bool:
         """Download the model unless it is installed. True, or an `LLMError`."""

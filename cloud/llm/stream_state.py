@@ -5,7 +5,8 @@
 Rules of this file:
 - Nothing happens before the first pull: no clock is read, no seat is taken, no byte is sent.
 - Whoever has the turn owns the pump; everybody else may only call `pump.cancel()`. A turn is an object made before it
-  is claimed, and given back in two `finally`s, one around the other: Ctrl-C can come at any bytecode, also in the first.
+  is claimed, and given back in two `finally`s, one around the other: Ctrl-C can come at any bytecode, the first one's
+  included.
 - A pull that an exception interrupts ends the stream, and the next one says so: a cut reply never looks complete.
 """
 

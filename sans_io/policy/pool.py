@@ -152,10 +152,10 @@ class Pool(Generic[ConnT]):
         """A ticket: granted at once (`ticket.granted`, also reported by a `Grant`), or waiting its turn.
 
         `ticket` is one the caller has made with `route` and `fresh`, so that it already owns it should this input be
-        interrupted; by default a new one is made. `fresh` asks for a connection that has never been used: a retry after a reused one died must not meet its
-        equally dead neighbours. Next: wait for the grant; then, with `conn` None, dial and call `on_connected`, else
-        check that nothing can be read from the connection (`on_stale` if it can) and use it. Whatever happens,
-        `release` or `cancel` ends it.
+        interrupted; by default a new one is made. `fresh` asks for a connection that has never been used: a retry after
+        a reused one died must not meet its equally dead neighbours. Next: wait for the grant; then, with `conn` None,
+        dial and call `on_connected`, else check that nothing can be read from the connection (`on_stale` if it can) and
+        use it. Whatever happens, `release` or `cancel` ends it.
         """
         commands: list[Command[ConnT]] = []
         record = self._routes.get(route)

@@ -20,8 +20,8 @@ from cloud.llm import (
     OpenAICompatClient,
     RetryPolicy,
     Timeouts,
+    budgets,
     config,
-    registry,
 )
 from cloud.llm.config import progress_timers, timers_for
 from sans_io.policy.deadline import Timers
@@ -364,23 +364,23 @@ def test_clients_of_one_credential_share_a_budget() -> None:
 
 def test_an_untouched_budget_leaves_nothing_behind() -> None:
     gc.collect()
-    before = len(registry._budgets)
+    before = len(budgets._budgets)
     for i in range(5_000):
         OpenAICompatClient(f"key-{i}").build_request(HELLO)
     gc.collect()
-    assert len(registry._budgets) - before < 10
-    assert len(registry._spent) <= registry.MAX_BUDGETS
+    assert len(budgets._budgets) - before < 10
+    assert len(budgets._spent) <= budgets.MAX_BUDGETS
 
 
 def test_a_spent_budget_outlives_its_clients_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "MAX_BUDGETS", 3)
-    monkeypatch.setattr(registry, "_spent", type(registry._spent)())
+    monkeypatch.setattr(budgets, "MAX_BUDGETS", 3)
+    monkeypatch.setattr(budgets, "_spent", type(budgets._spent)())
     keys = [(0, ("https", f"{i}.example", 443), None) for i in range(5)]
     for key in keys:
-        registry.SharedBudget(key).take(14, 0.0)
-    assert list(registry._spent) == keys[2:]
-    registry._spent[keys[4]].refund(14)
-    assert list(registry._spent) == keys[2:4]
+        budgets.SharedBudget(key).take(14, 0.0)
+    assert list(budgets._spent) == keys[2:]
+    budgets._spent[keys[4]].refund(14)
+    assert list(budgets._spent) == keys[2:4]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -7,13 +7,15 @@ import copy
 import json
 import logging
 import pickle
+import sys
 import traceback
 import urllib.parse
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from cloud.llm import LLMAuthError, LLMBadRequestError, LLMError, OpenAICompatClient
+from cloud.llm import LLMAuthError, LLMBadRequestError, LLMError, OpenAICompatClient, logs
 from sans_io.messages import chat_request
 from sans_io.secret import Secret
 from tests.cloud.kit import BLOCKING, HELLO, MODELS, MODES, PLACES, WIRES, make, perform, run, scripted
@@ -307,6 +309,18 @@ def test_bodies_are_logged_when_asked_for_by_name(caplog: pytest.LogCaptureFixtu
     assert "You said" in caplog.text
     assert "\x1b" not in caplog.text
     assert_clean(caplog.text)
+
+
+def test_a_call_while_another_thread_imports_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module is there before its functions are."""
+    client = OpenAICompatClient(CANARY, "m", base_url=PLACES["openai"], transport=scripted("blocking"))
+    monkeypatch.setattr(logs, "_loggers", {})
+    with monkeypatch.context() as importing:
+        importing.setitem(sys.modules, "logging", ModuleType("logging"))
+        assert client.chat(HELLO).content
+    assert not logs._loggers
+    assert client.chat(HELLO).content
+    assert logs._loggers
 
 
 @pytest.mark.parametrize("mode", MODES)

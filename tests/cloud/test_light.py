@@ -16,7 +16,7 @@ import trio
 
 import cloud.llm
 from cloud import close_all_cloud_clients, close_all_cloud_clients_sync
-from cloud.llm import registry
+from cloud.llm import budgets
 from tests.cloud.kit import AWAITED, BLOCKING, HELLO, MODELS, WIRES
 from transports.testing.loopback import LoopbackServer
 
@@ -137,8 +137,8 @@ def test_threads_share_the_blocking_pool() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_forked_child_has_locks_of_its_own() -> None:
-    budget = registry.retry_budget(None, ("https", "fork.example", 443), None)  # type: ignore[arg-type]
-    with registry._shared.lock:
+    budget = budgets.retry_budget(None, ("https", "fork.example", 443), None)  # type: ignore[arg-type]
+    with budgets._inside.lock:
         pid = os.fork()
         if pid == 0:
             try:

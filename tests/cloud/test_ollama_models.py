@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from time import monotonic
 from typing import Any
 
+import anyio
 import pytest
 import trio
 
@@ -15,10 +21,14 @@ from cloud.llm import (
     LLMAuthError,
     LLMBadRequestError,
     LLMError,
+    LLMTimeoutError,
     OllamaClient,
     PullProgress,
 )
-from tests.cloud.kit import MODES, perform, scripted
+from cloud.llm.ollama import _async_pulls, _pulls
+from tests.callers import BUSY
+from tests.cloud.kit import MODES, perform, run, scripted
+from tests.transports.modes import passes_within
 from transports.faults import Fault
 from transports.testing import AsyncScriptedTransport, FakeLLMServer, ScriptedTransport
 from transports.testing.loopback import LoopbackServer
@@ -153,8 +163,6 @@ class SlowLibrary(FakeLLMServer):
         plan = super().handle(request)
         if request.path != "/api/pull":
             return plan
-        from dataclasses import replace
-
         return replace(plan, pieces=tuple((0.05, data) for _, data in plan.pieces))
 
 
@@ -239,3 +247,139 @@ def test_a_progress_function_that_raises_ends_its_own_wait_only(server: Loopback
         assert pulls(server) == 1
 
     asyncio.run(main())
+
+
+class Stalling(FakeLLMServer):
+    """A server whose downloads begin, go on for so many lines, and then never."""
+
+    def __init__(self, lines: int) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def handle(self, request: Any) -> Any:
+        plan = super().handle(request)
+        if request.path != "/api/pull":
+            return plan
+        return replace(plan, pieces=(*((0.3, data) for _, data in plan.pieces[: self._lines]), (60.0, b"too late")))
+
+
+class Leading:
+    """Somebody who leads a download until the server is closed, a minute at most."""
+
+    def __init__(self, mode: str, host: str) -> None:
+        self._mode = mode
+        self._client = OllamaClient if mode == "blocking" else AsyncOllamaClient
+        self._options: dict[str, Any] = {"host": host, "timeout": 60.0, "max_retries": 0}
+
+    def run(self, follow: Callable[[Any], Any], timeout: float) -> None:
+        """`follow` gets a client that has so long for the same download."""
+        if self._mode == "blocking":
+            leader = threading.Thread(target=self._lead, daemon=True)
+            leader.start()
+            assert passes_within(10.0, lambda: bool(_pulls._flights))
+            follow(self._client(**{**self._options, "timeout": timeout}))
+        else:
+            run(self._mode, self._beside, follow, timeout)
+
+    def _lead(self) -> None:
+        with suppress(LLMError):
+            self._client(**self._options).pull_model("m")
+
+    async def _beside(self, follow: Callable[[Any], Any], timeout: float) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._client(**self._options).pull_model, "m")
+            while not _async_pulls._flights:
+                await anyio.sleep(0.01)
+            await follow(self._client(**{**self._options, "timeout": timeout}))
+            group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("lines", [0, 2], ids=["before any progress", "after progress"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_follower_waits_no_longer_than_its_own_timers(mode: str, lines: int) -> None:
+    """Half a second between two signs of progress, whoever makes them."""
+    steps: list[PullProgress] = []
+
+    def check(error: LLMTimeoutError, took: float) -> None:
+        assert len(steps) == lines
+        assert lines * 0.3 + 0.5 <= took + 0.3 < lines * 0.3 + 0.5 + 0.3 + BUSY
+        assert (error.provider, error.model) == ("ollama", "m:latest")
+        assert error.code == ("idle_timeout" if lines else "first_token_timeout")
+        assert "0.5 s" in str(error)
+
+    def follow(client: Any) -> None:
+        began = monotonic()
+        with pytest.raises(LLMTimeoutError) as caught:
+            client.pull_model("m", steps.append)
+        check(caught.value, monotonic() - began)
+
+    async def follow_async(client: Any) -> None:
+        began = monotonic()
+        with pytest.raises(LLMTimeoutError) as caught:
+            await client.pull_model("m", steps.append)
+        check(caught.value, monotonic() - began)
+
+    with LoopbackServer(Stalling(lines)) as server:
+        Leading(mode, server.base_url("ollama")).run(follow if mode == "blocking" else follow_async, 0.5)
+    assert passes_within(10.0, lambda: not _pulls._flights)
+    assert not _async_pulls._flights
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_progress_goes_on_resetting_a_followers_timer(mode: str) -> None:
+    """Eight lines, 0.3 s apart, are more than half a second in all."""
+    steps: list[PullProgress] = []
+
+    def follow(client: Any) -> None:
+        with pytest.raises(LLMTimeoutError):
+            client.pull_model("m", steps.append)
+
+    async def follow_async(client: Any) -> None:
+        with pytest.raises(LLMTimeoutError):
+            await client.pull_model("m", steps.append)
+
+    with LoopbackServer(Stalling(8)) as server:
+        Leading(mode, server.base_url("ollama")).run(follow if mode == "blocking" else follow_async, 0.3 + BUSY)
+        assert len(steps) > 4
+    assert passes_within(10.0, lambda: not _pulls._flights)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_downloads_what_its_parent_is_downloading(mode: str, server: LoopbackServer) -> None:
+    """It knows no flight of its parent's: it would wait for a leader that does not exist there."""
+    host = server.base_url("ollama")
+    outcomes: list[bool] = []
+    begun, forked = threading.Event(), threading.Event()
+
+    def wait(_: PullProgress) -> None:
+        begun.set()
+        assert forked.wait(20.0)
+
+    def pull(on_progress: Any) -> bool:
+        if mode == "blocking":
+            return OllamaClient(host=host).pull_model("falcon", on_progress)
+        return run(mode, AsyncOllamaClient(host=host).pull_model, "falcon", on_progress)
+
+    leader = threading.Thread(target=lambda: outcomes.append(pull(wait)), daemon=True)
+    leader.start()
+    assert begun.wait(20.0)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            code = 0 if pull(None) else 2
+        finally:
+            os._exit(code)
+    status: list[int] = []
+    waiter = threading.Thread(target=lambda: status.append(os.waitpid(pid, 0)[1]), daemon=True)
+    waiter.start()
+    waiter.join(20.0)
+    if not status:
+        os.kill(pid, 9)
+    waiter.join()
+    assert os.waitstatus_to_exitcode(status[0]) == 0
+    forked.set()
+    leader.join(20.0)
+    assert outcomes == [True]

@@ -1,85 +1,142 @@
-"""A blocking client on a pool of its own, what it can be doing when it is interrupted, and what must hold afterwards."""
+"""What the tests of re-entrance share: a watchdog, and every bytecode of a piece of code as a place to interrupt it."""
 
 from __future__ import annotations
 
-import faulthandler
-import os
+import gc
+import sys
 import threading
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from cloud.llm import OpenAICompatClient
-from tests.callers import BUSY, HELLO
-from transports.httpcore_sync import SyncTransport
+from tests.interrupting import OURS, at, ctrl_c
+from tests.interrupting import _Tracer as Tracer
 
-#: Every how many bytecodes something happens. All of them (1) in `make proof`; in between, a different part each time
-#: would be a different test each time, so it is the same part.
-STRIDE = int(os.environ.get("REENTRY_STRIDE", "11"))
+T = TypeVar("T")
 
+#: Seconds after which something hangs: what is watched takes milliseconds.
+PATIENCE = 20.0
 
-class Scene:
-    """A client with a fresh pool. `warm`: with a connection in it."""
-
-    def __init__(self, base_url: str, *, warm: bool, max_connections: int | None = 1) -> None:
-        self.transport = SyncTransport(max_connections)
-        self.client = OpenAICompatClient(
-            api_key="k", model="m", base_url=base_url, transport=self.transport, timeout=10.0, max_retries=0
-        )
-        if warm:
-            self.client.chat(HELLO)
-
-    def chat(self) -> None:
-        self.client.chat(HELLO)
-
-    def stream(self) -> None:
-        with self.client.chat_stream(HELLO) as stream:
-            for _ in stream:
-                pass
-
-    def leave(self) -> None:
-        """Read one piece of a stream and go away."""
-        with self.client.chat_stream(HELLO) as stream:
-            next(stream)
-
-    def forgetful(self) -> Iterator[str]:
-        """What people write: dropped half-read, it is closed by the collector."""
-        with self.client.chat_stream(HELLO) as stream:
-            yield from stream
-
-    def check(self) -> None:
-        """Nobody has a seat, the counts add up, and another thread is served at once."""
-        self.check_counts()
-        served: list[BaseException | None] = []
-        thread = threading.Thread(target=lambda: served.append(_outcome(self.chat)), daemon=True)
-        thread.start()
-        thread.join(2.0 + BUSY)
-        assert served == [None], served or "the next call of another thread hangs"
-        self.check_counts()
-        self.transport.close_idle()
-        assert not self.transport._runtime.hands.wires
-
-    def check_counts(self) -> None:
-        stats = self.transport.pool_stats()
-        assert (stats.leased, stats.connecting, stats.waiting) == (0, 0, 0), stats
-        assert 0 <= stats.idle <= 1, stats
-        assert stats.open == stats.idle, stats
-        assert stats.dialled == stats.open + sum(stats.destroyed.values()), stats
+Scenario = tuple[Callable[[], object], Callable[[], object], Callable[[], None]]
 
 
-def _outcome(run: Callable[[], Any]) -> BaseException | None:
-    try:
-        run()
-    except BaseException as error:
-        return error
-    return None
+def watched(run: Callable[[], T], patience: float = PATIENCE) -> T:
+    """What `run()` gives, in a thread of its own. Fails with that thread's stack instead of hanging."""
+    outcome: list[Any] = []
+
+    def work() -> None:
+        try:
+            outcome.extend((run(), None))
+        except BaseException as error:
+            outcome.extend((None, error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(patience)
+    if not outcome:
+        frame = sys._current_frames().get(thread.ident or 0)
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else "(no frame)"
+        raise AssertionError(f"stuck after {patience} s:\n{stack}")
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
+
+
+def at_every_bytecode(make: Callable[[], Scenario], *, everywhere: bool = False) -> int:
+    """For every bytecode of `run`, with fresh state: `act` is called before it, as a handler or a finaliser would be.
+    `make` gives `run`, `act`, and `check`, which is called afterwards. How many bytecodes there were.
+    """
+    step, reached = 0, True
+    while reached:
+        step += 1
+        run, act, check = make()
+
+        def once(step: int = step, run: Any = run, act: Any = act, check: Any = check) -> bool:
+            _, fired = at(step, act, run, everywhere=everywhere)
+            if not fired:
+                act()
+            check()
+            return fired
+
+        try:
+            reached = watched(once)
+        except BaseException as error:
+            error.add_note(f"interrupted before bytecode {step}")
+            raise
+    return step - 1
+
+
+def ctrl_c_at_every_bytecode(
+    make: Callable[[], tuple[Callable[[], object], Callable[[], None]]], interruption: Callable[[], object] = ctrl_c
+) -> int:
+    """For every bytecode of `run`, with fresh state: Ctrl-C comes there, and `check` is called afterwards, in the same
+    thread and in another one.
+    """
+    step, reached = 0, True
+    while reached:
+        step += 1
+        run, check = make()
+
+        def once(step: int = step, run: Any = run, check: Any = check) -> bool:
+            try:
+                _, fired = at(step, interruption, run)
+            except (KeyboardInterrupt, SystemExit):
+                fired = True
+            check()
+            return fired
+
+        try:
+            reached = watched(once)
+            watched(check)
+        except BaseException as error:
+            error.add_note(f"interrupted before bytecode {step}")
+            raise
+    return step - 1
+
+
+class Stepped:
+    """An awaitable that awaits `coroutine`, and calls `act` before the `step`-th bytecode that it executes itself."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], step: int, act: Callable[[], object]) -> None:
+        self._coroutine = coroutine
+        self._tracer = Tracer(step, act, False, OURS)
+
+    @property
+    def fired(self) -> bool:
+        return self._tracer.fired
+
+    def __await__(self) -> Iterator[Any]:
+        send, value = self._coroutine.send, None
+        while True:
+            sys.settrace(None if self._tracer.fired else self._tracer)
+            try:
+                found = send(value)
+            except StopIteration as end:
+                return end.value
+            finally:
+                sys.settrace(None)
+            try:
+                value, send = (yield found), self._coroutine.send
+            except BaseException as error:
+                value, send = error, self._coroutine.throw
 
 
 @contextmanager
-def dies_rather_than_hangs(seconds: float) -> Iterator[None]:
-    """A thread that waits for itself cannot be interrupted by pytest's timeout in every case: print where, and end."""
-    faulthandler.dump_traceback_later(seconds, exit=True)
+def finalisers_everywhere(act: Callable[[], object]) -> Iterator[Callable[[], None]]:
+    """The collector runs as often as it can, and `act` in what it finds. Call what is given to leave something."""
+
+    class Finalised:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            act()
+
+    before = gc.get_threshold()
+    gc.set_threshold(1)
     try:
-        yield
+        yield lambda: (Finalised(), None)[1]
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        gc.set_threshold(*before)
+        gc.collect()

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from cloud.llm import AsyncOpenAICompatClient
 from tests.callers import BUSY, HELLO, Mode, chat
 from tests.callers import MODES as ALL_MODES
 from tests.interrupting import at, ctrl_c
-from tests.reentry.kit import STRIDE, Scene
+from tests.reentry.scene import STRIDE, Scene
 from transports.testing import LoopbackServer
 
 ASYNC_MODES = [mode for mode in ALL_MODES if mode.is_async]
@@ -133,7 +134,7 @@ def test_real_signals_lose_no_seat(url: str) -> None:
 
 
 def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.parametrize("mode", ALL_MODES, ids=str)

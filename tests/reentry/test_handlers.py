@@ -16,7 +16,7 @@ import pytest
 from sans_io.events import Finished
 from tests.callers import BUSY, HELLO
 from tests.interrupting import ROOT, at
-from tests.reentry.kit import STRIDE, Scene, dies_rather_than_hangs
+from tests.reentry.scene import STRIDE, Scene, dies_rather_than_hangs
 from transports.testing import LoopbackServer
 
 
@@ -153,7 +153,7 @@ def test_generators_dropped_in_cycles_while_threads_call(url: str, threshold: in
 
 _DROPPERS = """
 import faulthandler, gc, sys, threading, time
-from tests.reentry.kit import Scene
+from tests.reentry.scene import Scene
 faulthandler.dump_traceback_later(60, exit=True)
 gc.set_threshold(int(sys.argv[2]))
 scene = Scene(sys.argv[1], warm=True, max_connections=None)

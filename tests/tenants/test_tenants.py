@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from cloud.llm import LLMError, Timeouts
-from cloud.llm.registry import MAX_BUDGETS, _budgets, _spent, retry_budget
+from cloud.llm.budgets import MAX_BUDGETS, _budgets, _spent, retry_budget
 from sans_io.policy.retry import RetryPolicy
 from sans_io.urls import parse_base_url
 from tests.callers import ASYNCIO, IN_THREADS, MODES, SYNC, TRIO, Mode, chat, close, pull, settled

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
@@ -22,7 +23,7 @@ from tests.transports.modes import ASYNC_MODES, MODES, SYNC, Ask, Mode, answer, 
 from transports import resolver
 from transports.faults import Fault, dial_fault, wire_fault
 from transports.happy_eyeballs import worst
-from transports.resolver import MAX_THREADS, Crew, Job, alternating
+from transports.resolver import MAX_PER_HOST, MAX_THREADS, Crew, Job, alternating, start
 from transports.testing import LoopbackServer
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -94,7 +95,7 @@ def test_a_hanging_resolver_holds_nobody_past_the_deadline(mode: Mode, monkeypat
     mode.run(main)
     assert 0.3 <= monotonic() - began < 0.3 + BUSY
     release.set()
-    assert passes_within(2.0, lambda: not any("slow.example" in t.name for t in threading.enumerate()))
+    assert passes_within(2.0, lambda: not resolver._RESOLVERS._working)
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
@@ -157,26 +158,151 @@ def test_more_names_than_threads_wait_in_line() -> None:
     assert max(most) <= 3
 
 
-def test_when_all_threads_are_stuck_new_lookups_fail_at_once_until_one_comes_back() -> None:
-    crew, gate = Crew(MAX_THREADS), threading.Event()
-    for number in range(MAX_THREADS):
+def test_when_all_threads_are_stuck_new_lookups_wait_in_line_until_one_comes_back() -> None:
+    crew, gates = Crew(MAX_THREADS), [threading.Event() for _ in range(MAX_THREADS)]
+    for number, gate in enumerate(gates):
         bell = Ring()
-        crew.join(Job(number, "stuck", lambda: gate.wait(10.0)), bell).unwatch(bell)
-    with pytest.raises(Fault) as caught:
-        crew.join(Job("new", "new", lambda: True), Ring())
-    assert caught.value.kind == "dns_temporary"
-    gate.set()
+        crew.join(Job(number, "stuck", lambda gate=gate: gate.wait(10.0), group=number), bell).unwatch(bell)
     bell = Ring()
-
-    def free() -> bool:
-        try:
-            crew.join(Job("after", "after", lambda: True), bell)
-        except Fault:
-            return False
-        return True
-
-    assert passes_within(2.0, free)
+    job = crew.join(Job("new", "new", lambda: True), bell)
+    assert "in line behind 16 others" in job.what
+    assert not bell.event.wait(0.1)
+    gates[7].set()
     assert bell.event.wait(2.0)
+    assert job.value()
+    for gate in gates:
+        gate.set()
+
+
+def test_no_more_than_two_lookups_of_one_host_run_at_once() -> None:
+    """A third one waits in line, and holds up nobody else's."""
+    crew, gates = Crew(MAX_THREADS), [threading.Event() for _ in range(2)]
+    stuck = [Ring() for _ in gates]
+    for gate, bell in zip(gates, stuck, strict=True):
+        crew.join(Job("name", "stuck", lambda gate=gate: gate.wait(10.0), group="host"), bell).unwatch(bell)
+    third, other_port, other = Ring(), Ring(), Ring()
+    waiting = crew.join(Job("name", "third", lambda: 3, group="host"), third)
+    also = crew.join(Job("name at another port", "fourth", lambda: 4, group="host"), other_port)
+    assert crew.join(Job("name", "third", lambda: 3, group="host"), Ring()) is waiting
+    crew.join(Job("other", "other", lambda: True, group="other"), other)
+    assert other.event.wait(2.0)
+    assert not waiting.done
+    assert not also.done
+    gates[0].set()
+    assert third.event.wait(2.0)
+    assert other_port.event.wait(2.0)
+    assert (waiting.value(), also.value()) == (3, 4)
+    gates[1].set()
+    assert passes_within(2.0, lambda: not crew._working)
+
+
+class Hanging:
+    """A system's resolver that hangs for some names. `names` counts its threads by name."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.names: Counter[str] = Counter()
+        self.release = threading.Event()
+        self._real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self._answer)
+        monkeypatch.setattr(resolver, "_RESOLVERS", Crew(MAX_THREADS))
+
+    def _answer(self, host: str, *args: object, **options: object) -> list:
+        if not host.startswith("hangs"):
+            return self._real(host, *args, **options)
+        self.names[host] += 1
+        self.release.wait(30.0)
+        self.names[host] -= 1
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    def over(self) -> None:
+        self.release.set()
+        assert passes_within(5.0, lambda: not resolver._RESOLVERS._working)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_sixteen_lookups_of_a_hanging_name_do_not_stop_those_of_others(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = Hanging(monkeypatch)
+    timers = Timers(total=10.0, connect=0.15)
+    with LoopbackServer() as server:
+        transport = mode.transport()
+
+        async def main() -> None:
+            for _ in range(16):
+                call = await Ask(transport, "http://hangs.example", timers=timers).end()
+                assert isinstance(call.error, LLMTimeoutError)
+                assert "lookup of hangs.example" in str(call.error)
+            assert hanging.names["hangs.example"] == MAX_PER_HOST
+            assert await answer(transport, f"http://localhost:{server.port}") == "You said: hello"
+            transport.close_idle()
+
+        mode.run(main)
+    hanging.over()
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_where_all_threads_hang_others_wait_until_their_own_deadline(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty names hang: sixteen threads, and who comes after them is served when they come back, or leaves in time."""
+    hanging = Hanging(monkeypatch)
+    timers = Timers(total=10.0, connect=0.05)
+    with LoopbackServer() as server:
+        transport = mode.transport()
+        name = f"http://localhost:{server.port}"
+
+        async def main() -> None:
+            for number in range(40):
+                await Ask(transport, f"http://hangs{number}.example", timers=timers).end()
+            assert sum(hanging.names.values()) == MAX_THREADS
+            began = monotonic()
+            call = await Ask(transport, name, timers=Timers(total=10.0, connect=0.3)).end()
+            assert isinstance(call.error, LLMTimeoutError)
+            assert "in line behind 16 others" in str(call.error)
+            assert 0.3 <= monotonic() - began < 0.3 + BUSY
+            threading.Timer(0.2, hanging.release.set).start()
+            assert await answer(transport, name) == "You said: hello"
+            transport.close_idle()
+
+        mode.run(main)
+    hanging.over()
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_resolver_without_an_answer_is_a_failed_lookup(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    transport = mode.transport()
+
+    async def main() -> None:
+        call = await Ask(transport, "http://some-host.example", retries=2).end()
+        assert isinstance(call.error, LLMConnectionError)
+        assert call.error.code == "dns"
+        assert "some-host.example" in str(call.error)
+        assert len(call.attempts) == 1
+        assert transport.pool_stats().connecting == 0
+
+    mode.run(main)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize(
+    "number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM], ids=lambda number: errno.errorcode[number]
+)
+def test_a_resolver_that_fails_in_the_systems_own_way(mode: Mode, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> list:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    transport = mode.transport()
+
+    async def main() -> None:
+        call = await Ask(transport, "http://some-host.example").end()
+        assert isinstance(call.error, LLMConnectionError)
+        assert call.error.code == ("local" if number == errno.ENOMEM else "too_many_open_files")
+        assert os.strerror(number) in str(call.error)
+
+    mode.run(main)
 
 
 def test_a_job_left_in_the_queue_is_not_begun() -> None:
@@ -191,14 +317,14 @@ def test_a_job_left_in_the_queue_is_not_begun() -> None:
 
 
 def test_a_value_that_comes_too_late_is_let_go_of() -> None:
-    crew, gate, dropped = Crew(None), threading.Event(), []
+    gate, dropped = threading.Event(), []
 
     def work() -> str:
         gate.wait(5.0)
         return "late"
 
     bell = Ring()
-    job = crew.join(Job(object(), "work", work, dropped.append), bell)
+    job = start(Job(object(), "work", work, dropped.append), bell)
     job.unwatch(bell)
     job.unwatch(bell)
     gate.set()
@@ -208,7 +334,7 @@ def test_a_value_that_comes_too_late_is_let_go_of() -> None:
 def test_a_value_that_nobody_took_is_let_go_of() -> None:
     dropped: list[str] = []
     bell = Ring()
-    job = Crew(None).join(Job(object(), "work", lambda: "value", dropped.append), bell)
+    job = start(Job(object(), "work", lambda: "value", dropped.append), bell)
     assert bell.event.wait(2.0)
     job.unwatch(bell)
     assert dropped == ["value"]
@@ -223,16 +349,58 @@ def test_a_job_that_breaks_says_so() -> None:
     assert caught.value.kind == "local"
 
 
-def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: threading.Thread) -> None:
+def test_where_no_thread_is_to_be_had_the_caller_does_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(resolver, "start_new_thread", refuse)
+    crew, dropped = Crew(2), []
+    for job in (
+        crew.join(Job("x", "work", threading.get_ident), Ring()),
+        start(Job("x", "w", threading.get_ident), Ring()),
+    ):
+        assert job.done
+        assert job.value() == threading.get_ident()
+    with pytest.raises(Fault, match="by zero"):
+        _ = crew.join(Job("x", "work", lambda: 1 // 0), Ring()).value()
     bell = Ring()
-    job = Crew(2).join(Job("x", "work", lambda: 1), bell)
-    assert bell.event.is_set()
-    with pytest.raises(Fault, match="can't start new thread"):
-        job.value()
+    start(Job("x", "work", lambda: "value", dropped.append), bell).unwatch(bell)
+    assert dropped == ["value"]
+    assert not crew._working
+    assert not crew._wanted
+
+
+def test_threads_are_seen_by_debuggers_and_leave_nothing() -> None:
+    """They are not of `threading`, whose hooks they follow all the same."""
+    seen: list[str] = []
+    threading.settrace(lambda frame, event, _: seen.append(frame.f_code.co_name))  # type: ignore[func-returns-value]
+    try:
+        bell = Ring()
+        job = start(Job("x", "work", lambda: _found_by_debuggers()), bell)
+        assert bell.event.wait(2.0)
+    finally:
+        threading.settrace(None)  # type: ignore[arg-type]
+    assert job.value() == 1
+    assert "_found_by_debuggers" in seen
+
+
+def _found_by_debuggers() -> int:
+    return 1
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, MemoryError])
+def test_whatever_ends_a_job_its_callers_hear_of_it(end: type[BaseException]) -> None:
+    def work() -> None:
+        raise end("enough")
+
+    crew = Crew(1)
+    for put in (crew.join, start):
+        bell = Ring()
+        job = put(Job("x", "the work", work), bell)
+        assert bell.event.wait(2.0)
+        with pytest.raises(Fault, match="the work: enough"):
+            job.value()
+    assert passes_within(2.0, lambda: not crew._working)
 
 
 def test_families_take_turns() -> None:
@@ -416,10 +584,11 @@ with LoopbackServer() as server:
                 hoard.append(socket.socket())
         except OSError:
             pass
-        call = await Ask(transport, server.url, retries=3).end()
-        assert isinstance(call.error, LLMConnectionError), call.error
-        assert call.error.code == "too_many_open_files", call.error.code
-        assert len(call.attempts) == 1
+        for url in (server.url, f"http://localhost:{server.port}"):  # a name: the resolver opens files
+            call = await Ask(transport, url, retries=3).end()
+            assert isinstance(call.error, LLMConnectionError), call.error
+            assert call.error.code == "too_many_open_files", call.error
+            assert len(call.attempts) == 1
         assert transport.pool_stats().connecting == 0
         for each in hoard:
             each.close()

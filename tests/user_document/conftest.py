@@ -17,9 +17,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> FakeLLMServer:
         monkeypatch.delenv(name, raising=False)
     fake = FakeLLMServer()
     awaited = AsyncScriptedTransport(fake)
-    monkeypatch.setattr(registry._shared, "sync", ScriptedTransport(fake))
-    monkeypatch.setattr(registry._shared, "asyncio", awaited)
-    monkeypatch.setattr(registry._shared, "trio", awaited)
+    monkeypatch.setitem(registry._shared.transports, "sync", ScriptedTransport(fake))
+    monkeypatch.setitem(registry._shared.transports, "asyncio", awaited)
+    monkeypatch.setitem(registry._shared.transports, "trio", awaited)
     return fake
 
 
