@@ -14,8 +14,7 @@ from __future__ import annotations
 import re
 from binascii import b2a_base64
 from bisect import bisect_right
-from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import quote
 
 #: How many times escapes are undone: JSON in a string of JSON, quoted in a URL.
@@ -29,7 +28,7 @@ _ESCAPE: Final = re.compile(
 )
 _ENTITIES: Final = {"amp": "&", "quot": '"', "apos": "'", "lt": "<", "gt": ">"}
 
-Place = tuple[int, int]
+Place: TypeAlias = tuple[int, int]
 
 
 def places(text: str, credential: str, shortest: int) -> list[Place]:
@@ -74,8 +73,9 @@ def spellings(credential: str) -> set[str]:
     return found
 
 
-def _starts(text: str, word: str, shortest: int) -> Iterator[Place]:
-    """Where the word stands, or begins with so many characters."""
+def _starts(text: str, word: str, shortest: int) -> list[Place]:
+    """Where the word stands, or begins with so many characters. They may overlap."""
+    found: list[Place] = []
     head = word[:shortest]
     at = text.find(head)
     while at >= 0:
@@ -87,8 +87,9 @@ def _starts(text: str, word: str, shortest: int) -> Iterator[Place]:
                 middle = (fits + fails) // 2
                 fits, fails = (middle, fails) if text.startswith(word[:middle], at) else (fits, middle)
             end, after = at + fits, at + 1
-        yield at, end
+        found.append((at, end))
         at = text.find(head, after)
+    return found
 
 
 class _Undone:

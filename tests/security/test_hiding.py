@@ -117,7 +117,9 @@ def test_a_credential_that_begins_again_within_itself_is_found() -> None:
 @pytest.mark.serial
 @pytest.mark.parametrize("unit", ["%41", "\\u0041", "\\\\", KEY, KEY[:8] + " ", "&#65;", "K", "=="])
 def test_hiding_takes_linear_time(unit: str) -> None:
-    assert_linear(lambda size: unit.encode() * (size // len(unit)), lambda text: Secret(KEY).hide(text.decode()), 1 << 20)
+    assert_linear(
+        lambda size: unit.encode() * (size // len(unit)), lambda text: Secret(KEY).hide(text.decode()), 1 << 20
+    )
 
 
 @given(KEYS, st.text(max_size=100))
