@@ -8,9 +8,8 @@ Rules of this file:
 
 from __future__ import annotations
 
-from binascii import b2a_base64
+from binascii import a2b_base64
 from typing import Final, NoReturn
-from urllib.parse import quote
 
 from .errors import LLMBadRequestError
 
@@ -43,22 +42,37 @@ class Secret:
     @property
     def hidable(self) -> bool:
         """What is shorter than 12 characters is no credential that anybody would miss ("EMPTY", "ollama")."""
-        return len(self._core) >= _HIDABLE
-
-    @property
-    def _core(self) -> str:
-        return self._value.rpartition(" ")[2]
+        return bool(self._words())
 
     def hide(self, text: str) -> str:
-        """`text` with this credential replaced by `***`: raw, URL-quoted or in base64, whole or cut after 8 characters.
+        """`text` with `***` for this credential: raw, quoted, escaped or in base64, whole or cut after 8 characters; of
+        Basic authentication also the password by itself.
 
         Nothing happens if it is not `hidable`: words stay.
         """
-        if not self.hidable:
-            return text
-        core = self._core
-        in_base64 = b2a_base64(core.encode(), newline=False).decode()
-        return _without(text, {core, quote(core, safe=""), quote(core), in_base64})
+        from .hiding import places
+
+        for word in self._words():
+            shown = 0
+            pieces: list[str] = []
+            for start, end in places(text, word, _SHOWN):
+                pieces += [text[shown:start], "***"]
+                shown = end
+            if pieces:
+                text = "".join(pieces) + text[shown:]
+        return text
+
+    def _words(self) -> list[str]:
+        """What must not be seen: the value without its scheme, and what is in it."""
+        scheme, _, core = self._value.rpartition(" ")
+        words = [core]
+        if scheme.lower() == "basic":
+            try:
+                pair = a2b_base64(core).decode("utf-8", "replace")
+            except ValueError:
+                pair = ""
+            words += [pair, pair.partition(":")[2]]
+        return [word for word in words if len(word) >= _HIDABLE]
 
     def __repr__(self) -> str:
         return "Secret(***)"
@@ -80,23 +94,3 @@ class Secret:
 
 _HIDABLE: Final = 12
 _SHOWN: Final = 8
-
-
-def _without(text: str, spellings: set[str]) -> str:
-    """Without the beginnings of any spelling of at least 8 characters: a message may have been cut in the middle."""
-    heads = {spelling[:_SHOWN] for spelling in spellings}
-    start = 0
-    while found := [at for head in heads if (at := text.find(head, start)) >= 0]:
-        at = min(found)
-        end = at + max(_shared(text[at : at + len(spelling)], spelling) for spelling in spellings)
-        text = f"{text[:at]}***{text[end:]}"
-        start = at + 3
-    return text
-
-
-def _shared(text: str, other: str) -> int:
-    """How many characters they have in common from the beginning."""
-    for count, (one, two) in enumerate(zip(text, other, strict=False)):
-        if one != two:
-            return count
-    return min(len(text), len(other))

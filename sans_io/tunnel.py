@@ -65,10 +65,10 @@ class Tunnel:
             self.done = True
         elif head is not None:
             # The reason phrase is the proxy's own text: shown short and without control characters.
-            reason = "".join(char for char in head.reason[:80] if char.isprintable())
+            reason = "".join(char for char in head.reason if char.isprintable())
             if self.proxy.authorization is not None:
                 reason = self.proxy.authorization.hide(reason)
-            self.error = f"the proxy refused the tunnel: {head.status} {reason}".rstrip()
+            self.error = f"the proxy refused the tunnel: {head.status} {reason[:80]}".rstrip()
             if head.status == 407:
                 self.error += " (give its user and password in the proxy URL)"
         elif exchange.error is not None:

@@ -39,8 +39,9 @@ ROOT = Path(llm.__file__).parents[2]
 
 def shapes(secret: str) -> set[bytes]:
     """What must not be found: also in base64 at any of its three alignments, and as part of a longer value."""
-    raw = secret.encode()
-    found = {raw, raw[:8], raw[-8:], quote(secret, safe="").encode(), quote(secret).encode()[:16]}
+    raw, quoted = secret.encode(), quote(secret, safe="").encode()
+    found = {raw, raw[:8], raw[-8:], quoted, quoted[-8:], quote(secret).encode()[:16]}
+    found |= {"".join(form % ord(char) for char in secret[:8]).encode() for form in ("\\u%04x", "%%%02x", "&#%d;")}
     for lead in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             # The first and last characters depend on the neighbours.
@@ -179,6 +180,16 @@ def watching() -> Iterator[Sinks]:
 # -- each way of failing ----------------------------------------------------------------------------------------------
 
 ECHO = f"Incorrect API key provided: {KEY}. Find yours at https://example.com/?k={quote(KEY, safe='')}"
+#: As JSON, a URL and HTML may write every character of it.
+ESCAPED = "".join(f"\\u{ord(char):04x}" for char in KEY)
+PERCENT = "".join(f"%{ord(char):02x}" for char in KEY)
+ENTITIES = "".join(f"&#{ord(char)};" for char in KEY)
+
+
+def in_two_chunks(status: str, content: bytes, at: int) -> bytes:
+    parts = (content[:at], content[at:])
+    return w.head(status, "Transfer-Encoding: chunked") + b"".join(map(w.chunk, parts)) + w.LAST
+
 
 FAILURES: dict[str, tuple[type[LLMError], w.Script]] = {
     "LLMAuthError": (llm.LLMAuthError, (w.read(), w.send(w.refusal("401 No", "bad key")))),
@@ -193,6 +204,30 @@ FAILURES: dict[str, tuple[type[LLMError], w.Script]] = {
     "the server repeats the head": (
         llm.LLMBadRequestError,
         (w.read(), lambda peer: peer.send(w.reply(content=peer.heads[-1], status="400 Trace"))),
+    ),
+    "the server repeats the key across two chunks": (
+        llm.LLMAuthError,
+        (w.read(), w.send(in_two_chunks("401 No", b"your key " + KEY.encode(), 14))),
+    ),
+    "the server repeats the key in escapes of JSON": (
+        llm.LLMAuthError,
+        (w.read(), w.send(w.reply(content=b'{"error":{"message":"bad %b","code":"%b"}}' % (ESCAPED.encode(), ESCAPED[:60].encode()), status="401 No"))),
+    ),
+    "the server repeats the key in escapes that nobody undoes": (
+        llm.LLMAuthError,
+        (w.read(), w.send(w.reply(content=f"<p>{ESCAPED} {PERCENT} {ENTITIES} {KEY.replace('/', chr(92) + '/')}".encode(), status="401 No"))),
+    ),
+    "the server repeats the key in a string of JSON": (
+        llm.LLMAuthError,
+        (w.read(), w.send(w.refusal("401 No", json.dumps({"detail": json.dumps({"key": KEY}), "url": f"/?k={PERCENT}"})))),
+    ),
+    "the server repeats the key in base64": (
+        llm.LLMAuthError,
+        (w.read(), w.send(w.refusal("401 No", base64.b64encode(f"Authorization: Bearer {KEY}".encode()).decode()))),
+    ),
+    "the server repeats the key as its reason": (
+        llm.LLMAuthError,
+        (w.read(), w.send(b"HTTP/1.1 401 " + KEY.encode() + b"\r\nContent-Length: 0\r\n\r\n")),
     ),
     "LLMRateLimitError": (llm.LLMRateLimitError, (w.read(), w.send(w.refusal("429 Slow", f"slow down {KEY}")))),
     "LLMQuotaError": (llm.LLMQuotaError, (w.read(), w.send(w.refusal("402 Pay", "pay")))),
@@ -389,6 +424,20 @@ PROXIES: dict[str, w.Script] = {
     "repeats the credentials as its reason": (
         w.read(),
         w.send(b"HTTP/1.1 403 " + base64.b64encode(f"user:{PASSWORD}".encode()) + b"\r\nContent-Length: 0\r\n\r\n"),
+    ),
+    "repeats the key and the password as its reason": (
+        w.read(),
+        w.send(f"HTTP/1.1 403 {KEY} {PASSWORD} {ESCAPED[:60]}\r\nContent-Length: 0\r\n\r\n".encode()),
+    ),
+    "repeats the password cut and escaped": (
+        w.read(),
+        w.send(f"HTTP/1.1 403 {'x' * 60} {PASSWORD} {quote(PASSWORD, safe='')}\r\nContent-Length: 0\r\n\r\n".encode()),
+    ),
+    "repeats the head in two chunks": (
+        w.read(),
+        lambda peer: peer.send(
+            in_two_chunks("403 No", peer.heads[-1], peer.heads[-1].lower().find(b"authorization") + 40)
+        ),
     ),
     "breaks": (w.read(), w.reset()),
     "talks nonsense": (w.read(), w.send(b"220 mail ready\r\n\r\n")),

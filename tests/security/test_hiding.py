@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import html
+import json
 import pickle
+from base64 import b64encode, urlsafe_b64encode
 from binascii import b2a_base64
+from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -21,9 +25,38 @@ from sans_io.scrub import credentials, scrub
 from sans_io.secret import Secret
 from sans_io.urls import Origin
 from tests.call.kit import operation
+from tests.linear import assert_linear
 
 KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=12, max_size=60)
 SPELLINGS = (str, lambda key: quote(key, safe=""), quote, lambda key: b2a_base64(key.encode(), newline=False).decode())
+
+
+def each_character(form: str) -> Callable[[str], str]:
+    return lambda key: "".join(form % ord(char) for char in key)
+
+
+def every_other(form: str) -> Callable[[str], str]:
+    """What begins an escape is always escaped, or nobody could undo it."""
+    return lambda key: "".join(
+        form % ord(char) if place % 2 or char in "\\%&" else char for place, char in enumerate(key)
+    )
+
+
+#: Ways to escape what a text holds; each of them may be applied to another's outcome.
+ESCAPES: dict[str, Callable[[str], str]] = {
+    "JSON": each_character("\\u%04x"),
+    "JSON, capitals": each_character("\\u%04X"),
+    "JSON, every other character": every_other("\\u%04x"),
+    "escaped slashes": lambda key: json.dumps(key)[1:-1].replace("/", "\\/"),
+    "Python": each_character("\\x%02x"),
+    "percent": each_character("%%%02X"),
+    "percent, lower case": each_character("%%%02x"),
+    "percent, every other character": every_other("%%%02x"),
+    "percent, where it must be": lambda key: quote(key, safe=""),
+    "HTML": each_character("&#%d;"),
+    "HTML, sixteen": each_character("&#x%x;"),
+    "HTML, where it must be": lambda key: html.escape(key),
+}
 
 
 @given(KEYS, st.sampled_from(SPELLINGS), st.text(max_size=30), st.text(max_size=30), st.integers(8, 80), st.booleans())
@@ -34,6 +67,59 @@ def test_no_spelling_and_no_beginning_of_it_stays(
     shown = secret.hide(before + spell(key)[:cut] + after)
     for each in SPELLINGS:
         assert each(key)[:8] not in shown.replace("***", "\0")
+
+
+#: With every character that some escape treats.
+KEY = "Kanari1e/+x9=Zq~4T&Vogel%7b\\u0041\"<'"
+
+
+@pytest.mark.parametrize("second", [None, *ESCAPES])
+@pytest.mark.parametrize("first", ESCAPES)
+def test_no_escape_hides_a_credential_from_us(first: str, second: str | None) -> None:
+    told = ESCAPES[first](KEY)
+    if second is not None:
+        told = ESCAPES[second](told)
+    assert Secret(KEY).bearer().hide(f"<{told}> and {told}.") == "<***> and ***."
+
+
+@given(KEYS, st.lists(st.sampled_from(sorted(ESCAPES)), max_size=3), st.text(max_size=20))
+def test_no_escapes_of_escapes_either(key: str, escapes: list[str], around: str) -> None:
+    told = key
+    for name in escapes:
+        told = ESCAPES[name](told)
+    assert Secret(key).hide(f"{around} {told} {around}").find(told) < 0
+
+
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
+@pytest.mark.parametrize("before", range(7))
+def test_base64_of_something_longer_holds_no_credential(encode: Callable[[bytes], bytes], before: int) -> None:
+    told = encode(b"k=Bearer"[:before] + b"Kanari1e/+x9=Zq~4T" + b"&more").decode()
+    shown = Secret("Kanari1e/+x9=Zq~4T").hide(f"<{told}>")
+    start, stars, end = shown.partition("***")
+    assert stars
+    assert len(start) <= 2 + (before + 2) * 4 / 3
+    assert len(end) <= 12
+
+
+def test_a_password_of_basic_authentication_is_hidden_by_itself() -> None:
+    secret = Secret("Basic " + b64encode(b"bob:Gimpel5r/+w2=Fink~8P").decode())
+    assert secret.hide("bob:Gimpel5r/+w2=Fink~8P") == "***"
+    assert secret.hide("bob may not use Gimpel5r/+w2=Fink~8P") == "bob may not use ***"
+    assert secret.hide(f"{b64encode(b'bob:Gimpel5r/+w2=Fink~8P').decode()}!") == "***!"
+    assert Secret("Basic not=base64!at-all").hide("not=base64!at-all") == "***"
+
+
+def test_a_credential_that_begins_again_within_itself_is_found() -> None:
+    key = "ab" * 10 + "and-the-rest"
+    assert Secret(key).hide(f"ab{key}.") == "***."
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("unit", ["%41", "\\u0041", "\\\\", KEY, KEY[:8] + " ", "&#65;", "K", "=="])
+def test_hiding_takes_linear_time(unit: str) -> None:
+    assert_linear(
+        lambda size: unit.encode() * (size // len(unit)), lambda text: Secret(KEY).hide(text.decode()), 1 << 20
+    )
 
 
 @given(KEYS, st.text(max_size=100))

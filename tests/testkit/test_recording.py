@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
@@ -204,10 +206,96 @@ def test_a_key_is_hidden_wherever_a_client_puts_it(where: str) -> None:
     assert_without(json.dumps(recording.cassette.to_json(), ensure_ascii=False))
 
 
+def sent(
+    body: bytes, *cuts: int, status: str = "200 OK", chunked: bool = True, media: str = "text/event-stream"
+) -> bytes:
+    """A reply, its body in chunks that are cut there."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {media}\r\n"
+    if not chunked:
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    edges = [0, *sorted({cut for cut in cuts if 0 < cut < len(body)}), len(body)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (b - a, body[a:b]) for a, b in pairwise(edges))
+    return f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunks + b"0\r\n\r\n"
+
+
+def deltas(*texts: str) -> bytes:
+    said = [{"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]} for text in texts]
+    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    return b"".join(f"data: {json.dumps(each)}\n\n".encode() for each in [*said, last]) + b"data: [DONE]\n\n"
+
+
+def recorded_reply(reply: bytes) -> tuple[bytes, Cassette]:
+    recording = RecordingTransport(ScriptedTransport([reply]))
+    with contextlib.suppress(LLMError):
+        list(client(recording, max_retries=0).chat_stream(USER))
+    [exchange] = recording.cassette.exchanges
+    assert len(exchange.reply) == len(reply), "the length is that of the reply"
+    return exchange.reply, recording.cassette
+
+
+ESCAPED = "".join(f"\\u{ord(char):04x}" for char in KEY)
+PERCENT = "".join(f"%{ord(char):02x}" for char in KEY)
+ECHOES: dict[str, bytes] = {
+    "across two chunks": sent(f"bad key {KEY}".encode(), 17),
+    "a chunk for each byte": sent(KEY.encode(), *range(len(KEY))),
+    "across two reads of an escape": sent(f'{{"error":"{ESCAPED}"}}'.encode(), 13),
+    "across two deltas": sent(deltas(f"you sent {KEY[:9]}", f"{KEY[9:]}, didn't you")),
+    "a delta for each character": sent(deltas(*KEY), 40, 41),
+    "in deltas of escapes": sent(deltas("x", "y").replace(b'"x"', f'"{ESCAPED[:33]}"'.encode()).replace(b'"y"', f'"{ESCAPED[33:]}"'.encode())),
+    "in escapes of JSON": sent(f'{{"error":"{ESCAPED}"}}'.encode(), chunked=False, status="401 No"),
+    "with escaped slashes": sent(json.dumps(KEY).replace("/", "\\/").encode()),
+    "in JSON in JSON": sent(json.dumps(json.dumps({"k": KEY}).replace("/", "\\/")).encode()),
+    "percent-encoded": sent(PERCENT.encode()),
+    "as the reason": sent(b"{}", status=f"401 {KEY}"),
+    "as the reason, escaped": sent(b"{}", status=f"401 {ESCAPED}"),
+    "in a header, escaped": sent(b"{}", status=f"401 No\r\nX-Request-Id: {PERCENT}"),
+    "after an informational response": b"HTTP/1.1 103 Early\r\nLink: </>\r\n\r\n" + sent(f"bad key {KEY}".encode(), 17),
+    "in base64 of a header": sent(base64.b64encode(f"Authorization: Bearer {KEY}".encode())),
+    "cut": sent(f"bad key {KEY[:15]}...".encode()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ECHOES)
+def test_no_reply_keeps_a_key_however_it_is_said(how: str) -> None:
+    reply, cassette = recorded_reply(ECHOES[how])
+    assert reply.count(b"*") >= 15
+    shown = json.dumps(cassette.to_json(), ensure_ascii=False)
+    assert_without(shown)
+    assert_without(shown.replace("\\", "").replace("/", "").replace("u00", ""))
+    for part in (KEY[:11], KEY[11:], KEY[6:17]):
+        assert "".join(f"\\u{ord(char):04x}" for char in part).encode() not in reply
+        assert "".join(f"%{ord(char):02x}" for char in part).encode() not in reply
+
+
+@given(st.data())
+def test_wherever_a_stream_is_cut_its_text_holds_no_key(data: st.DataObject) -> None:
+    said = f"{data.draw(st.text(max_size=9))}{KEY}{data.draw(st.text(max_size=9))}"
+    pieces = cut_at(said, sorted(data.draw(st.sets(st.integers(1, len(said) - 1), max_size=8))))
+    body = deltas(*pieces)
+    wire = sent(body, *data.draw(st.lists(st.integers(0, len(body)), max_size=8)))
+    replayed = recorded_reply(wire)[1].transport()
+    with client(replayed).chat_stream(USER) as stream:
+        told = "".join(stream)
+    assert len(told) == len(said)
+    assert KEY not in told
+    assert told.count("*") >= len(KEY)
+
+
+def test_what_is_no_key_stays_as_it_was() -> None:
+    reply = sent(deltas("Look at https://example.com/a%20b", "sk-can is no key", "***"), 50)
+    assert recorded_reply(reply)[0] == reply
+
+
 def test_secrets_that_are_in_no_header_can_be_named() -> None:
     recording = RecordingTransport(ScriptedTransport(FakeLLMServer()), secrets=["hunter2"])
     client(recording).chat([{"role": "user", "content": "the password is hunter2"}])
     assert "hunter2" not in json.dumps(recording.cassette.to_json())
+    recording = RecordingTransport(
+        ScriptedTransport([sent("das Geheimnis: Schlüssel€ß".encode())]), secrets=["Schlüssel€ß"]
+    )
+    with contextlib.suppress(LLMError):
+        client(recording, max_retries=0).chat([{"role": "user", "content": "Schlüssel€ß"}])
+    assert "Schl" not in json.dumps(recording.cassette.to_json())
 
 
 def test_failed_dials_and_resets_replay_as_they_were() -> None:

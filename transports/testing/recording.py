@@ -7,21 +7,19 @@
 Rules of this file:
 - The calls, pool, pump, sockets and TLS are those of the transport below; only bytes that pass are noted, in plaintext.
 - A credential is never written down. Header values are kept by a list of names that hold none; the values of all other
-  fields are cut out, and cut out of bodies and replies too, however they are spelled there. In a reply the gap has the
-  length of what was cut, or its Content-Length would be a lie.
+  fields are cut out, and cut out of bodies and replies too, however they are spelled or cut there (`masking`).
 - CONNECT to a proxy is not part of a conversation with a server and is not recorded.
 """
 
 from __future__ import annotations
 
-import base64
 import re
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import quote
 
 from .. import pump, pump_sync
 from ..faults import Fault
 from .cassettes import Cassette, End, RecordedExchange, RecordedFault, RecordedRequest
+from .masking import HIDDEN, SHORTEST, starred, without
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -60,12 +58,6 @@ _KEPT: Final = frozenset(
 #: Names of query parameters and response fields that carry credentials.
 _TELLING: Final = re.compile(r"(?i)key|token|secret|password|sig|auth|cookie|credential")
 _KEPT_QUERY: Final = frozenset({"api-version", "alt", "beta", "limit", "after_id", "before_id"})
-_REPLY_FIELD: Final = re.compile(
-    rb"(?im)^((?:set-cookie2?|authorization|proxy-authorization|www-authenticate|x-api-key|api-key)[ \t]*:)([^\r\n]*)"
-)
-#: A shorter header value is no credential but would be found in every other word ("1", "true").
-_SHORTEST: Final = 4
-HIDDEN: Final = "***"
 
 
 class Recorder:
@@ -119,7 +111,7 @@ class Tape:
         request = recorded_request(bytes(self.request), known)
         if request is None or request.method == "CONNECT":
             return None
-        reads = _masked(self.reads, _spellings(known))
+        reads = _masked(self.reads, known)
         return RecordedExchange(request, reads, self.end, self.end_after, self.connection)
 
 
@@ -162,11 +154,10 @@ def recorded_request(wire: bytes, known: Iterable[str] = ()) -> RecordedRequest 
     first, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ", 2)
     pairs = [(name.strip().lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-    secrets = _spellings({*known, *credentials_in(wire)})
-    headers = tuple((name, _cut_out(value, secrets) if name in _KEPT else HIDDEN) for name, value in pairs)
-    for spelling in secrets:
-        body = body.replace(spelling.encode(), HIDDEN.encode())
-    return RecordedRequest(method, _cut_out(_without_keys(target), secrets), headers, body)
+    secrets = {*known, *credentials_in(wire)}
+    headers = tuple((name, without(value, secrets) if name in _KEPT else HIDDEN) for name, value in pairs)
+    shown = without(body.decode("latin-1"), secrets).encode("latin-1")
+    return RecordedRequest(method, without(_without_keys(target), secrets), headers, shown)
 
 
 def credentials_in(wire: bytes) -> set[str]:
@@ -181,7 +172,7 @@ def credentials_in(wire: bytes) -> set[str]:
     for name, value in _parameters(first.split(" ")[1] if " " in first else ""):
         if name not in _KEPT_QUERY and _TELLING.search(name):
             found.add(value)
-    return {value for value in found if len(value) >= _SHORTEST}
+    return {value for value in found if len(value) >= SHORTEST}
 
 
 def _parameters(target: str) -> list[tuple[str, str]]:
@@ -198,28 +189,10 @@ def _without_keys(target: str) -> str:
     return f"{path}?{'&'.join(shown)}" if mark else path
 
 
-def _spellings(secrets: Iterable[str]) -> list[str]:
-    """As they are, URL-quoted and in base64; the longest first, or a part of one would leave the rest."""
-    found: set[str] = set()
-    for secret in secrets:
-        found |= {secret, quote(secret, safe=""), base64.b64encode(secret.encode("latin-1", "replace")).decode()}
-    return sorted((each for each in found if len(each) >= _SHORTEST), key=len, reverse=True)
-
-
-def _cut_out(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, HIDDEN)
-    return text
-
-
 def _masked(reads: Iterable[tuple[float, bytes]], secrets: Iterable[str]) -> tuple[tuple[float, bytes], ...]:
     """The reads with stars for credentials, which may lie across two of them."""
     kept = list(reads)
-    data = b"".join(part for _, part in kept)
-    head, blank, body = data.partition(b"\r\n\r\n")
-    data = _REPLY_FIELD.sub(lambda found: found[1] + b"*" * len(found[2]), head) + blank + body
-    for secret in secrets:
-        data = data.replace(secret.encode("latin-1", "replace"), b"*" * len(secret))
+    data = starred(b"".join(part for _, part in kept), secrets)
     masked, place = [], 0
     for delay, part in kept:
         masked.append((delay, data[place : place + len(part)]))
