@@ -248,6 +248,8 @@ def _any(job: Job[T]) -> Job[object]:
 
 
 def _has_thread(job: Job[object], crew: Crew | None) -> bool:
+    if sys.is_finalizing():
+        return False  # it could be started, and would be ended before it did anything
     try:
         start_new_thread(_labour, (job, crew))
     except RuntimeError:

@@ -1,7 +1,7 @@
 """Where no thread can be started, at the end of the interpreter or under a limit, calls dial and resolve themselves.
 
 Since CPython 3.12 nobody can start a thread once the main thread has ended, although other threads, executors and
-exit handlers go on.
+exit handlers go on. Before, a thread could be started at the very end, and was ended before it did anything.
 """
 
 from __future__ import annotations
@@ -29,11 +29,16 @@ from cloud.llm import AsyncOpenAICompatClient, OpenAICompatClient
 situation, mode, ca_file, *urls = sys.argv[1:]
 
 
+clients = {}
+
+
 def ask(url):
     options = dict(model="m", base_url=url, ca_file=ca_file if url.startswith("https") else None, timeout=10.0)
     messages = [{"role": "user", "content": "hello"}]
     if mode == "sync":
-        return OpenAICompatClient("k", **options).chat(messages).content
+        if url not in clients:
+            clients[url] = OpenAICompatClient("k", **options)
+        return clients[url].chat(messages).content
 
     async def main():
         return (await AsyncOpenAICompatClient("k", **options).chat(messages)).content
@@ -71,6 +76,22 @@ elif situation == "an exit handler":
     atexit.register(work)
 elif situation == "a thread's exit handler":
     threading._register_atexit(work)
+elif situation == "a finaliser at the very end":
+    urls = [url for url in urls if url.startswith("http:")]
+    for url in urls:
+        ask(url)  # nothing can be imported then, not even what has been before: no TLS
+    from cloud import close_all_cloud_clients_sync
+
+    close_all_cloud_clients_sync()
+
+    class Last:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            work()
+
+    last = Last()
 elif situation == "a limit of processes":
     import resource
 
@@ -93,6 +114,7 @@ SITUATIONS = [
     "an executor's work",
     "an exit handler",
     "a thread's exit handler",
+    "a finaliser at the very end",
     "a limit of processes",
 ]
 
@@ -108,6 +130,8 @@ def ca_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("mode", ["sync", "asyncio", "trio"])
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_calls_go_on_where_no_thread_can_be_started(situation: str, mode: str, ca_file: str) -> None:
+    if situation == "a finaliser at the very end" and mode != "sync":
+        pytest.skip("no event loop can be begun then")
     with LoopbackServer() as plain, LoopbackServer(ssl_context=server_context()) as tls:
         urls = [
             f"{scheme}://{host}:{server.port}/v1"
@@ -120,5 +144,7 @@ def test_calls_go_on_where_no_thread_can_be_started(situation: str, mode: str, c
             check=False,
         )  # fmt: skip
     outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    if situation == "a finaliser at the very end":
+        urls = urls[:2]
     assert outcomes[-len(urls) :] == [[url, "You said: hello"] for url in urls], done.stderr
     assert done.returncode == 0, done.stderr
