@@ -10,7 +10,6 @@ from typing import Self
 import pytest
 import trio
 
-from sans_io.errors import LLMStreamError
 from tests.callers import BUSY
 from tests.transports.modes import ASYNC_MODES, ASYNCIO, MODES, SYNC, Ask, Mode, answer, passes_within
 from transports.testing import LoopbackServer, ScriptedReply
