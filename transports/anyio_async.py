@@ -9,11 +9,11 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 import anyio
@@ -28,7 +28,8 @@ from . import resolver, tls
 from .asyncio_wire import SocketWire, connect
 from .faults import Fault
 from .happy_eyeballs import first_to_connect
-from .interface import AsyncAuthorize, AsyncBell, AsyncWire, Hands
+from .interface import Authorizer, Hands, Wire
+from .interface import Bell as AnyBell
 from .keeper import begin_keeper
 from .pools import PoolSettings, summed
 from .pump import Pump
@@ -50,7 +51,7 @@ class AsyncioTransport:
         self,
         call: Call,
         *,
-        authorize: AsyncAuthorize | None = None,
+        authorize: Authorizer | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> Pump:
         """A pump for the call, in the running loop. Next: `await pump.advance()`."""
@@ -101,7 +102,7 @@ class Runtime:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: PoolSettings) -> None:
         self._loop = ref(loop)
-        self.hands: Hands[AsyncWire, AsyncBell] = Hands(settings.new_pool, self.bell)
+        self.hands: Hands = Hands(settings.new_pool, self.bell)
         self._keeper = begin_keeper(self.hands, monotonic)
 
     def nested(self) -> bool:
@@ -110,25 +111,26 @@ class Runtime:
     def bell(self) -> Bell:
         return Bell(asyncio.get_running_loop())
 
-    def resolve(self, host: str, port: int, bell: AsyncBell) -> Job[Addresses]:
+    def resolve(self, host: str, port: int, bell: AnyBell) -> Job[Addresses]:
         return resolver.resolve(host, port, bell)
 
-    def tls_ready(self, route: Route, bell: AsyncBell) -> Job[bool]:
+    def tls_ready(self, route: Route, bell: AnyBell) -> Job[bool]:
         return tls.tls_ready(route.tls_profile, bell)
 
-    async def dial(self, addresses: Addresses, deadline: float, bell: AsyncBell) -> AsyncWire:
+    async def dial(self, addresses: Addresses, deadline: float, bell: AnyBell) -> Wire:
         if len(addresses) == 1 and isinstance(bell, Bell):
             return await connect(self._loop, deadline, bell, addresses[0])
         one = partial(connect, self._loop, NEVER, None)
         race = first_to_connect(addresses, one, anyio.create_task_group, anyio.Event, anyio.move_on_after)
-        return await self.within(race, deadline, bell)
+        wire: Wire = await self.within(race, deadline, bell)
+        return wire
 
-    async def secure(self, wire: AsyncWire, route: Route, name: str, deadline: float) -> AsyncWire:
+    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
         if not isinstance(wire, SocketWire):
             raise TypeError(f"TLS over {wire!r}")
         return await tls.start_tls(wire, route.tls_profile, name, deadline)
 
-    async def within(self, result: Awaitable[T], deadline: float, bell: AsyncBell) -> T:
+    async def within(self, result: Any, deadline: float, bell: AnyBell) -> Any:
         with anyio.CancelScope(deadline=anyio.current_time() + (deadline - monotonic())) as scope:
             if isinstance(bell, Bell):
                 bell.interrupt = scope.cancel

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from types import FrameType
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import finalize
 
 from sans_io import jsontext
@@ -30,9 +30,10 @@ from .blocking_wire import LONGEST, SocketWire
 from .faults import Fault, dial_fault
 from .happy_eyeballs import worst
 from .httpcore_backend import backend
-from .interface import Hands, SyncAuthorize, SyncBell, SyncWire
+from .interface import Authorizer, Hands, Wire
+from .interface import Bell as AnyBell
 from .pools import PoolSettings
-from .pump_sync import Pump
+from .pump import BlockingPump, Pump
 from .resolver import Address, Addresses, Job
 from .sockets import OPTIONS, show
 
@@ -54,14 +55,14 @@ class SyncTransport:
         self,
         call: Call,
         *,
-        authorize: SyncAuthorize | None = None,
+        authorize: Authorizer | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
-    ) -> Pump:
+    ) -> BlockingPump:
         """A pump for the call. Next: `pump.advance()`."""
         backend()
         if call.stream:
             jsontext.accelerate()
-        return Pump(call, self._runtime, authorize, on_attempt)
+        return BlockingPump(call, self._runtime, authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
         """A snapshot. In a signal handler that interrupts a change of the pool: as it was before that change."""
@@ -80,7 +81,7 @@ class Runtime:
     now = staticmethod(monotonic)
 
     def __init__(self, settings: PoolSettings) -> None:
-        self.hands: Hands[SyncWire, SyncBell] = Hands(settings.new_pool, Bell)
+        self.hands: Hands = Hands(settings.new_pool, Bell)
         # When nobody has it any more, or the interpreter ends, what is open is closed rather than warned of.
         finalize(self, _close_all, self.hands)
 
@@ -96,15 +97,15 @@ class Runtime:
     def bell(self) -> Bell:
         return Bell()
 
-    def resolve(self, host: str, port: int, bell: SyncBell) -> Job[Addresses]:
+    def resolve(self, host: str, port: int, bell: AnyBell) -> Job[Addresses]:
         return resolver.resolve(host, port, bell)
 
-    def tls_ready(self, route: Route, bell: SyncBell) -> Job[bool]:
+    def tls_ready(self, route: Route, bell: AnyBell) -> Job[bool]:
         from . import tls
 
         return tls.tls_ready(route.tls_profile, bell)
 
-    def dial(self, addresses: Addresses, deadline: float, bell: SyncBell) -> SyncWire:
+    async def dial(self, addresses: Addresses, deadline: float, bell: AnyBell) -> Wire:
         job = Job(None, f"connecting to {show(addresses[0])}", lambda: _dial(addresses, deadline), SocketWire.abort)
         try:
             resolver.start(job, bell)
@@ -116,12 +117,12 @@ class Runtime:
         finally:
             job.unwatch(bell)
 
-    def secure(self, wire: SyncWire, route: Route, name: str, deadline: float) -> SyncWire:
+    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
         if not isinstance(wire, SocketWire):
             raise TypeError(f"TLS over {wire!r}")
         return wire.secure(route.tls_profile, name, deadline)
 
-    def within(self, result: T, deadline: float, bell: SyncBell) -> T:  # noqa: ARG002  nothing to interrupt it with
+    async def within(self, result: Any, deadline: float, bell: AnyBell) -> Any:  # noqa: ARG002  no interrupting it
         return result
 
 
@@ -180,5 +181,5 @@ def _connect(address: Address, timeout: float) -> SocketWire:
     return SocketWire(stream)
 
 
-def _close_all(hands: Hands[SyncWire, SyncBell]) -> None:
+def _close_all(hands: Hands) -> None:
     hands.close_all(monotonic())

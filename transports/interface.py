@@ -18,7 +18,7 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from weakref import WeakSet
 
 from sans_io.policy.pool import Close, Command, Pool, PoolStats, Route, Ticket, stats_of
@@ -30,39 +30,40 @@ from .resolver import Addresses, Job
 if TYPE_CHECKING:
     from sans_io.providers.base import Operation
 
-__all__ = [
-    "AsyncAuthorize", "AsyncBell", "AsyncRuntime", "AsyncWire", "Bell", "Fault", "Hands", "SyncAuthorize", "SyncBell",
-    "SyncRuntime", "SyncWire", "Wire",
-]  # fmt: skip
+__all__ = ["Authorizer", "Bell", "Fault", "Hands", "Runtime", "Wire"]
 
 T = TypeVar("T")
 
-SyncAuthorize: TypeAlias = "Callable[[bool], Operation]"
-AsyncAuthorize: TypeAlias = "Callable[[bool], Awaitable[Operation]]"
+#: Makes the operation of a call that was given none; `True` asks for a fresh credential. A blocking one returns it.
+Authorizer: TypeAlias = "Callable[[bool], Operation | Awaitable[Operation]]"
 
 
 class Bell(Protocol):
     """Something to wait for beside a wire. A bell that was rung stays rung."""
 
     def ring(self) -> None:
-        """From any thread."""
+        """From any thread, a signal handler included."""
         ...
 
-
-class SyncBell(Bell, Protocol):
-    def wait(self, until: float) -> None:
-        """Until it rings or the time has come; look at what you wait for to know which."""
-        ...
-
-
-class AsyncBell(Bell, Protocol):
-    def wait(self, until: float) -> Awaitable[object]:
-        """Until it rings or the time has come; look at what you wait for to know which."""
+    def wait(self, until: float) -> Awaitable[object] | None:
+        """Until it rings or the time has come; look at what you wait for to know which. A blocking one has waited when
+        it returns, and returns None.
+        """
         ...
 
 
 class Wire(Protocol):
-    """One connection. The three ends of it differ in who may use them."""
+    """One connection. The ends of it differ in who may use them."""
+
+    def receive(self, max_bytes: int, deadline: float) -> bytes | Awaitable[bytes]:
+        """What one read gives, b"" at the end of the stream; at once from a blocking wire, else to be awaited."""
+        ...
+
+    def send(self, data: memoryview, deadline: float) -> Awaitable[object] | None:
+        """Write all of it; to be awaited if it is not done. `Fault("reset")` if the peer takes nothing more and has
+        `answered`.
+        """
+        ...
 
     def unread(self) -> bool:
         """Whether anything at all came that nobody received: a byte in any layer, or the end of the stream.
@@ -88,28 +89,10 @@ class Wire(Protocol):
         ...
 
 
-class SyncWire(Wire, Protocol):
-    def receive(self, max_bytes: int, deadline: float) -> bytes:
-        """What one read gives; b"" at the end of the stream."""
-        ...
+class ByteWire(Wire, Protocol):
+    """An asynchronous wire that TLS can be laid over."""
 
-    def send(self, data: memoryview, deadline: float) -> None:
-        """Write all of it. `Fault("reset")` if the peer takes nothing more and has `answered`."""
-        ...
-
-
-class AsyncWire(Wire, Protocol):
-    def receive(self, max_bytes: int, deadline: float) -> Awaitable[bytes]:
-        """What one read gives; b"" at the end of the stream."""
-        ...
-
-    async def send(self, data: memoryview, deadline: float) -> None:
-        """Write all of it. `Fault("reset")` if the peer takes nothing more and has `answered`."""
-        ...
-
-
-class ByteWire(AsyncWire, Protocol):
-    """A wire that TLS can be laid over."""
+    def receive(self, max_bytes: int, deadline: float) -> Awaitable[bytes]: ...
 
     async def send(self, data: memoryview, deadline: float, answered: Callable[[], bool] | None = None) -> None:
         """As above; whoever is laid over it says with `answered` whether what came is an answer."""
@@ -120,78 +103,51 @@ class ByteWire(AsyncWire, Protocol):
         ...
 
 
-WireT = TypeVar("WireT", bound=Wire)
-
-
-class SyncRuntime(Protocol):
-    """What blocking I/O gives a pump.
-
-    `nested()`: whether the pump runs inside another one of the same thread (a signal handler's call, say), which goes
-    on only when it is done.
-    """
+class Runtime(Protocol):
+    """What a pump needs of blocking I/O, or of an event loop. The coroutines of a blocking one never suspend."""
 
     @property
-    def hands(self) -> Hands[SyncWire, SyncBell]: ...
+    def hands(self) -> Hands: ...
     def now(self) -> float: ...
-    def nested(self) -> bool: ...
-    def bell(self) -> SyncBell: ...
-    def resolve(self, host: str, port: int, bell: SyncBell) -> Job[Addresses]: ...
-    def tls_ready(self, route: Route, bell: SyncBell) -> Job[bool]: ...
+    def bell(self) -> Bell: ...
+    def resolve(self, host: str, port: int, bell: Bell) -> Job[Addresses]: ...
+    def tls_ready(self, route: Route, bell: Bell) -> Job[bool]: ...
 
-    def dial(self, addresses: Addresses, deadline: float, bell: SyncBell) -> SyncWire:
+    def nested(self) -> bool:
+        """Whether the pump runs inside another one of the same thread (a signal handler's call, say), which goes on
+        only when it is done. Never so in an event loop, where tasks take turns.
+        """
+        ...
+
+    async def dial(self, addresses: Addresses, deadline: float, bell: Bell) -> Wire:
         """TCP to the first of the addresses that answers. Given up (any Fault) when the bell rings."""
         ...
 
-    def secure(self, wire: SyncWire, route: Route, name: str, deadline: float) -> SyncWire:
+    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
         """TLS over the wire, which must not be used any more. `tls_ready(route)` is done."""
         ...
 
-    def within(self, result: T, deadline: float, bell: SyncBell) -> T:
-        """The result. A user's blocking callable cannot be interrupted."""
+    async def within(self, result: Any, deadline: float, bell: Bell) -> Any:
+        """The awaited result: given up (a Fault) at the deadline or when the bell rings. A blocking callable's result
+        is there already; it could not be interrupted.
+        """
         ...
 
 
-class AsyncRuntime(Protocol):
-    """What an event loop gives a pump. `nested()` is False: tasks take turns."""
-
-    @property
-    def hands(self) -> Hands[AsyncWire, AsyncBell]: ...
-    def now(self) -> float: ...
-    def nested(self) -> bool: ...
-    def bell(self) -> AsyncBell: ...
-    def resolve(self, host: str, port: int, bell: AsyncBell) -> Job[Addresses]: ...
-    def tls_ready(self, route: Route, bell: AsyncBell) -> Job[bool]: ...
-
-    async def dial(self, addresses: Addresses, deadline: float, bell: AsyncBell) -> AsyncWire:
-        """TCP to the first of the addresses that answers. Given up (any Fault) when the bell rings."""
-        ...
-
-    async def secure(self, wire: AsyncWire, route: Route, name: str, deadline: float) -> AsyncWire:
-        """TLS over the wire, which must not be used any more. `tls_ready(route)` is done."""
-        ...
-
-    async def within(self, result: Awaitable[T], deadline: float, bell: AsyncBell) -> T:
-        """The awaited result. Given up (a Fault) at the deadline or when the bell rings."""
-        ...
-
-
-BellT = TypeVar("BellT", bound=Bell)
-
-
-class Hands(Generic[WireT, BellT]):
+class Hands:
     """The pool of one event loop, or of all threads, and the one place where its commands are obeyed.
 
     Its lock follows `exclusion`: what is given back from inside a locked part is left to the holder; whoever needs a
     seat there gets `apart()`, a pool of its own; `stats()` is the last published snapshot and takes no lock.
     """
 
-    def __init__(self, new_pool: Callable[[], Pool[WireT]], new_bell: Callable[[], BellT]) -> None:
+    def __init__(self, new_pool: Callable[[], Pool[Wire]], new_bell: Callable[[], Bell]) -> None:
         self._new_pool = new_pool
         self._new_bell = new_bell
         self._begin()
         _ALL_HANDS.add(self)
 
-    def seat(self, ticket: Ticket[WireT], now: float) -> None:
+    def seat(self, ticket: Ticket[Wire], now: float) -> None:
         """Get the ticket granted, or hang up a bell in its `waker` that rings when it is. Taking the place and hanging
         up the bell are one locked step, or a grant between the two would ring for nobody. Not while `inside()`.
         """
@@ -220,32 +176,32 @@ class Hands(Generic[WireT, BellT]):
         """Whether this thread is in the middle of a change of the pool: a signal handler or a finaliser asks."""
         return self._exclusion.held()
 
-    def apart(self) -> Hands[WireT, BellT]:
+    def apart(self) -> Hands:
         """A pool for one call that cannot wait for this one: it dials, and its connection is closed at the end."""
         return Hands(lambda: Pool(max_idle=0), self._new_bell)
 
-    def bell_of(self, ticket: Ticket[WireT]) -> BellT:
+    def bell_of(self, ticket: Ticket[Wire]) -> Bell:
         """The bell of a ticket that was not granted at once."""
-        bell: BellT = ticket.waker  # type: ignore[assignment]  # the pool keeps it for us as an object
+        bell: Bell = ticket.waker  # type: ignore[assignment]  # the pool keeps it for us as an object
         return bell
 
-    def connected(self, ticket: Ticket[WireT], wire: WireT, now: float) -> None:
+    def connected(self, ticket: Ticket[Wire], wire: Wire, now: float) -> None:
         """The ticket's owner has dialled. If this is nobody's seat (a fork lies between), the connection is closed."""
         self._change(now, self._connected, ticket, wire)
 
-    def stale(self, ticket: Ticket[WireT], now: float) -> None:
+    def stale(self, ticket: Ticket[Wire], now: float) -> None:
         """The reused connection is dead: afterwards the same ticket has another one, or none and its owner dials."""
         self._change(now, self._pool.on_stale, ticket)
 
-    def release(self, ticket: Ticket[WireT], reusable: bool, now: float, idle_hint: float | None = None) -> None:
+    def release(self, ticket: Ticket[Wire], reusable: bool, now: float, idle_hint: float | None = None) -> None:
         """The caller is done. A ticket that this pool does not know (after a fork) changes nothing."""
         self._change(now, self._pool.release, ticket, reusable, idle_hint=idle_hint)
 
-    def cancel(self, ticket: Ticket[WireT], now: float) -> None:
+    def cancel(self, ticket: Ticket[Wire], now: float) -> None:
         """The caller left. Idempotent."""
         self._change(now, self._pool.cancel, ticket)
 
-    def abandon(self, ticket: Ticket[WireT]) -> None:
+    def abandon(self, ticket: Ticket[Wire]) -> None:
         """The caller was collected: any thread, any time, in the middle of anything. The next operation cancels it."""
         self._left.append(partial(self._pool.cancel, ticket))
 
@@ -286,15 +242,15 @@ class Hands(Generic[WireT, BellT]):
         self._exclusion = Exclusion()
         self._lock = self._exclusion.lock
         #: Changes left by whoever could not make them: each is called with the time, and gives commands.
-        self._left: deque[Callable[[float], list[Command[WireT]]]] = deque()
+        self._left: deque[Callable[[float], list[Command[Wire]]]] = deque()
         #: An exception came out of a change, which may be half done.
         self._torn = False
         self._pool = self._new_pool()
         self._published = self._pool.counts.copy()
         #: Every open connection, so that none outlives its loop.
-        self.wires: set[WireT] = set()
+        self.wires: set[Wire] = set()
 
-    def _change(self, now: float, change: Callable[..., list[Command[WireT]]] | None, *args: Any, **more: Any) -> None:
+    def _change(self, now: float, change: Callable[..., list[Command[Wire]]] | None, *args: Any, **more: Any) -> None:
         """Make a change of the pool, which takes the time as its last argument; obey the commands outside the lock."""
         if self._exclusion.held():
             if change is not None:
@@ -314,15 +270,15 @@ class Hands(Generic[WireT, BellT]):
         if self._left and change is not None:
             self.sweep(now)
 
-    def _connected(self, ticket: Ticket[WireT], wire: WireT, now: float) -> list[Command[WireT]]:
+    def _connected(self, ticket: Ticket[Wire], wire: Wire, now: float) -> list[Command[Wire]]:
         commands = self._pool.on_connected(ticket, wire, now)
         if not commands:
             self.wires.add(wire)
         return commands
 
-    def _overdue(self, now: float) -> list[Command[WireT]]:
+    def _overdue(self, now: float) -> list[Command[Wire]]:
         """What is to be done first: mend a half-done change, then make those that were left."""
-        commands: list[Command[WireT]] = []
+        commands: list[Command[Wire]] = []
         if self._torn:
             commands += self._pool.repair(tuple(self.wires), now)
             self._torn = False
@@ -332,7 +288,7 @@ class Hands(Generic[WireT, BellT]):
             self._left.popleft()
         return commands
 
-    def _obey(self, commands: list[Command[WireT]]) -> None:
+    def _obey(self, commands: list[Command[Wire]]) -> None:
         for command in commands:
             if isinstance(command, Close):
                 command.conn.abort()
@@ -346,7 +302,7 @@ class Hands(Generic[WireT, BellT]):
         self._exclusion.let_go()
 
 
-_ALL_HANDS: WeakSet[Hands[Any, Any]] = WeakSet()
+_ALL_HANDS: WeakSet[Hands] = WeakSet()
 
 
 def _forget_parent() -> None:

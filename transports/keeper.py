@@ -10,10 +10,10 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 
-from .interface import AsyncBell, AsyncWire, Hands
+from .interface import Hands
 
 
-def begin_keeper(hands: Hands[AsyncWire, AsyncBell], now: Callable[[], float]) -> AsyncGenerator[None, None]:
+def begin_keeper(hands: Hands, now: Callable[[], float]) -> AsyncGenerator[None, None]:
     """A suspended generator that closes all connections of `hands` in the end. Keep it as long as the hands."""
     keeper = _keep(hands, now)
     # The loop is to end the generator, but the generator is not to hold the loop: it gets no finalizer, only the
@@ -28,7 +28,7 @@ def begin_keeper(hands: Hands[AsyncWire, AsyncBell], now: Callable[[], float]) -
     return keeper
 
 
-async def _keep(hands: Hands[AsyncWire, AsyncBell], now: Callable[[], float]) -> AsyncGenerator[None, None]:
+async def _keep(hands: Hands, now: Callable[[], float]) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:

@@ -1,7 +1,9 @@
 """The pump: asks a Call what to do, does it with the hands of a transport, and answers.
 
 Rules of this file:
-- pump_sync.py is this text for blocking I/O: the two keywords left out, the types renamed. A test holds them equal.
+- One text for blocking and asynchronous I/O. What a blocking runtime is asked for is done when it returns, so that a
+  coroutine over it never suspends and `BlockingPump` runs it to its end at once. What is called often (`receive`,
+  `send`, `wait`) returns its value or something to await: a blocking one costs no coroutine.
 - It knows no I/O library and decides nothing about the call: what a failure means is the Call's business.
 - However `advance` is left, nothing is left half done: events were handed over, or the call is finished, or everything
   was dropped, synchronously, in `close`.
@@ -41,7 +43,7 @@ from sans_io.response import Attempt
 from sans_io.tunnel import Tunnel
 
 from .faults import Fault
-from .interface import AsyncAuthorize, AsyncBell, AsyncRuntime, AsyncWire, Hands
+from .interface import Authorizer, Bell, Hands, Runtime, Wire
 from .resolver import Job
 
 T = TypeVar("T")
@@ -51,7 +53,7 @@ SWEEP_EVERY: Final = 0.25
 
 
 class Pump:
-    """Drives one Call. `advance()` until it gives None, then read `call.response` or `call.error`.
+    """Drives one Call, to be awaited. `advance()` until it gives None, then read `call.response` or `call.error`.
 
     `authorize(refresh)` makes the operation of a Call that was given none; `on_attempt` is called with each finished
     attempt. One task or thread advances; `cancel` is for everybody, `close` for the one that advances, `abandon` for
@@ -59,15 +61,15 @@ class Pump:
     """
 
     __slots__ = (
-        "__weakref__", "_authorize", "_bell", "_call", "_cancelled", "_delivered", "_hands", "_on_attempt", "_runtime",
-        "_ticket", "_told", "_wire",
+        "__weakref__", "_authorize", "_bell", "_call", "_cancelled", "_delivered", "_given", "_hands", "_on_attempt",
+        "_runtime", "_ticket", "_told", "_wire",
     )  # fmt: skip
 
     def __init__(
         self,
         call: Call,
-        runtime: AsyncRuntime,
-        authorize: AsyncAuthorize | None = None,
+        runtime: Runtime,
+        authorize: Authorizer | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         self._call = call
@@ -75,12 +77,14 @@ class Pump:
         self._authorize = authorize
         self._on_attempt = on_attempt
         self._hands = runtime.hands
-        self._ticket: Ticket[AsyncWire] | None = None
-        self._wire: AsyncWire | None = None
-        self._bell: AsyncBell | None = None
+        self._ticket: Ticket[Wire] | None = None
+        self._wire: Wire | None = None
+        self._bell: Bell | None = None
         self._cancelled = False
         self._delivered = False
         self._told = 0
+        #: What the last `advance` gave.
+        self._given: list[Event] | None = None
 
     async def advance(self) -> list[Event] | None:
         """The next events for the user, or None when the call is finished (and at every later call)."""
@@ -100,7 +104,9 @@ class Pump:
                         wire = self._wire
                         if wire is None:
                             raise LocalProtocolError("a Receive without a connection")
-                        data = await wire.receive(action.max_bytes, action.deadline)
+                        data = wire.receive(action.max_bytes, action.deadline)
+                        if type(data) is not bytes:
+                            data = await data  # type: ignore[misc]  # not bytes: to be awaited
                         now = clock()
                         if self._cancelled:
                             call.cancel(now)
@@ -111,16 +117,26 @@ class Pump:
                     elif isinstance(action, Deliver):
                         self._delivered = True
                         unsettled = False
-                        return action.events
+                        events = self._given = action.events
+                        return events
                     elif action is None:
                         unsettled = False
+                        self._given = None
                         self._tell_attempts()
                         return None
                     else:
                         if isinstance(action, Send):
-                            await self._send(action)
+                            wire = self._wire
+                            if wire is None:
+                                raise LocalProtocolError("a Send without a connection")
+                            sending = wire.send(action.data, action.deadline)
+                            if sending is not None:
+                                await sending
+                            if not self._cancelled:
+                                call.on_sent(clock(), action.more and wire.answered())
                         elif isinstance(action, Acquire):
-                            await self._acquire(action, now)
+                            if not self._acquire(action, now):
+                                await self._queue(action, now)
                         elif isinstance(action, Release):
                             self._release(action, now)
                         else:
@@ -213,23 +229,25 @@ class Pump:
         else:
             raise LocalProtocolError(f"nobody can do {action!r}")
 
-    async def _send(self, action: Send) -> None:
-        wire = self._wire
-        if wire is None:
-            raise LocalProtocolError("a Send without a connection")
-        await wire.send(action.data, action.deadline)
-        if not self._cancelled:
-            self._call.on_sent(self._runtime.now(), action.more and wire.answered())
-
-    async def _acquire(self, action: Acquire, now: float) -> None:
-        runtime = self._runtime
-        hands, clock = runtime.hands, runtime.now
+    def _acquire(self, action: Acquire, now: float) -> bool:
+        """Whether there was a seat at once; then it is taken."""
+        hands = self._runtime.hands
         ticket = self._sit_down(hands.apart() if hands.inside() else hands, action, now)
-        if not ticket.granted and runtime.nested():
+        if not ticket.granted:
+            return False
+        self._seated(ticket, now)
+        return True
+
+    async def _queue(self, action: Acquire, now: float) -> None:
+        """Wait for a seat."""
+        runtime, ticket = self._runtime, self._ticket
+        if ticket is None:
+            raise LocalProtocolError("waiting without a ticket")
+        if runtime.nested():
             # What is waited for may be the seat of the very call that this one interrupts.
             self._hands.cancel(ticket, now)
-            ticket = self._sit_down(hands.apart(), action, now)
-        hands = self._hands
+            ticket = self._sit_down(runtime.hands.apart(), action, now)
+        hands, clock = self._hands, runtime.now
         while not ticket.granted:
             await self._pause(hands.bell_of(ticket), min(action.deadline, now + SWEEP_EVERY))
             now = clock()
@@ -238,12 +256,16 @@ class Pump:
             hands.sweep(now)
             if now >= action.deadline and not ticket.granted:
                 raise Fault("timeout", _crowd(hands.stats()))
+        self._seated(ticket, now)
+
+    def _seated(self, ticket: Ticket[Wire], now: float) -> None:
+        """The seat is ours: with a connection that is as silent as it should be, or without one."""
         while ticket.conn is not None and ticket.conn.unread():
-            hands.stale(ticket, now)
+            self._hands.stale(ticket, now)
         self._plug_in(ticket.conn)
         self._call.on_acquired(ticket.reused, now)
 
-    def _sit_down(self, hands: Hands[AsyncWire, AsyncBell], action: Acquire, now: float) -> Ticket[AsyncWire]:
+    def _sit_down(self, hands: Hands, action: Acquire, now: float) -> Ticket[Wire]:
         """Ask for a seat. Ticket and pool are ours first, then the pool hears of it."""
         self._hands = hands
         ticket = self._ticket = Ticket(action.route, action.fresh)
@@ -254,7 +276,7 @@ class Pump:
         runtime, ticket, deadline = self._runtime, self._ticket, action.deadline
         if ticket is None:
             raise LocalProtocolError("a Connect without a seat")
-        wire: AsyncWire | None = None
+        wire: Wire | None = None
         connected = False
         try:
             for step in action.steps:
@@ -323,7 +345,7 @@ class Pump:
 
     # -- small words -------------------------------------------------------------------------------------------------
 
-    async def _finish(self, job: Job[T], bell: AsyncBell, deadline: float) -> T | None:
+    async def _finish(self, job: Job[T], bell: Bell, deadline: float) -> T | None:
         """Wait for a job of another thread. None if the pump was cancelled."""
         try:
             if not job.done:
@@ -336,17 +358,19 @@ class Pump:
         finally:
             job.unwatch(bell)
 
-    async def _pause(self, bell: AsyncBell, until: float) -> None:
+    async def _pause(self, bell: Bell, until: float) -> None:
         """Until the time has come, or somebody rings: the bell's owner or `cancel`."""
         if self._may_wait(bell):
-            await bell.wait(until)
+            waiting = bell.wait(until)
+            if waiting is not None:
+                await waiting
 
-    def _may_wait(self, bell: AsyncBell) -> bool:
+    def _may_wait(self, bell: Bell) -> bool:
         """Give `cancel` the bell, then see whether it came before."""
         self._bell = bell
         return not self._cancelled
 
-    def _plug_in(self, wire: AsyncWire | None) -> None:
+    def _plug_in(self, wire: Wire | None) -> None:
         self._wire = wire
         self._bell = None
 
@@ -357,11 +381,32 @@ class Pump:
                 self._on_attempt(attempt)
 
 
-async def _pass_through(tunnel: Tunnel, wire: AsyncWire, deadline: float) -> None:
+class BlockingPump(Pump):
+    """Drives one Call over a blocking runtime."""
+
+    __slots__ = ()
+
+    def advance(self) -> list[Event] | None:  # type: ignore[override]  # the same, not to be awaited
+        """The next events for the user, or None when the call is finished (and at every later call)."""
+        # `next` with a default swallows the StopIteration in which a coroutine that never suspends ends.
+        if next(_ADVANCE(self).__await__(), _ENDED) is not _ENDED:
+            raise LocalProtocolError("a blocking pump was suspended")
+        return self._given
+
+
+_ADVANCE: Final = Pump.advance
+_ENDED: Final = object()
+
+
+async def _pass_through(tunnel: Tunnel, wire: Wire, deadline: float) -> None:
     """An HTTP CONNECT exchange on a fresh connection to a proxy."""
-    await wire.send(tunnel.request(), deadline)
+    sending = wire.send(tunnel.request(), deadline)
+    if sending is not None:
+        await sending
     while not tunnel.done:
-        data = await wire.receive(4096, deadline)
+        data = wire.receive(4096, deadline)
+        if not isinstance(data, bytes):
+            data = await data
         if not data:
             raise Fault("proxy_refused", "the proxy closed the connection without an answer to CONNECT")
         tunnel.receive_data(data)

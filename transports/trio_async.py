@@ -7,11 +7,11 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -23,7 +23,8 @@ from sans_io.response import Attempt
 from . import resolver, tls
 from .faults import Fault
 from .happy_eyeballs import first_to_connect
-from .interface import AsyncAuthorize, AsyncBell, AsyncWire, Hands
+from .interface import Authorizer, Hands, Wire
+from .interface import Bell as AnyBell
 from .keeper import begin_keeper
 from .pools import PoolSettings, summed
 from .pump import Pump
@@ -44,7 +45,7 @@ class TrioTransport:
         self,
         call: Call,
         *,
-        authorize: AsyncAuthorize | None = None,
+        authorize: Authorizer | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> Pump:
         """A pump for the call, in the current run. Next: `await pump.advance()`."""
@@ -87,7 +88,7 @@ class Runtime:
     def __init__(self, settings: PoolSettings) -> None:
         self.now = _clock()
         self._token = trio.lowlevel.current_trio_token()
-        self.hands: Hands[AsyncWire, AsyncBell] = Hands(settings.new_pool, self.bell)
+        self.hands: Hands = Hands(settings.new_pool, self.bell)
         self._keeper = begin_keeper(self.hands, self.now)
 
     def nested(self) -> bool:
@@ -96,23 +97,24 @@ class Runtime:
     def bell(self) -> Bell:
         return Bell(self._token, self.now)
 
-    def resolve(self, host: str, port: int, bell: AsyncBell) -> Job[Addresses]:
+    def resolve(self, host: str, port: int, bell: AnyBell) -> Job[Addresses]:
         return resolver.resolve(host, port, bell)
 
-    def tls_ready(self, route: Route, bell: AsyncBell) -> Job[bool]:
+    def tls_ready(self, route: Route, bell: AnyBell) -> Job[bool]:
         return tls.tls_ready(route.tls_profile, bell)
 
-    async def dial(self, addresses: Addresses, deadline: float, bell: AsyncBell) -> AsyncWire:
+    async def dial(self, addresses: Addresses, deadline: float, bell: AnyBell) -> Wire:
         one = partial(connect, self.now)
         race = first_to_connect(addresses, one, trio.open_nursery, trio.Event, trio.move_on_after)
-        return await self.within(race, deadline, bell)
+        wire: Wire = await self.within(race, deadline, bell)
+        return wire
 
-    async def secure(self, wire: AsyncWire, route: Route, name: str, deadline: float) -> AsyncWire:
+    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
         if not isinstance(wire, SocketWire):
             raise TypeError(f"TLS over {wire!r}")
         return await tls.start_tls(wire, route.tls_profile, name, deadline)
 
-    async def within(self, result: Awaitable[T], deadline: float, bell: AsyncBell) -> T:
+    async def within(self, result: Any, deadline: float, bell: AnyBell) -> Any:
         with trio.CancelScope(relative_deadline=max(0.0, deadline - self.now())) as scope:
             if isinstance(bell, Bell):
                 bell.scope = scope

@@ -498,4 +498,4 @@ def test_contexts_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_blocking_transport_needs_its_own_wires() -> None:
     with pytest.raises(TypeError):
-        SYNC.transport()._runtime.secure(object(), None, "x", 0.0)
+        SYNC.transport()._runtime.secure(object(), None, "x", 0.0).send(None)

@@ -14,10 +14,10 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from .. import pump, pump_sync
 from ..faults import Fault
+from ..pump import BlockingPump, Pump
 from .cassettes import Cassette, End, RecordedExchange, RecordedFault, RecordedRequest
 from .masking import HIDDEN, SHORTEST, starred, without
 
@@ -30,23 +30,10 @@ if TYPE_CHECKING:
 
     from ..anyio_async import AsyncioTransport
     from ..httpcore_sync import SyncTransport
-    from ..interface import (
-        AsyncAuthorize,
-        AsyncBell,
-        AsyncRuntime,
-        AsyncWire,
-        Hands,
-        SyncAuthorize,
-        SyncBell,
-        SyncRuntime,
-        SyncWire,
-        Wire,
-    )
-    from ..resolver import Addresses, Job
+    from ..interface import Authorizer, Bell, Hands, Runtime, Wire
+    from ..resolver import Addresses
     from ..trio_async import TrioTransport
     from .scripted import AsyncScriptedTransport, ScriptedTransport
-
-T = TypeVar("T")
 
 #: Request fields whose values say nothing about who asks.
 _KEPT: Final = frozenset(
@@ -219,12 +206,12 @@ class RecordingTransport:
         self,
         call: Call,
         *,
-        authorize: SyncAuthorize | None = None,
+        authorize: Authorizer | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
-    ) -> pump_sync.Pump:
+    ) -> BlockingPump:
         """A pump for the call. Next: `pump.advance()`."""
         below = self._inner.start(call, authorize=authorize, on_attempt=on_attempt)
-        return pump_sync.Pump(call, _SyncRuntime(below._runtime, self.recorder), authorize, on_attempt)
+        return BlockingPump(call, _RecordedRuntime(below._runtime, self.recorder), authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
         return self._inner.pool_stats()
@@ -251,12 +238,12 @@ class AsyncRecordingTransport:
         self,
         call: Call,
         *,
-        authorize: AsyncAuthorize | None = None,
+        authorize: Authorizer | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
-    ) -> pump.Pump:
+    ) -> Pump:
         """A pump for the call. Next: `await pump.advance()`."""
         below = self._inner.start(call, authorize=authorize, on_attempt=on_attempt)
-        return pump.Pump(call, _AsyncRuntime(below._runtime, self.recorder), authorize, on_attempt)
+        return Pump(call, _RecordedRuntime(below._runtime, self.recorder), authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
         return self._inner.pool_stats()
@@ -265,110 +252,60 @@ class AsyncRecordingTransport:
         self._inner.close_idle()
 
 
-class _Tapped:
-    """What both wires below are."""
+class _Tap:
+    """A wire of which everything is written down; awaited if the wire below is."""
 
     def __init__(self, wire: Wire, track: Track) -> None:
+        self.wire = wire
         self.track = track
         self.unread, self.answered = wire.unread, wire.answered
         self.abort, self.shutdown, self.forget = wire.abort, wire.shutdown, wire.forget
 
-
-class _SyncTap(_Tapped):
-    def __init__(self, wire: SyncWire, track: Track) -> None:
-        super().__init__(wire, track)
-        self.wire = wire
-
-    def receive(self, max_bytes: int, deadline: float) -> bytes:
+    def receive(self, max_bytes: int, deadline: float) -> bytes | Awaitable[bytes]:
         try:
             data = self.wire.receive(max_bytes, deadline)
         except Fault as fault:
             self.track.failed(fault)
             raise
-        self.track.received(bytes(data))
+        if not isinstance(data, bytes):
+            return self._awaited(data)
+        self.track.received(data)
         return data
 
-    def send(self, data: memoryview, deadline: float) -> None:
-        self.track.sent(bytes(data))
-        self.wire.send(data, deadline)
-
-
-class _AsyncTap(_Tapped):
-    def __init__(self, wire: AsyncWire, track: Track) -> None:
-        super().__init__(wire, track)
-        self.wire = wire
-
-    async def receive(self, max_bytes: int, deadline: float) -> bytes:
+    async def _awaited(self, coming: Awaitable[bytes]) -> bytes:
         try:
-            data = await self.wire.receive(max_bytes, deadline)
+            data = await coming
         except Fault as fault:
             self.track.failed(fault)
             raise
-        self.track.received(bytes(data))
+        self.track.received(data)
         return data
 
-    async def send(self, data: memoryview, deadline: float) -> None:
+    def send(self, data: memoryview, deadline: float) -> Awaitable[object] | None:
         self.track.sent(bytes(data))
-        await self.wire.send(data, deadline)
+        return self.wire.send(data, deadline)
 
 
-class _SyncRuntime:
-    def __init__(self, below: SyncRuntime, recorder: Recorder) -> None:
+class _RecordedRuntime:
+    def __init__(self, below: Runtime, recorder: Recorder) -> None:
         self._below = below
         self._recorder = recorder
         self.now, self.bell, self.nested = below.now, below.bell, below.nested
-        self.resolve, self.tls_ready = below.resolve, below.tls_ready
+        self.resolve, self.tls_ready, self.within = below.resolve, below.tls_ready, below.within
 
     @property
-    def hands(self) -> Hands[SyncWire, SyncBell]:
+    def hands(self) -> Hands:
         return self._below.hands
 
-    def dial(self, addresses: Addresses, deadline: float, bell: SyncBell) -> SyncWire:
-        try:
-            wire = self._below.dial(addresses, deadline, bell)
-        except Fault as fault:
-            self._recorder.dial_failed(fault)
-            raise
-        return _SyncTap(wire, self._recorder.dialled())
-
-    def secure(self, wire: SyncWire, route: Route, name: str, deadline: float) -> SyncWire:
-        tap = wire if isinstance(wire, _SyncTap) else None
-        if tap is None:
-            return self._below.secure(wire, route, name, deadline)
-        return _SyncTap(self._below.secure(tap.wire, route, name, deadline), tap.track)
-
-    def within(self, result: T, deadline: float, bell: SyncBell) -> T:
-        return self._below.within(result, deadline, bell)
-
-
-class _AsyncRuntime:
-    def __init__(self, below: AsyncRuntime, recorder: Recorder) -> None:
-        self._below = below
-        self._recorder = recorder
-        self.now, self.bell, self.nested = below.now, below.bell, below.nested
-
-    @property
-    def hands(self) -> Hands[AsyncWire, AsyncBell]:
-        return self._below.hands
-
-    def resolve(self, host: str, port: int, bell: AsyncBell) -> Job[Addresses]:
-        return self._below.resolve(host, port, bell)
-
-    def tls_ready(self, route: Route, bell: AsyncBell) -> Job[bool]:
-        return self._below.tls_ready(route, bell)
-
-    async def dial(self, addresses: Addresses, deadline: float, bell: AsyncBell) -> AsyncWire:
+    async def dial(self, addresses: Addresses, deadline: float, bell: Bell) -> Wire:
         try:
             wire = await self._below.dial(addresses, deadline, bell)
         except Fault as fault:
             self._recorder.dial_failed(fault)
             raise
-        return _AsyncTap(wire, self._recorder.dialled())
+        return _Tap(wire, self._recorder.dialled())
 
-    async def secure(self, wire: AsyncWire, route: Route, name: str, deadline: float) -> AsyncWire:
-        if not isinstance(wire, _AsyncTap):
+    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
+        if not isinstance(wire, _Tap):
             return await self._below.secure(wire, route, name, deadline)
-        return _AsyncTap(await self._below.secure(wire.wire, route, name, deadline), wire.track)
-
-    async def within(self, result: Awaitable[T], deadline: float, bell: AsyncBell) -> T:
-        return await self._below.within(result, deadline, bell)
+        return _Tap(await self._below.secure(wire.wire, route, name, deadline), wire.track)

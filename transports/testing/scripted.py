@@ -14,24 +14,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from inspect import isawaitable
 from socket import AddressFamily
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias
 
 from sans_io.call import Call
 from sans_io.policy.pool import PoolStats, Route
 from sans_io.response import Attempt
 
-from .. import pump, pump_sync
 from ..faults import Fault
-from ..interface import AsyncAuthorize, AsyncBell, AsyncWire, Hands, SyncAuthorize, SyncBell, SyncWire
+from ..interface import Authorizer, Bell, Hands, Wire
 from ..pools import PoolSettings
+from ..pump import BlockingPump, Pump
 from ..resolver import Addresses, Job, Ringable
 from .clock import FakeClock
 from .connection import Piece, ServerConnection
 from .script import ReceivedRequest
 from .servers import FakeLLMServer
-
-T = TypeVar("T")
 
 #: What answers the next thing the client does: bytes or pieces a request, a `Fault` a dial (or breaks a request).
 Answer: TypeAlias = bytes | Sequence[Piece] | Fault
@@ -74,7 +73,7 @@ class _Scripted:
         """More of the script."""
         self._answers.extend(answers)
 
-    def connect(self, addresses: Addresses) -> ScriptedWire:
+    def connect(self, addresses: Addresses, new_wire: type[ScriptedWire]) -> ScriptedWire:
         """One dial. Raises the `Fault` that the script has next, if it has one."""
         host, port = addresses[0][1][:2]
         self.dials.append((host, port))
@@ -84,7 +83,7 @@ class _Scripted:
             raise fault
         number = len(self.dials) - 1
         peer = _ScriptPeer(self, number) if self._server is None else ServerConnection(self._server, number)
-        return ScriptedWire(self.now, peer)
+        return new_wire(self.now, peer)
 
     def answer(self, request: ReceivedRequest) -> list[Piece]:
         """What the script says to this request; a request too many is an error of the test."""
@@ -111,17 +110,17 @@ class ScriptedTransport(_Scripted):
         max_connections: int | None = None,
     ) -> None:
         super().__init__(script, clock, max_connections=max_connections)
-        self._runtime = _SyncRuntime(self)
+        self._runtime = _Runtime(self, _Bell, ScriptedWire)
 
     def start(
         self,
         call: Call,
         *,
-        authorize: SyncAuthorize | None = None,
+        authorize: Authorizer | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
-    ) -> pump_sync.Pump:
+    ) -> BlockingPump:
         """A pump for the call. Next: `pump.advance()`."""
-        return pump_sync.Pump(call, self._runtime, authorize, on_attempt)
+        return BlockingPump(call, self._runtime, authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
         return self._runtime.hands.stats()
@@ -141,17 +140,17 @@ class AsyncScriptedTransport(_Scripted):
         max_connections: int | None = None,
     ) -> None:
         super().__init__(script, clock, max_connections=max_connections)
-        self._runtime = _AsyncRuntime(self)
+        self._runtime = _Runtime(self, _AsyncBell, _AsyncScriptedWire)
 
     def start(
         self,
         call: Call,
         *,
-        authorize: AsyncAuthorize | None = None,
+        authorize: Authorizer | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
-    ) -> pump.Pump:
+    ) -> Pump:
         """A pump for the call. Next: `await pump.advance()`."""
-        return pump.Pump(call, self._runtime, authorize, on_attempt)
+        return Pump(call, self._runtime, authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
         return self._runtime.hands.stats()
@@ -202,12 +201,6 @@ class ScriptedWire:
             elif piece.hang_up == "rst":
                 self._coming.append((self._last_at, Fault("reset", "Connection reset by peer")))
 
-    async def await_arrival(self, deadline: float) -> None:
-        """What `receive` would wait for, awaited."""
-        if not self.closed:
-            when = min(self._coming[0][0], deadline) if self._coming else deadline
-            await self._clock.wait_until(when, lambda: self.closed)
-
     def unread(self) -> bool:
         return self.closed or bool(self._coming and self._coming[0][0] <= self._clock())
 
@@ -219,20 +212,14 @@ class ScriptedWire:
     shutdown = forget = abort
 
 
-class _AsyncScriptedWire:
+class _AsyncScriptedWire(ScriptedWire):
     """The same, awaited."""
 
-    def __init__(self, wire: ScriptedWire) -> None:
-        self._wire = wire
-        self.unread = self.answered = wire.unread
-        self.abort = self.shutdown = self.forget = wire.abort
-
-    async def receive(self, max_bytes: int, deadline: float) -> bytes:
-        await self._wire.await_arrival(deadline)
-        return self._wire.receive(max_bytes, deadline)
-
-    async def send(self, data: memoryview, deadline: float) -> None:
-        self._wire.send(data, deadline)
+    async def receive(self, max_bytes: int, deadline: float) -> bytes:  # type: ignore[override]
+        if not self.closed:
+            when = min(self._coming[0][0], deadline) if self._coming else deadline
+            await self._clock.wait_until(when, lambda: self.closed)
+        return super().receive(max_bytes, deadline)
 
 
 class _ScriptPeer:
@@ -268,35 +255,35 @@ class _Bell:
     def ring(self) -> None:
         self.rung = True
 
-    def wait(self, until: float) -> None:
+    def wait(self, until: float) -> Awaitable[object] | None:
         if not self.rung:
             self._clock.advance_to(until)
+        return None
 
 
-class _AsyncBell:
-    """The same, awaited."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self._clock = clock
-        self._bell = _Bell(clock)
-        self.ring = self._bell.ring
+class _AsyncBell(_Bell):
+    """The same, while other tasks run."""
 
     async def wait(self, until: float) -> None:
-        if not self._bell.rung:
-            await self._clock.wait_until(until, lambda: self._bell.rung)
+        if not self.rung:
+            await self._clock.wait_until(until, lambda: self.rung)
 
 
-class _SyncRuntime:
-    def __init__(self, script: _Scripted) -> None:
+class _Runtime:
+    """What both kinds of pump are given."""
+
+    def __init__(self, script: _Scripted, new_bell: Callable[[FakeClock], Bell], new_wire: type[ScriptedWire]) -> None:
         self._script = script
+        self._new_bell = new_bell
+        self._new_wire = new_wire
         self.now = script.now
-        self.hands: Hands[SyncWire, SyncBell] = Hands(script.settings.new_pool, self.bell)
+        self.hands = Hands(script.settings.new_pool, self.bell)
 
     def nested(self) -> bool:
         return False
 
-    def bell(self) -> SyncBell:
-        return _Bell(self.now)
+    def bell(self) -> Bell:
+        return self._new_bell(self.now)
 
     def resolve(self, host: str, port: int, bell: Ringable) -> Job[Addresses]:  # noqa: ARG002
         return Job.of(_nowhere(host, port))
@@ -304,42 +291,14 @@ class _SyncRuntime:
     def tls_ready(self, route: Route, bell: Ringable) -> Job[bool]:  # noqa: ARG002
         return Job.of(True)
 
-    def dial(self, addresses: Addresses, deadline: float, bell: SyncBell) -> SyncWire:  # noqa: ARG002
-        return self._script.connect(addresses)
+    async def dial(self, addresses: Addresses, deadline: float, bell: Bell) -> Wire:  # noqa: ARG002
+        return self._script.connect(addresses, self._new_wire)
 
-    def secure(self, wire: SyncWire, route: Route, name: str, deadline: float) -> SyncWire:  # noqa: ARG002
+    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:  # noqa: ARG002
         return wire
 
-    def within(self, result: T, deadline: float, bell: SyncBell) -> T:  # noqa: ARG002
-        return result
-
-
-class _AsyncRuntime:
-    def __init__(self, script: _Scripted) -> None:
-        self._script = script
-        self.now = script.now
-        self.hands: Hands[AsyncWire, AsyncBell] = Hands(script.settings.new_pool, self.bell)
-
-    def nested(self) -> bool:
-        return False
-
-    def bell(self) -> AsyncBell:
-        return _AsyncBell(self.now)
-
-    def resolve(self, host: str, port: int, bell: Ringable) -> Job[Addresses]:  # noqa: ARG002
-        return Job.of(_nowhere(host, port))
-
-    def tls_ready(self, route: Route, bell: Ringable) -> Job[bool]:  # noqa: ARG002
-        return Job.of(True)
-
-    async def dial(self, addresses: Addresses, deadline: float, bell: AsyncBell) -> AsyncWire:  # noqa: ARG002
-        return _AsyncScriptedWire(self._script.connect(addresses))
-
-    async def secure(self, wire: AsyncWire, route: Route, name: str, deadline: float) -> AsyncWire:  # noqa: ARG002
-        return wire
-
-    async def within(self, result: Awaitable[T], deadline: float, bell: AsyncBell) -> T:  # noqa: ARG002
-        return await result
+    async def within(self, result: Any, deadline: float, bell: Bell) -> Any:  # noqa: ARG002
+        return await result if isawaitable(result) else result
 
 
 def _nowhere(host: str, port: int) -> Addresses:

@@ -20,7 +20,7 @@ from sans_io.call import Call
 from sans_io.policy.pool import PoolStats
 from sans_io.response import Attempt
 
-from ...interface import AsyncAuthorize
+from ...interface import Authorizer
 from ...pump import Pump
 from .loop import Bell
 from .servers import Exchange
@@ -40,7 +40,7 @@ class SimulatedTransport:
         self,
         call: Call,
         *,
-        authorize: AsyncAuthorize | None = None,
+        authorize: Authorizer | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> Pump:
         self._world.route = call.route

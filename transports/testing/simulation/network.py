@@ -1,7 +1,7 @@
 """Simulated connections: two ends, virtual time, and everything that a network does to bytes.
 
 Rules of this file:
-- The client's end is a `transports.interface.AsyncWire`, driven by the shipped pump; the server's end is a script.
+- The client's end is a `transports.interface.Wire`, driven by the shipped pump; the server's end is a script.
 - Bytes of one direction never overtake each other; a reset discards what was not read, a FIN does not.
 - A connection knows the truth that the client has to guess: `tainted` is set once a reuse would be wrong.
 """

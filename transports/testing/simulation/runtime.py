@@ -1,4 +1,4 @@
-"""The transport of a simulated world: `AsyncRuntime` for the shipped pump, on virtual time.
+"""The transport of a simulated world: `Runtime` for the shipped pump, on virtual time.
 
 Rules of this file:
 - It is hands only: what a fault means is the Call's business, which one happens is the world's.
@@ -6,14 +6,14 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sans_io import jsontext
 from sans_io.policy.pool import Pool, Route
 
 from ...faults import Fault
-from ...interface import AsyncBell, AsyncWire, Hands
+from ...interface import Bell as AnyBell
+from ...interface import Hands, Wire
 from ...resolver import Addresses, Job
 from .faults import draw_dial
 from .loop import Bell
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class SimRuntime:
-    """`transports.interface.AsyncRuntime` over simulated wires; it can carry any client's calls."""
+    """`transports.interface.Runtime` over simulated wires; it can carry any client's calls."""
 
     def __init__(self, world: World, max_connections: int | None) -> None:
         self._world = world
@@ -36,9 +36,7 @@ class SimRuntime:
         self._dialled = 0
         self._fault: str | None = None
         self.wires: list[SimWire] = []
-        self.hands: Hands[AsyncWire, AsyncBell] = Hands(
-            lambda: Pool(max_connections=max_connections, seed=world.seed), self._bell_of_waiter
-        )
+        self.hands: Hands = Hands(lambda: Pool(max_connections=max_connections, seed=world.seed), self._bell_of_waiter)
         #: Whether anybody ever had to wait for a seat.
         self.crowded = False
 
@@ -55,7 +53,7 @@ class SimRuntime:
         self.crowded = True
         return Bell(self._loop)
 
-    def resolve(self, host: str, port: int, bell: AsyncBell) -> Job[Addresses]:
+    def resolve(self, host: str, port: int, bell: AnyBell) -> Job[Addresses]:
         world = self._world
         self._fault = world.draw(draw_dial, 0.3)
         job: Job[Addresses] = Job(None, f"resolving {host}", lambda: _resolved(self._named(host)))
@@ -66,10 +64,10 @@ class SimRuntime:
             _done(job)
         return job
 
-    def tls_ready(self, route: Route, bell: AsyncBell) -> Job[bool]:
+    def tls_ready(self, route: Route, bell: AnyBell) -> Job[bool]:
         return Job.of(True)
 
-    async def dial(self, addresses: Addresses, deadline: float, bell: AsyncBell) -> AsyncWire:
+    async def dial(self, addresses: Addresses, deadline: float, bell: AnyBell) -> Wire:
         world, fault = self._world, self._fault
         await self.pause(world.roll() * 0.1, deadline, bell)
         match fault:
@@ -89,7 +87,7 @@ class SimRuntime:
         world.trace("dial", wire.number)
         return wire
 
-    async def secure(self, wire: AsyncWire, route: Route, name: str, deadline: float) -> AsyncWire:
+    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
         await self.pause(self._world.roll() * 0.1, deadline, self.bell())
         if self._fault == "tls_failed":
             raise Fault("tls_failed", "simulated")
@@ -97,12 +95,14 @@ class SimRuntime:
             raise Fault("tls_verify", "simulated")
         return wire
 
-    async def within(self, result: Awaitable[T], deadline: float, bell: AsyncBell) -> T:
+    async def within(self, result: Any, deadline: float, bell: AnyBell) -> Any:
         return await result
 
-    async def pause(self, seconds: float, deadline: float = float("inf"), bell: AsyncBell | None = None) -> None:
+    async def pause(self, seconds: float, deadline: float = float("inf"), bell: AnyBell | None = None) -> None:
         """Let virtual time pass; ends early when the bell rings."""
-        await (bell or self.bell()).wait(min(deadline, self.now() + seconds))
+        waiting = (bell or self.bell()).wait(min(deadline, self.now() + seconds))
+        if waiting is not None:
+            await waiting
         if self.now() >= deadline:
             raise Fault("timeout", "")
 
