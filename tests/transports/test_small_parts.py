@@ -270,7 +270,7 @@ def test_closing_from_elsewhere_is_done_at_the_next_operation() -> None:
 def test_the_end_closes_what_is_leased_too() -> None:
     hands: Hands = Hands(PoolSettings().new_pool, threading.Event)
     wires = [Wire(), Wire()]
-    tickets = [hands.seat(ROUTE, False, 0.0) for _ in wires]
+    tickets = [seated(hands) for _ in wires]
     for ticket, wire in zip(tickets, wires, strict=True):
         hands.connected(ticket, wire, 0.0)
     hands.release(tickets[0], True, 0.0)
@@ -466,6 +466,9 @@ class Asks:
 
     def cancel(self, now: float) -> None:
         self.action = None
+
+    def break_off(self) -> None:
+        self.finished = True
 
 
 def test_a_call_that_asks_out_of_turn_is_our_own_mistake() -> None:

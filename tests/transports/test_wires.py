@@ -383,16 +383,16 @@ def test_tls_is_laid_over_own_wires_only(mode: Mode) -> None:
 
 def test_steps_out_of_order_are_our_own_mistake() -> None:
     from sans_io.actions import Connect, StartTLS
-    from tests.transports.test_small_parts import ROUTE, Asks
+    from tests.transports.test_small_parts import Asks, seated
 
     transport = SYNC.transport()
     with LoopbackServer() as server:
         server.server.script(ScriptedReply(text="x"))
         pump = transport.start(Asks(Connect((StartTLS("x"),), monotonic() + 1.0)))
-        pump._ticket = transport._runtime.hands.seat(ROUTE, False, 0.0)
+        pump._ticket = seated(transport._runtime.hands)
         with pytest.raises(LocalProtocolError, match="before Tcp"):
             pump.advance()
         pump = transport.start(Asks(Connect((), monotonic() + 1.0)))
-        pump._ticket = transport._runtime.hands.seat(ROUTE, False, 0.0)
+        pump._ticket = seated(transport._runtime.hands)
         with pytest.raises(LocalProtocolError, match="without steps"):
             pump.advance()

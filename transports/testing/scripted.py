@@ -73,7 +73,7 @@ class _Scripted:
         """More of the script."""
         self._answers.extend(answers)
 
-    def connect(self, addresses: Addresses, new_wire: type[ScriptedWire]) -> ScriptedWire:
+    def connect(self, addresses: Addresses, new_wire: type[ScriptedWire] | None = None) -> ScriptedWire:
         """One dial. Raises the `Fault` that the script has next, if it has one."""
         host, port = addresses[0][1][:2]
         self.dials.append((host, port))
@@ -83,7 +83,7 @@ class _Scripted:
             raise fault
         number = len(self.dials) - 1
         peer = _ScriptPeer(self, number) if self._server is None else ServerConnection(self._server, number)
-        return new_wire(self.now, peer)
+        return (new_wire or ScriptedWire)(self.now, peer)
 
     def answer(self, request: ReceivedRequest) -> list[Piece]:
         """What the script says to this request; a request too many is an error of the test."""
