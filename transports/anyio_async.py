@@ -9,7 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -18,7 +18,6 @@ from weakref import WeakKeyDictionary, ref
 
 import anyio
 
-from sans_io import jsontext
 from sans_io.call import Call
 from sans_io.policy.deadline import NEVER
 from sans_io.policy.pool import PoolStats, Route
@@ -26,10 +25,11 @@ from sans_io.response import Attempt
 
 from . import resolver, tls
 from .asyncio_wire import SocketWire, connect
-from .faults import Fault
+from .faults import Fault, load
 from .happy_eyeballs import first_to_connect
 from .interface import AsyncAuthorize, AsyncBell, AsyncWire, Hands
 from .keeper import begin_keeper
+from .loading import FIRST, accelerate, need, need_anyio
 from .pools import PoolSettings, summed
 from .pump import Pump
 from .resolver import Addresses, Job
@@ -45,6 +45,7 @@ class AsyncioTransport:
     def __init__(self, max_connections: int | None = None, *, settings: PoolSettings | None = None) -> None:
         self._settings = settings or PoolSettings(max_connections)
         self._runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime] = WeakKeyDictionary()
+        self._loaded = False
 
     def start(
         self,
@@ -54,8 +55,11 @@ class AsyncioTransport:
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> Pump:
         """A pump for the call, in the running loop. Next: `await pump.advance()`."""
+        if not self._loaded:
+            need(*FIRST)
+            self._loaded = True
         if call.stream:
-            jsontext.accelerate()  # an import: here rather than while bytes are waiting
+            accelerate()  # an import: here rather than while bytes are waiting
         return Pump(call, self._runtime(), authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
@@ -126,6 +130,12 @@ class Runtime:
         return await tls.start_tls(wire, route.tls_profile, name, deadline)
 
     async def within(self, result: Awaitable[T], deadline: float, bell: AsyncBell) -> T:
+        try:
+            load("anyio", lambda _: need_anyio("asyncio"))
+        except Fault:
+            if isinstance(result, Coroutine):
+                result.close()
+            raise
         with anyio.CancelScope(deadline=anyio.current_time() + (deadline - monotonic())) as scope:
             if isinstance(bell, Bell):
                 bell.interrupt = scope.cancel

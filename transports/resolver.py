@@ -21,6 +21,7 @@ from functools import partial
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from .faults import Fault
+from .loading import descriptors_left, out_of_descriptors
 
 T = TypeVar("T")
 
@@ -86,7 +87,7 @@ class Job(Generic[T]):
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
-        self._fault = Fault("local", f"{self.what}: {error}", error)
+        self._fault = Fault("too_many_files" if out_of_descriptors(error) else "local", f"{self.what}: {error}", error)
 
     def drop(self) -> None:
         """Nobody will take the value: let go of it."""
@@ -209,6 +210,8 @@ def _look_up(host: str, port: int) -> Addresses:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     except socket.gaierror as error:
+        if not descriptors_left(2):  # the resolver then says that there is no such name
+            raise Fault("too_many_files", f"lookup of {host}", error) from None
         temporary = error.errno == socket.EAI_AGAIN
         raise Fault(
             "dns_temporary" if temporary else "dns_failed", f"{host}: {error.strerror or error}", error

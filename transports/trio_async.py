@@ -15,7 +15,6 @@ from typing import TypeVar
 
 import trio
 
-from sans_io import jsontext
 from sans_io.call import Call
 from sans_io.policy.pool import PoolStats, Route
 from sans_io.response import Attempt
@@ -25,6 +24,7 @@ from .faults import Fault
 from .happy_eyeballs import first_to_connect
 from .interface import AsyncAuthorize, AsyncBell, AsyncWire, Hands
 from .keeper import begin_keeper
+from .loading import FIRST, accelerate, need
 from .pools import PoolSettings, summed
 from .pump import Pump
 from .resolver import Addresses, Job
@@ -39,6 +39,7 @@ class TrioTransport:
     def __init__(self, max_connections: int | None = None, *, settings: PoolSettings | None = None) -> None:
         self._settings = settings or PoolSettings(max_connections)
         self._of_run: trio.lowlevel.RunVar[Runtime | None] = trio.lowlevel.RunVar("transports.trio_async")
+        self._loaded = False
 
     def start(
         self,
@@ -48,8 +49,11 @@ class TrioTransport:
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> Pump:
         """A pump for the call, in the current run. Next: `await pump.advance()`."""
+        if not self._loaded:
+            need(*FIRST)
+            self._loaded = True
         if call.stream:
-            jsontext.accelerate()  # an import: here rather than while bytes are waiting
+            accelerate()  # an import: here rather than while bytes are waiting
         return Pump(call, self._runtime(), authorize, on_attempt)
 
     def now(self) -> float:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from sans_io.errors import LLMError
 from sans_io.events import PullProgress
+from transports.loading import need_anyio
 
-from .loops import running_loop_object
+from .loops import running_loop, running_loop_object
 from .outcome import raise_error, settle
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ class AsyncPulls(_Pulls["AsyncSignal"]):
         on_progress: Callable[[PullProgress], object] | None,
     ) -> bool:
         """Lead or follow until the model is there: True. Raises the download's `LLMError`."""
+        need_anyio(running_loop() or "asyncio")
         from anyio import Event
 
         identity = (running_loop_object(), identity)

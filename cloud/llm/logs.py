@@ -14,6 +14,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
+from sans_io.errors import LLMConnectionError
+from transports.loading import need_here
+
 from .redact import redact
 
 if TYPE_CHECKING:
@@ -96,7 +99,9 @@ def _bodies_wanted() -> logging.Logger | None:
 def _logger(name: str) -> logging.Logger | None:
     logger = _loggers.get(name)
     if logger is None and "logging" in sys.modules:
-        logger = _loggers[name] = sys.modules["logging"].getLogger(name)
+        find = getattr(sys.modules["logging"], "getLogger", None)
+        if find is not None:  # another thread may still be importing it
+            logger = _loggers[name] = find(name)
     return logger
 
 
@@ -107,6 +112,12 @@ def _tell(hook: Observer, attempt: Attempt) -> None:
     try:
         hook(attempt)
     except Exception as error:  # noqa: BLE001 - a user's hook may raise anything, and the call must not change for it
+        try:
+            need_here("logging", "traceback")
+        except LLMConnectionError as unloaded:
+            if sys.stderr is not None:
+                sys.stderr.write(f"cloud.llm: on_attempt raised {type(error).__name__}; {unloaded}\n")
+            return
         import logging
         import traceback
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from sans_io.policy.retry import RetryBudget
+from transports.loading import need
 
 from .loops import running_loop
 
@@ -106,6 +107,7 @@ def sync_transport() -> SyncTransport:
     """The process's blocking transport, safe for any number of threads."""
     transport = _shared.sync
     if transport is None:
+        need("transports.httpcore_sync")
         from transports.httpcore_sync import SyncTransport as Made
 
         made = Made()
@@ -120,6 +122,7 @@ def async_transport() -> AsyncTransport:
     if kind == "trio":
         transport = _shared.trio
         if transport is None:
+            need("transports.trio_async")
             from transports.trio_async import TrioTransport
 
             made: AsyncTransport = TrioTransport()
@@ -129,6 +132,7 @@ def async_transport() -> AsyncTransport:
     if kind == "asyncio":
         transport = _shared.asyncio
         if transport is None:
+            need("transports.anyio_async")
             from transports.anyio_async import AsyncioTransport
 
             made = AsyncioTransport()
@@ -144,6 +148,7 @@ def async_pool_stats(transport: AsyncTransport | None) -> PoolStats:
         transport = _shared.asyncio if running_loop() is None else async_transport()
     if transport is not None:
         return transport.pool_stats()
+    need("sans_io.policy.pool")
     from sans_io.policy.pool import PoolStats
 
     return PoolStats(open=0, idle=0, leased=0, connecting=0, waiting=0, dialled=0, reused=0, destroyed={})
