@@ -33,8 +33,8 @@ class Try:
     """The state of one attempt. `condition` is "ok" or the word for the retry table and the ledger."""
 
     __slots__ = (
-        "condition", "connection", "content_seen", "error", "exchange", "finish_at", "keepalives_seen", "reason",
-        "sent", "sent_at", "started_at", "view", "write_failure",
+        "condition", "connection", "content_seen", "error", "exchange", "finish_at", "keepalives_seen", "overdue",
+        "reason", "sent", "sent_at", "started_at", "view", "write_failure",
     )  # fmt: skip
 
     def __init__(self, reason: str, now: float) -> None:
@@ -56,6 +56,8 @@ class Try:
         self.keepalives_seen = 0
         #: Until when we read on after a finish reason.
         self.finish_at = NEVER
+        #: The user asked for more after the deadline of the whole call: what had arrived was looked at.
+        self.overdue = False
 
     @property
     def reused(self) -> bool:

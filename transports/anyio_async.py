@@ -26,7 +26,7 @@ from sans_io.response import Attempt
 from . import resolver, tls
 from .asyncio_wire import SocketWire, connect
 from .faults import Fault, load
-from .happy_eyeballs import first_to_connect
+from .happy_eyeballs import first_to_connect, raced
 from .interface import AsyncAuthorize, AsyncBell, AsyncWire, Hands
 from .keeper import begin_keeper
 from .loading import FIRST, accelerate, need, need_anyio
@@ -120,9 +120,9 @@ class Runtime:
     async def dial(self, addresses: Addresses, deadline: float, bell: AsyncBell) -> AsyncWire:
         if len(addresses) == 1 and isinstance(bell, Bell):
             return await connect(self._loop, deadline, bell, addresses[0])
-        one = partial(connect, self._loop, NEVER, None)
+        one = partial(connect, self._loop, deadline, None)
         race = first_to_connect(addresses, one, anyio.create_task_group, anyio.Event, anyio.move_on_after)
-        return await self.within(race, deadline, bell)
+        return await raced(self.within(race, NEVER, bell), deadline, monotonic)
 
     async def secure(self, wire: AsyncWire, route: Route, name: str, deadline: float) -> AsyncWire:
         if not isinstance(wire, SocketWire):

@@ -16,12 +16,13 @@ from typing import TypeVar
 import trio
 
 from sans_io.call import Call
+from sans_io.policy.deadline import NEVER
 from sans_io.policy.pool import PoolStats, Route
 from sans_io.response import Attempt
 
 from . import resolver, tls
 from .faults import Fault
-from .happy_eyeballs import first_to_connect
+from .happy_eyeballs import first_to_connect, raced
 from .interface import AsyncAuthorize, AsyncBell, AsyncWire, Hands
 from .keeper import begin_keeper
 from .loading import FIRST, accelerate, need
@@ -104,9 +105,11 @@ class Runtime:
         return tls.tls_ready(route.tls_profile, bell)
 
     async def dial(self, addresses: Addresses, deadline: float, bell: AsyncBell) -> AsyncWire:
-        one = partial(connect, self.now)
+        if len(addresses) == 1 and isinstance(bell, Bell):
+            return await connect(self.now, deadline, bell, addresses[0])
+        one = partial(connect, self.now, deadline, None)
         race = first_to_connect(addresses, one, trio.open_nursery, trio.Event, trio.move_on_after)
-        return await self.within(race, deadline, bell)
+        return await raced(self.within(race, NEVER, bell), deadline, self.now)
 
     async def secure(self, wire: AsyncWire, route: Route, name: str, deadline: float) -> AsyncWire:
         if not isinstance(wire, SocketWire):
