@@ -87,7 +87,11 @@ class Send:
 
 @dataclass(slots=True)
 class Receive:
-    """Read once. Answer `on_data(data, now)`, or `on_eof(now)` at the end of the stream."""
+    """Read once. Answer `on_data(data, now)`, or `on_eof(now)` at the end of the stream.
+
+    Once the deadline has passed, or where it had passed before, look without waiting: everything that has arrived by
+    now is data, and only nothing at all is a timeout.
+    """
 
     max_bytes: int
     deadline: float

@@ -34,7 +34,7 @@ class Try:
 
     __slots__ = (
         "condition", "connection", "content_at", "content_seen", "delivered_at", "error", "exchange", "finish_at",
-        "keepalives_seen", "reason", "sent", "sent_at", "started_at", "view", "write_failure",
+        "keepalives_seen", "overdue", "reason", "sent", "sent_at", "started_at", "view", "write_failure",
     )  # fmt: skip
 
     def __init__(self, reason: str, now: float) -> None:
@@ -59,6 +59,8 @@ class Try:
         self.delivered_at = now
         #: Until when we read on after all that counts has come.
         self.finish_at = NEVER
+        #: The user asked for more after the deadline of the whole call: what had arrived was looked at.
+        self.overdue = False
 
     @property
     def reused(self) -> bool:

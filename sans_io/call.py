@@ -10,6 +10,7 @@ Rules of this file:
 - COMMIT is the first Deliver: after it nothing is ever tried again (R7). Usage alone does not commit.
 - Time is an argument. Deadlines are absolute; none is later than the one of the whole call (R2).
 - Failures are inputs. Only an answer to a question that was not asked raises (`LocalProtocolError`, R4).
+- What has arrived by a deadline counts, however late it is looked at: past it one more read takes what is there.
 - A finished call stays finished: exactly one of `response` and `error` is set (R6).
 """
 
@@ -26,7 +27,7 @@ from .events import Event
 from .exchange import Exchange
 from .faults import FaultKind
 from .heads import ResponseHead
-from .policy.deadline import NEVER, Timers, after
+from .policy.deadline import AT_ONCE, NEVER, Timers, after
 from .policy.limits import DEFAULT_LIMITS, Limits
 from .policy.pool import Route
 from .policy.retry import (
@@ -59,7 +60,7 @@ TRANSITIONS: Final[dict[State, tuple[State, ...]]] = {
     "CONNECT": ("SEND", "RELEASE"),
     "SEND": ("SEND", "RECEIVE", "RELEASE"),
     "RECEIVE": ("RECEIVE", "DELIVER", "DRAIN", "RELEASE"),
-    "DELIVER": ("RECEIVE", "DRAIN", "RELEASE"),
+    "DELIVER": ("RECEIVE", "DELIVER", "DRAIN", "RELEASE"),
     "DRAIN": ("DRAIN", "RELEASE"),
     "RELEASE": ("WAIT", "ACQUIRE", "AUTHORIZE", "DONE"),
     "WAIT": ("ACQUIRE", "AUTHORIZE", "DONE"),
@@ -203,7 +204,10 @@ class Call:
         action, attempt, exchange = self._answering(Send), self._try, self._running(Send)
         attempt.sent += len(action.data)
         if attempt.sent < len(attempt.view) and not early:
-            self._send_piece(now)
+            if now < self._commit_at:
+                self._send_piece(now)
+            else:
+                self._send_failed(exchange, Failure("timeout"), now)
             return
         exchange.sent_all = attempt.sent == len(attempt.view)
         exchange.early = not exchange.sent_all
@@ -253,7 +257,13 @@ class Call:
             # Usage alone. What the user did meanwhile was no silence of the server.
             deadline = self._receive.deadline + now - self._try.delivered_at
             self._receive.deadline = min(deadline, self._total_at)
-        self._action = self._receive
+        if now < self._receive.deadline:
+            self._action = self._receive
+        elif self._try.overdue:
+            self._receive_failed(exchange, Failure("timeout"), now)
+        else:
+            self._try.overdue = True
+            self._look()
 
     def on_released(self, now: float) -> None:
         """The seat was given back."""
@@ -340,6 +350,10 @@ class Call:
         self._action = Acquire(self.route, min(after(now, self.timers.pool), self._commit_at), self._fresh)
 
     def _send(self, now: float) -> None:
+        if now >= self._commit_at:  # the seat or the connection came too late: nothing is sent any more
+            clock = self._clock(now)
+            self._failed(verdict.of_queue(Failure("timeout"), self.route, self.timers, clock, self._phase), now)
+            return
         operation = cast("Operation", self._operation)  # without one no Acquire is asked for
         self._exchange = self._try.exchange = Exchange(operation, self._limits)
         self._try.view = operation.request.wire(forwarding_proxy(self.route))
@@ -359,10 +373,17 @@ class Call:
         if begun:
             self._phase = "body"
         self._rearm(exchange, now, whole=begun and not self.stream)
-        if now >= self._receive.deadline:
-            self._receive_failed(exchange, Failure("timeout"), now)
-        else:
+        if now < self._receive.deadline:
             self._action = self._receive
+        elif self._receive.deadline > AT_ONCE:
+            self._look()
+        else:
+            self._receive_failed(exchange, Failure("timeout"), now)
+
+    def _look(self) -> None:
+        """Past a deadline: read once more, without waiting. The rest of the reply may have arrived before it passed."""
+        self._receive.deadline = AT_ONCE
+        self._action = self._receive
 
     def _rearm(self, exchange: Exchange, now: float, *, whole: bool = False) -> bool:
         """Restart the idle timer if content came (`sans_io.content`), or the head of a whole reply; whether it did.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import utf_16_le_decode, utf_16_le_encode
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TypeAlias
 
@@ -68,7 +69,8 @@ def well_formed(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        # Not `str.encode`, which would import the codec in the middle of a reply.
+        return utf_16_le_decode(utf_16_le_encode(text, "surrogatepass")[0], "replace", True)[0]
     return text
 
 
@@ -157,11 +159,12 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
 def accelerate() -> bool:
     """Use msgspec for short documents from now on; whether it is installed. Importing it takes some 30 ms and reads
     files, so the core never does it by itself: a transport calls this when a call begins. Only the first time costs.
+    Raises what its import raises where it is installed and cannot be loaded.
     """
     if not _FASTER:
         try:
             import msgspec
-        except ImportError:
+        except ModuleNotFoundError:
             _FASTER.append(None)
         else:
             _FASTER.append((msgspec.json.Decoder().decode, (msgspec.MsgspecError, ValueError, RecursionError)))

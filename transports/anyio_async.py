@@ -9,7 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -18,7 +18,6 @@ from weakref import WeakKeyDictionary, ref
 
 import anyio
 
-from sans_io import jsontext
 from sans_io.call import Call
 from sans_io.policy.deadline import NEVER
 from sans_io.policy.pool import PoolStats, Route
@@ -26,11 +25,12 @@ from sans_io.response import Attempt
 
 from . import resolver, tls
 from .asyncio_wire import SocketWire, connect
-from .faults import Fault
-from .happy_eyeballs import first_to_connect
+from .faults import Fault, load
+from .happy_eyeballs import first_to_connect, raced
 from .interface import Authorizer, Hands, Wire
 from .interface import Bell as AnyBell
 from .keeper import begin_keeper
+from .loading import FIRST, accelerate, need, need_anyio
 from .pools import PoolSettings, summed
 from .pump import Pump
 from .resolver import Addresses, Job
@@ -46,6 +46,7 @@ class AsyncioTransport:
     def __init__(self, max_connections: int | None = None, *, settings: PoolSettings | None = None) -> None:
         self._settings = settings or PoolSettings(max_connections)
         self._runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime] = WeakKeyDictionary()
+        self._loaded = False
 
     def start(
         self,
@@ -55,8 +56,11 @@ class AsyncioTransport:
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> Pump:
         """A pump for the call, in the running loop. Next: `await pump.advance()`."""
+        if not self._loaded:
+            need(*FIRST)
+            self._loaded = True
         if call.stream:
-            jsontext.accelerate()  # an import: here rather than while bytes are waiting
+            accelerate()  # an import: here rather than while bytes are waiting
         return Pump(call, self._runtime(), authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
@@ -120,9 +124,9 @@ class Runtime:
     async def dial(self, addresses: Addresses, deadline: float, bell: AnyBell) -> Wire:
         if len(addresses) == 1 and isinstance(bell, Bell):
             return await connect(self._loop, deadline, bell, addresses[0])
-        one = partial(connect, self._loop, NEVER, None)
+        one = partial(connect, self._loop, deadline, None)
         race = first_to_connect(addresses, one, anyio.create_task_group, anyio.Event, anyio.move_on_after)
-        wire: Wire = await self.within(race, deadline, bell)
+        wire: Wire = await raced(self.within(race, NEVER, bell), deadline, monotonic)
         return wire
 
     async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
@@ -131,6 +135,12 @@ class Runtime:
         return await tls.start_tls(wire, route.tls_profile, name, deadline)
 
     async def within(self, result: Any, deadline: float, bell: AnyBell) -> Any:
+        try:
+            load("anyio", lambda _: need_anyio("asyncio"))
+        except Fault:
+            if isinstance(result, Coroutine):
+                result.close()
+            raise
         with anyio.CancelScope(deadline=anyio.current_time() + (deadline - monotonic())) as scope:
             if isinstance(bell, Bell):
                 bell.interrupt = scope.cancel

@@ -21,11 +21,11 @@ from weakref import ref
 
 import anyio
 
-from sans_io.policy.deadline import NEVER
+from sans_io.policy.deadline import AT_ONCE, NEVER
 
 from .faults import Fault, dial_fault, wire_fault
 from .resolver import Address
-from .sockets import new_socket, readable, send_all, show, shut, take
+from .sockets import arrived, new_socket, readable, send_all, show, shut, take, takes_more
 
 
 class SocketWire:
@@ -44,6 +44,10 @@ class SocketWire:
         self._timer_at = NEVER
 
     def receive(self, max_bytes: int, deadline: float) -> Awaitable[bytes]:
+        if deadline == AT_ONCE:
+            future = asyncio.get_running_loop().create_future()
+            self._look(future, True)
+            return future
         future = self._wait(deadline)
         if not self._reading:
             try:
@@ -153,7 +157,22 @@ class SocketWire:
             self._timer = future.get_loop().call_later(self._deadline - monotonic(), self._on_timer)
         else:
             self._future = None
+            self._look(future, self._reading)
+
+    def _look(self, future: asyncio.Future[bytes], reading: bool) -> None:
+        """The deadline has passed. What came before it is yet unseen if the process was stopped or the loop blocked."""
+        try:
+            if reading:
+                data = arrived(self._sock.recv)
+            else:
+                data = b"" if takes_more(self._sock) else None
+        except OSError as error:
+            future.set_exception(wire_fault(error))
+            return
+        if data is None:
             future.set_exception(Fault("timeout"))
+        else:
+            future.set_result(data)
 
     def _drop_timer(self) -> None:
         if self._timer is not None:
@@ -172,6 +191,8 @@ async def connect(
     loop: ref[asyncio.AbstractEventLoop], deadline: float, bell: Interrupting | None, address: Address
 ) -> SocketWire:
     """A wire to this address. Raises `Fault`; then nothing of it is left."""
+    if monotonic() >= deadline:
+        raise Fault("timeout")
     sock = new_socket(address)
     wire = SocketWire(sock, loop)
     if bell is not None:
@@ -196,9 +217,12 @@ async def _receive_by_anyio(sock: socket.socket, max_bytes: int, deadline: float
     while True:
         with anyio.CancelScope(deadline=anyio.current_time() + (deadline - monotonic())) as scope:
             await anyio.wait_readable(sock)
-        if scope.cancelled_caught:
-            raise Fault("timeout")
         try:
+            if scope.cancelled_caught:
+                data = arrived(sock.recv)
+                if data is None:
+                    raise Fault("timeout")
+                return data
             return sock.recv(max_bytes)
         except (BlockingIOError, InterruptedError):
             continue
@@ -209,7 +233,7 @@ async def _receive_by_anyio(sock: socket.socket, max_bytes: int, deadline: float
 async def _writable_by_anyio(sock: socket.socket, deadline: float) -> None:
     with anyio.CancelScope(deadline=anyio.current_time() + (deadline - monotonic())) as scope:
         await anyio.wait_writable(sock)
-    if scope.cancelled_caught:
+    if scope.cancelled_caught and not takes_more(sock):
         raise Fault("timeout")
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .faults import Fault, dial_fault, wire_fault
 from .httpcore_backend import backend
-from .sockets import ANSWERED, LOOK_EVERY, READ_SIZE, shut
+from .sockets import ANSWERED, LOOK_EVERY, READ_SIZE, arrived, shut, takes_more
 
 if TYPE_CHECKING:
     from httpcore import NetworkStream
@@ -28,6 +28,8 @@ LONGEST: Final = 3600.0
 #: The part of what is left below which a socket's timeout is set anew: the deadlines of writing and reading differ by
 #: less, so a call on a connection in use sets none at all.
 _SHORTEST: Final = 1 / 16
+#: Seconds for a write for which there is room although its deadline has passed.
+_LAST: Final = 1 / 32
 #: So many bytes a socket takes at once that has nothing else to send.
 _SURE: Final = 16 * 1024
 
@@ -57,6 +59,8 @@ class SocketWire:
             return data
         while True:
             left = min(deadline - monotonic(), LONGEST)
+            if left <= 0:
+                return self._arrived()
             if not left * _SHORTEST <= self._timeout <= left:
                 self._fit(left)
             try:
@@ -64,25 +68,26 @@ class SocketWire:
                 return received
             except (TimeoutError, BlockingIOError, InterruptedError):
                 self._torn = self._tls
-                if monotonic() >= deadline:
-                    raise Fault("timeout") from None
             except OSError as error:
                 raise wire_fault(error) from None
 
     def send(self, data: memoryview, deadline: float) -> None:
         longest = LONGEST if len(data) <= _SURE else LOOK_EVERY
+        late = False
         while True:
             left = min(deadline - monotonic(), longest)
+            if left <= 0 and not late and takes_more(self._sock):
+                late, left = True, _LAST
             if not left * _SHORTEST <= self._timeout <= left:
                 self._fit(left)
             try:
                 sent = self._sock.send(data)
             except (TimeoutError, BlockingIOError, InterruptedError):
                 self._torn = self._tls
-                if monotonic() >= deadline:
-                    raise Fault("timeout") from None
                 if self.answered():
                     raise Fault("reset", ANSWERED) from None
+                if monotonic() >= deadline:
+                    raise Fault("timeout") from None
                 longest = LOOK_EVERY
             except OSError as error:
                 raise wire_fault(error) from None
@@ -100,6 +105,24 @@ class SocketWire:
         if self._held is not None:
             return True
         return self._readable() and (not self._tls or self._look_into())
+
+    def _arrived(self) -> bytes:
+        """The deadline has passed: what lies here was sent before, and is unseen if the process was stopped."""
+        self._timeout = 0.0
+        try:
+            self._sock.settimeout(0.0)
+            if self._tls:
+                from ssl import SSLWantReadError
+
+                self._torn = True
+                data = arrived(self._sock.recv, (SSLWantReadError,))
+            else:
+                data = arrived(self._sock.recv)
+        except OSError as error:
+            raise wire_fault(error) from None
+        if data is None:
+            raise Fault("timeout")
+        return data
 
     def _readable(self) -> bool:
         try:

@@ -8,9 +8,13 @@ Rules of this file:
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import Final
 
+from sans_io.errors import LLMConnectionError
 from sans_io.faults import FaultKind
+
+from .loading import need, out_of_descriptors
 
 
 class Fault(Exception):  # noqa: N818  it is an answer, the error is what the Call makes of it
@@ -55,3 +59,13 @@ def dial_fault(error: OSError, where: str) -> Fault:
 def wire_fault(error: OSError) -> Fault:
     """What a failed read or write on a standing connection means: whatever the number, it is of no more use."""
     return Fault("reset", error.strerror or str(error), error)
+
+
+def load(name: str, needs: Callable[[str], None] = need) -> None:
+    """`need`, or what else loads this module, in the middle of a call: raises `Fault`."""
+    try:
+        needs(name)
+    except LLMConnectionError as error:
+        if out_of_descriptors(error):
+            raise Fault("too_many_files", f"{name} could not be loaded", error.__cause__) from None
+        raise Fault("local", error.message, error.__cause__) from None

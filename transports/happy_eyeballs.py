@@ -83,6 +83,16 @@ async def first_to_connect(
                 wire.abort()
 
 
+async def raced(race: Awaitable[WireT], deadline: float, now: Callable[[], float]) -> WireT:
+    """The result of a race in which everybody keeps the deadline. When it has passed, nothing else tells more."""
+    try:
+        return await race
+    except Fault:
+        if now() >= deadline:
+            raise Fault("timeout") from None
+        raise
+
+
 def worst(faults: list[Fault]) -> Fault:
     """The most telling of the failures of all addresses: not the one that says this machine has no IPv6."""
     telling = [fault for fault in faults if fault.kind != "unreachable"]

@@ -20,18 +20,18 @@ from types import FrameType
 from typing import Any, Final, TypeVar
 from weakref import finalize
 
-from sans_io import jsontext
 from sans_io.call import Call
 from sans_io.policy.pool import PoolStats, Route
 from sans_io.response import Attempt
 
 from . import resolver
 from .blocking_wire import LONGEST, SocketWire
-from .faults import Fault, dial_fault
+from .faults import Fault, dial_fault, load
 from .happy_eyeballs import worst
 from .httpcore_backend import backend
 from .interface import Authorizer, Hands, Wire
 from .interface import Bell as AnyBell
+from .loading import FIRST, accelerate, need
 from .pools import PoolSettings
 from .pump import BlockingPump, Pump
 from .resolver import Address, Addresses, Job
@@ -50,6 +50,7 @@ class SyncTransport:
 
     def __init__(self, max_connections: int | None = None, *, settings: PoolSettings | None = None) -> None:
         self._runtime = Runtime(settings or PoolSettings(max_connections))
+        self._loaded = False
 
     def start(
         self,
@@ -59,9 +60,12 @@ class SyncTransport:
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> BlockingPump:
         """A pump for the call. Next: `pump.advance()`."""
-        backend()
+        if not self._loaded:
+            need(*FIRST)
+            backend()
+            self._loaded = True
         if call.stream:
-            jsontext.accelerate()
+            accelerate()
         return BlockingPump(call, self._runtime, authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
@@ -101,6 +105,7 @@ class Runtime:
         return resolver.resolve(host, port, bell)
 
     def tls_ready(self, route: Route, bell: AnyBell) -> Job[bool]:
+        load("transports.tls")
         from . import tls
 
         return tls.tls_ready(route.tls_profile, bell)

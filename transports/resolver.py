@@ -29,6 +29,7 @@ from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from .exclusion import Exclusion
 from .faults import Fault, dial_fault
+from .loading import descriptors_left, out_of_descriptors
 
 T = TypeVar("T")
 
@@ -106,7 +107,7 @@ class Job(Generic[T]):
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        self._fault = Fault("local", f"{self.what}: {error}", error)
+        self._fault = Fault("too_many_files" if out_of_descriptors(error) else "local", f"{self.what}: {error}", error)
 
     def tell(self) -> None:
         """It is done: tell who waits. Whoever leaves meanwhile sees `done`, or is seen to have left."""
@@ -316,6 +317,8 @@ def _look_up(host: str, port: int) -> Addresses:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     except socket.gaierror as error:
+        if not descriptors_left(2):  # the resolver then says that there is no such name
+            raise Fault("too_many_files", f"lookup of {host}", error) from None
         raise _lookup_fault(host, error) from None
     except OSError as error:
         raise dial_fault(error, f"lookup of {host}") from None

@@ -8,6 +8,7 @@ Rules of this file:
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,6 +21,9 @@ from .resolver import Address
 READ_SIZE: Final = 64 * 1024
 #: Seconds after which a write that the peer does not take looks whether the peer has answered instead.
 LOOK_EVERY: Final = 0.1
+#: The most that one look after a deadline reads: more than a kernel takes in for a reader that has stopped.
+MAX_LATE: Final = 1024 * 1024
+_NOTHING: Final = (BlockingIOError, InterruptedError)
 ANSWERED: Final = "the server answered and took no more of the request"
 
 
@@ -115,10 +119,12 @@ async def _room(
         try:
             return await writable(min(deadline, look_at))
         except Fault as fault:
-            if fault.kind != "timeout" or deadline <= look_at:
+            if fault.kind != "timeout":
                 raise
-        if answered():
-            raise Fault("reset", ANSWERED)
+            if answered():
+                raise Fault("reset", ANSWERED) from None
+            if deadline <= look_at:
+                raise
 
 
 def take(sock: socket.socket) -> bytes | None:
@@ -129,6 +135,37 @@ def take(sock: socket.socket) -> bytes | None:
         return None
     except OSError:
         return b""
+
+
+def arrived(receive: Callable[[int], bytes], nothing: tuple[type[OSError], ...] = _NOTHING) -> bytes | None:
+    """After a deadline: everything that non-blocking reads give, up to `MAX_LATE`; b"" at the end, None if nothing is
+    there, which `receive` says with `nothing`. Raises OSError for a connection that broke.
+    """
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while size < MAX_LATE and (part := receive(READ_SIZE)):
+            parts.append(part)
+            size += len(part)
+    except nothing:
+        if not parts:
+            return None
+    except OSError:
+        if not parts:  # else it comes again, after what arrived before it
+            raise
+    return b"".join(parts)
+
+
+def takes_more(sock: socket.socket) -> bool:
+    """Whether a write, or the end of a connect, would not wait now: possibly for a failure."""
+    try:
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(sock, select.POLLOUT)
+            return bool(poll.poll(0))
+        return any(select.select([], [sock], [sock], 0))
+    except (OSError, ValueError):  # it is closed
+        return True
 
 
 def shut(sock: socket.socket, pid: int) -> None:

@@ -15,17 +15,18 @@ from typing import Any, TypeVar
 
 import trio
 
-from sans_io import jsontext
 from sans_io.call import Call
+from sans_io.policy.deadline import NEVER
 from sans_io.policy.pool import PoolStats, Route
 from sans_io.response import Attempt
 
 from . import resolver, tls
 from .faults import Fault
-from .happy_eyeballs import first_to_connect
+from .happy_eyeballs import first_to_connect, raced
 from .interface import Authorizer, Hands, Wire
 from .interface import Bell as AnyBell
 from .keeper import begin_keeper
+from .loading import FIRST, accelerate, need
 from .pools import PoolSettings, summed
 from .pump import Pump
 from .resolver import Addresses, Job
@@ -40,6 +41,7 @@ class TrioTransport:
     def __init__(self, max_connections: int | None = None, *, settings: PoolSettings | None = None) -> None:
         self._settings = settings or PoolSettings(max_connections)
         self._of_run: trio.lowlevel.RunVar[Runtime | None] = trio.lowlevel.RunVar("transports.trio_async")
+        self._loaded = False
 
     def start(
         self,
@@ -49,8 +51,11 @@ class TrioTransport:
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> Pump:
         """A pump for the call, in the current run. Next: `await pump.advance()`."""
+        if not self._loaded:
+            need(*FIRST)
+            self._loaded = True
         if call.stream:
-            jsontext.accelerate()  # an import: here rather than while bytes are waiting
+            accelerate()  # an import: here rather than while bytes are waiting
         return Pump(call, self._runtime(), authorize, on_attempt)
 
     def now(self) -> float:
@@ -104,9 +109,11 @@ class Runtime:
         return tls.tls_ready(route.tls_profile, bell)
 
     async def dial(self, addresses: Addresses, deadline: float, bell: AnyBell) -> Wire:
-        one = partial(connect, self.now)
+        if len(addresses) == 1 and isinstance(bell, Bell):
+            return await connect(self.now, deadline, bell, addresses[0])
+        one = partial(connect, self.now, deadline, None)
         race = first_to_connect(addresses, one, trio.open_nursery, trio.Event, trio.move_on_after)
-        wire: Wire = await self.within(race, deadline, bell)
+        wire: Wire = await raced(self.within(race, NEVER, bell), deadline, self.now)
         return wire
 
     async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:

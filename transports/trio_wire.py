@@ -11,12 +11,13 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Protocol
 
 import trio
 
 from .faults import Fault, dial_fault, wire_fault
 from .resolver import Address
-from .sockets import new_socket, readable, send_all, show, shut, take
+from .sockets import arrived, new_socket, readable, send_all, show, shut, take, takes_more
 
 
 class SocketWire:
@@ -31,16 +32,21 @@ class SocketWire:
 
     async def receive(self, max_bytes: int, deadline: float) -> bytes:
         while True:
-            await self._wait(trio.lowlevel.wait_readable, deadline)
+            ready = await self._wait(trio.lowlevel.wait_readable, deadline)
             try:
-                return self._sock.recv(max_bytes)
+                if ready:
+                    return self._sock.recv(max_bytes)
+                data = arrived(self._sock.recv)
             except (BlockingIOError, InterruptedError):
                 continue
             except OSError as error:
                 raise wire_fault(error) from None
+            if data is None:
+                raise Fault("timeout")
+            return data
 
     async def send(self, data: memoryview, deadline: float, answered: Callable[[], bool] | None = None) -> None:
-        await send_all(self._sock, data, deadline, self._writable, self._now, answered or self.answered)
+        await send_all(self._sock, data, deadline, self.writable, self._now, answered or self.answered)
 
     def unread(self) -> bool:
         return readable(self._sock)
@@ -61,28 +67,43 @@ class SocketWire:
     def forget(self) -> None:
         self._sock.close()
 
-    def _writable(self, deadline: float) -> Awaitable[None]:
-        return self._wait(trio.lowlevel.wait_writable, deadline)
+    async def writable(self, deadline: float, bell: Interrupting | None = None) -> None:
+        if not await self._wait(trio.lowlevel.wait_writable, deadline, bell) and not takes_more(self._sock):
+            raise Fault("timeout")
 
-    async def _wait(self, wait: Callable[[socket.socket], Awaitable[None]], deadline: float) -> None:
+    async def _wait(
+        self, wait: Callable[[socket.socket], Awaitable[None]], deadline: float, bell: Interrupting | None = None
+    ) -> bool:
+        """False if the deadline has passed. What came before it is yet unseen if the process was stopped."""
         while True:
-            with trio.CancelScope(relative_deadline=max(0.0, deadline - self._now())):
+            with trio.CancelScope(relative_deadline=max(0.0, deadline - self._now())) as scope:
+                if bell is not None:
+                    bell.scope = scope
                 try:
                     await wait(self._sock)
                 except (OSError, ValueError, trio.ClosedResourceError) as error:  # by a fork or `abort`
                     raise Fault("reset", "the connection was closed", error) from None
-                return
-            if self._now() >= deadline:  # trio's clock may be a hair ahead of ours
-                raise Fault("timeout")
+                return True
+            if self._now() >= deadline or bell is not None:  # trio's clock may be a hair ahead of ours
+                return False
 
 
-async def connect(now: Callable[[], float], address: Address) -> SocketWire:
-    """A wire to this address; the deadline is the scope's. Raises `Fault`; then nothing of it is left."""
+class Interrupting(Protocol):
+    """A bell that, when it is rung, cancels the scope that was left with it."""
+
+    scope: trio.CancelScope | None
+
+
+async def connect(now: Callable[[], float], deadline: float, bell: Interrupting | None, address: Address) -> SocketWire:
+    """A wire to this address. Raises `Fault`; then nothing of it is left."""
+    if now() >= deadline:
+        raise Fault("timeout")
     sock = new_socket(address)
+    wire = SocketWire(sock, now)
     try:
         with suppress(BlockingIOError):
             sock.connect(address[1])
-        await trio.lowlevel.wait_writable(sock)
+        await wire.writable(deadline, bell)
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             raise OSError(number, os.strerror(number))
@@ -92,4 +113,4 @@ async def connect(now: Callable[[], float], address: Address) -> SocketWire:
     except BaseException:
         sock.close()
         raise
-    return SocketWire(sock, now)
+    return wire

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .faults import Fault
+from .faults import Fault, load
+from .loading import out_of_descriptors
 
 if TYPE_CHECKING:
     import ssl
@@ -32,9 +33,11 @@ _BUNDLES: Final = (
 
 def new_context(ca_file: str | None) -> ssl.SSLContext:
     """A client context that trusts the certificates in `ca_file`, or the system's. Reads files. Raises `Fault`."""
+    load("ssl")
     import ssl
 
     if ca_file is None and sys.platform in ("darwin", "win32"):
+        load("truststore")
         import truststore
 
         context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -52,6 +55,7 @@ def _load_trust(context: ssl.SSLContext, ca_file: str | None) -> None:
         try:
             context.load_verify_locations(cafile=ca_file)
         except OSError as error:
+            _see_descriptors(error)
             raise Fault("tls_verify", f"ca_file {ca_file!r} gives no certificates: {error}", error) from None
         return
     tried: list[str] = []
@@ -65,7 +69,8 @@ def _load_trust(context: ssl.SSLContext, ca_file: str | None) -> None:
                 context.load_verify_locations(capath=path)
                 return
             context.load_verify_locations(cafile=path)
-        except OSError:
+        except OSError as error:
+            _see_descriptors(error)
             continue
         if context.cert_store_stats()["x509_ca"]:
             return
@@ -83,6 +88,13 @@ def _trust_paths() -> Iterator[Path]:
     for bundle in _BUNDLES:
         yield Path(bundle)
     yield Path(known.openssl_capath)
+    load("certifi")
     import certifi  # comes with httpcore
 
     yield Path(certifi.where())
+
+
+def _see_descriptors(error: OSError) -> None:
+    """A file that could not be opened for want of a descriptor says nothing about what is trusted."""
+    if out_of_descriptors(error):
+        raise Fault("too_many_files", "the CA certificates could not be read", error) from None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sans_io.errors import LLMBadRequestError
 from sans_io.secret import Secret
+from transports.loading import need
 
 from . import config
 from .chatting import ChatClient
@@ -119,6 +120,7 @@ class _Anthropic(ChatClient["AnthropicCodec"]):
         return self._request_of(job)
 
     def _new_codec(self, key: Secret | None, limits: Limits) -> AnthropicCodec:
+        need("sans_io.providers.anthropic")
         from sans_io.providers.anthropic import AnthropicCodec
 
         return AnthropicCodec(

@@ -7,6 +7,8 @@ from functools import cache
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from transports.loading import need
+
 from .client import Client, Codec, Job, close_awaitable
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ Choosing: TypeAlias = "str | Mapping[str, Any]"
 @cache
 def _checker() -> Callable[..., ChatRequest]:
     """`chat_request`, imported at the first call; an import statement costs 8 k instructions each time."""
+    need("sans_io.messages")
     from sans_io.messages import chat_request
 
     return chat_request

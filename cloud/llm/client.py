@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self,
 from sans_io.errors import LLMAuthError, LLMBadRequestError
 from sans_io.records import dataclass
 from sans_io.secret import Secret
+from transports.loading import need, need_here
 
 from . import config, registry
 from .credentials import called_key, forgetful
@@ -250,6 +251,7 @@ class Client(ABC, Generic[CodecT]):
 
     def _make(self) -> _Made[CodecT]:
         """What the first call needs and all others share."""
+        need("sans_io.call", "sans_io.policy.limits", "sans_io.policy.pool", "h11")
         from sans_io.call import Call
         from sans_io.policy.limits import DEFAULT_LIMITS
         from sans_io.policy.pool import Route
@@ -281,6 +283,7 @@ class Client(ABC, Generic[CodecT]):
     def _tls_profile(self) -> object:
         if self._ssl_context is None and self._ca_file is None:
             return None
+        need("transports.tls")
         from transports.tls import TLSProfile
 
         return TLSProfile(self._ca_file) if self._ssl_context is None else TLSProfile.of(self._ssl_context)
@@ -323,6 +326,7 @@ class _Made(Generic[CodecT]):
 
 
 def _checked_headers(headers: Mapping[str, str | Secret]) -> tuple[tuple[str, str | Secret], ...]:
+    need_here("sans_io.http11")
     from sans_io.http11 import merge_headers
 
     if not hasattr(headers, "items"):

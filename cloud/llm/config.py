@@ -19,6 +19,7 @@ from sans_io.errors import LLMBadRequestError
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryPolicy
 from sans_io.records import dataclass, replace
+from transports.loading import need_here
 
 if TYPE_CHECKING:
     from sans_io.proxies import EnvironmentProxies, Proxy
@@ -165,6 +166,7 @@ def parsed_base_url(text: str, what: str = "base_url") -> BaseURL:
 
 @lru_cache(maxsize=1024)
 def _parsed_base_url(text: str, what: str) -> BaseURL:
+    need_here("sans_io.urls")
     from sans_io.urls import parse_base_url
 
     return parse_base_url(text, what)
@@ -188,6 +190,7 @@ _PROXY_VARIABLES: Final = {
 def resolve_proxy(origin: Origin, proxy: str | Proxy | None, trust_env: bool) -> Proxy | None:
     """The proxy for requests to `origin`: the one given, else what the environment says, unless it is not trusted."""
     if proxy is not None:
+        need_here("sans_io.proxies")
         from sans_io.proxies import Proxy, parse_proxy
 
         return proxy if isinstance(proxy, Proxy) else parse_proxy(proxy)
@@ -206,6 +209,7 @@ def resolve_proxy(origin: Origin, proxy: str | Proxy | None, trust_env: bool) ->
 
 @lru_cache(maxsize=16)
 def _environment_proxies(variables: tuple[tuple[str, str], ...]) -> EnvironmentProxies:
+    need_here("sans_io.proxies")
     from sans_io.proxies import environment_proxies
 
     return environment_proxies(dict(variables))

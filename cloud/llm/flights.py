@@ -24,6 +24,7 @@ from sans_io import failing
 from sans_io.errors import LLMError
 from sans_io.events import PullProgress
 from sans_io.policy.deadline import after
+from transports.loading import need_anyio
 
 from .loops import running_loop, running_loop_object, running_task
 from .outcome import raise_error, settle
@@ -185,6 +186,7 @@ class AsyncPulls(_Pulls):
         on_progress: Callable[[PullProgress], object] | None,
     ) -> bool:
         """Lead or follow until the model is there: True. Raises the download's `LLMError`."""
+        need_anyio(running_loop() or "asyncio")
         identity = (running_loop_object(), identity)
         while True:
             flight = Flight(running_task())

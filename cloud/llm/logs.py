@@ -14,6 +14,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
+from sans_io.errors import LLMConnectionError
+from transports.loading import need_here
+
 from .redact import redact
 
 if TYPE_CHECKING:
@@ -110,6 +113,12 @@ def _tell(hook: Observer, attempt: Attempt) -> None:
     try:
         hook(attempt)
     except Exception as error:  # noqa: BLE001 - a user's hook may raise anything, and the call must not change for it
+        try:
+            need_here("logging", "traceback")
+        except LLMConnectionError as unloaded:
+            if sys.stderr is not None:
+                sys.stderr.write(f"cloud.llm: on_attempt raised {type(error).__name__}; {unloaded}\n")
+            return
         import logging
         import traceback
 

@@ -14,7 +14,7 @@ def running_loop() -> Loop | None:
     if trio is not None:
         try:
             trio.lowlevel.current_task()
-        except RuntimeError:
+        except (RuntimeError, AttributeError):  # AttributeError: another thread is still importing it
             pass
         else:
             return "trio"
@@ -22,7 +22,7 @@ def running_loop() -> Loop | None:
     if asyncio is not None:
         try:
             asyncio.get_running_loop()
-        except RuntimeError:
+        except (RuntimeError, AttributeError):
             pass
         else:
             return "asyncio"

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from sans_io.errors import LLMBadRequestError, LLMConnectionError, LLMTimeoutError
+from transports.loading import need, need_here
 
 from . import config
 from .chatting import ChatClient
@@ -127,6 +128,7 @@ class _Ollama(ChatClient["OllamaCodec"]):
         return self._request_of(job)
 
     def _new_codec(self, key: Secret | None, limits: Limits) -> OllamaCodec:
+        need("sans_io.providers.ollama")
         from sans_io.providers.ollama import OllamaCodec
 
         return OllamaCodec(self._base_url, credential=key, headers=self._headers, limits=limits)
@@ -150,12 +152,14 @@ class _Ollama(ChatClient["OllamaCodec"]):
 
 @lru_cache(maxsize=256)
 def _place(text: str, what: str) -> BaseURL:
+    need_here("sans_io.providers.ollama")
     from sans_io.providers.ollama import parse_ollama_host
 
     return config.parsed_base_url(parse_ollama_host(text), what)
 
 
 def _full_name(model_name: object) -> str:
+    need("sans_io.providers.ollama")
     from sans_io.providers.ollama import full_model_name
 
     if not isinstance(model_name, str) or not model_name.strip():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from sans_io.errors import LLMBadRequestError
 from sans_io.providers.dialects import DIALECTS, Dialect, dialect_for
 from sans_io.records import replace
+from transports.loading import need
 
 from . import config
 from .chatting import ChatClient
@@ -150,6 +151,7 @@ class _OpenAI(ChatClient["OpenAICodec"]):
         return self._request_of(job)
 
     def _new_codec(self, key: Secret | None, limits: Limits) -> OpenAICodec:
+        need("sans_io.providers.openai")
         from sans_io.providers.openai import OpenAICodec
 
         return OpenAICodec(

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from transports.loading import need_here
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -92,24 +94,28 @@ def _known_as(name: object) -> str:
 
 
 def _anthropic(*, api_key: JSON, model: str | None, **options: Any) -> object:
+    need_here("cloud.llm.anthropic")
     from .anthropic import AsyncAnthropicClient
 
     return AsyncAnthropicClient(api_key, model, **options)
 
 
 def _openai(*, api_key: JSON, model: str | None, **options: Any) -> object:
+    need_here("cloud.llm.openai")
     from .openai import AsyncOpenAICompatClient
 
     return AsyncOpenAICompatClient(api_key, model, **options)
 
 
 def _groq(*, api_key: JSON, model: str | None, **options: Any) -> object:
+    need_here("cloud.llm.openai")
     from .openai import AsyncOpenAICompatClient
 
     return AsyncOpenAICompatClient(api_key, model, **{"dialect": "groq", **options})
 
 
 def _ollama(*, api_key: JSON, model: str | None, **options: Any) -> object:
+    need_here("cloud.llm.ollama")
     from .ollama import AsyncOllamaClient
 
     return AsyncOllamaClient(api_key, model, **options)

@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 import re
+from codecs import unicode_escape_encode
 from functools import cache
 from typing import Final
 from unicodedata import category
@@ -72,4 +73,4 @@ _STEERING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    return unicode_escape_encode(character)[0].decode("ascii")  # `str.encode` would import the codec

@@ -12,6 +12,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import ref
 
+from transports.loading import need
+
 from .loops import Loop, running_loop
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ def sync_transport() -> SyncTransport:
     """The process's blocking transport, safe for any number of threads."""
     transport: SyncTransport | None = _shared.transports.get("sync")
     if transport is None:
+        need("transports.httpcore_sync")
         from transports.httpcore_sync import SyncTransport as Made
 
         transport = _shared.transports.setdefault("sync", Made())
@@ -116,9 +119,11 @@ def async_transport() -> AsyncTransport:
 
 def _new_transport(kind: Loop) -> AsyncTransport:
     if kind == "trio":
+        need("transports.trio_async")
         from transports.trio_async import TrioTransport
 
         return TrioTransport()
+    need("transports.anyio_async")
     from transports.anyio_async import AsyncioTransport
 
     return AsyncioTransport()
@@ -130,6 +135,7 @@ def async_pool_stats(transport: AsyncTransport | None) -> PoolStats:
         transport = _shared.transports.get("asyncio") if running_loop() is None else async_transport()
     if transport is not None:
         return transport.pool_stats()
+    need("sans_io.policy.pool")
     from sans_io.policy.pool import PoolStats
 
     return PoolStats(open=0, idle=0, leased=0, connecting=0, waiting=0, dialled=0, reused=0, destroyed={})

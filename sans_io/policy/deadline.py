@@ -11,6 +11,8 @@ from ..records import dataclass
 
 #: What "no deadline" is, so that deadlines can be compared without asking for None.
 NEVER = float("inf")
+#: The deadline of who does not wait at all.
+AT_ONCE = -NEVER
 
 
 @dataclass(frozen=True, slots=True)

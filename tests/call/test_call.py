@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sans_io.actions import Acquire, Connect, Deliver, Receive, Release, Send, Wait
-from sans_io.call import Call
+from sans_io.call import READ_SIZE, Call
 from sans_io.errors import (
     LLMConnectionError,
     LLMError,
@@ -16,7 +16,7 @@ from sans_io.errors import (
     LocalProtocolError,
 )
 from sans_io.events import TextDelta
-from sans_io.policy.deadline import Timers
+from sans_io.policy.deadline import AT_ONCE, Timers
 from sans_io.policy.retry import RetryBudget, RetryPolicy
 from tests.call.kit import ROUTE, operation, reply
 
@@ -181,6 +181,8 @@ def test_keepalives_alone_do_not_keep_a_stream_alive() -> None:
     for second in range(2, 11):
         call.on_data(b":\n", float(second))
         assert isinstance(call.next_action(float(second)), Receive)
+    call.on_data(b":\n", 11.0)
+    assert call.next_action(11.0) == Receive(READ_SIZE, AT_ONCE), "content may have arrived behind it"
     call.on_data(b":\n", 11.0)
     finish(call, 11.0)
     assert isinstance(call.error, LLMTimeoutError)

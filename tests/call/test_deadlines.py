@@ -233,7 +233,7 @@ def test_the_drawing_of_the_states() -> None:
         "CONNECT": ("SEND", "RELEASE"),
         "SEND": ("SEND", "RECEIVE", "RELEASE"),
         "RECEIVE": ("RECEIVE", "DELIVER", "DRAIN", "RELEASE"),
-        "DELIVER": ("RECEIVE", "DRAIN", "RELEASE"),
+        "DELIVER": ("RECEIVE", "DELIVER", "DRAIN", "RELEASE"),
         "DRAIN": ("DRAIN", "RELEASE"),
         "RELEASE": ("WAIT", "ACQUIRE", "AUTHORIZE", "DONE"),
         "WAIT": ("ACQUIRE", "AUTHORIZE", "DONE"),

@@ -137,8 +137,8 @@ AnthropicClient("k")
 AsyncAnthropicClient("k", "m", base_url="https://h.example", ca_file="/nowhere/ca.pem")
 OllamaClient()
 AsyncOllamaClient("m", host="http://h.example:11434")
-OpenAICompatClient("k", "m", base_url="https://h.example/v1", timeout=3.0, headers={"X-A": "b"}).build_request([
-    {"role": "user", "content": "hello"}])
+OpenAICompatClient("k", "m", base_url="https://h.example/v1", timeout=3.0, headers={"X-A": "b"})
+OpenAICompatClient("k", "m", base_url="https://h.example/v1", proxy="http://proxy.example:3128")
 """
 NAMES = "OpenAICompatClient, AsyncOpenAICompatClient, AnthropicClient, AsyncAnthropicClient, OllamaClient, AsyncOllamaClient"
 
@@ -149,6 +149,15 @@ def test_building_clients_opens_nothing_and_reads_what_is_documented() -> None:
     assert report["threads"] == 1
     assert names(report) <= DOCUMENTED
     assert "OPENAI_ORG_ID" in names(report), "the watch is blind: a variable that is read at construction was not seen"
+
+
+def test_building_a_request_touches_nothing_but_modules() -> None:
+    """They are imported in a thread, which has ended."""
+    build = 'OpenAICompatClient("k", "m", base_url="https://h.example/v1").build_request([{"role": "user", "content": "x"}])'
+    report = observed(build, f"from cloud.llm import {NAMES}")
+    assert [act for act in report["acts"] if not act.startswith("_thread.start")] == []
+    assert report["threads"] == 1
+    assert names(report) <= DOCUMENTED
 
 
 def test_a_variable_set_after_the_import_counts() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpcore
 import pytest
 
+from sans_io.errors import LLMConnectionError
 from transports import httpcore_backend
 
 ROOT = Path(__file__).parents[2]
@@ -74,5 +75,7 @@ def test_a_release_that_is_built_in_another_way_is_imported_whole(
 def test_without_httpcore_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(httpcore_backend, "find_spec", lambda _: None)
     monkeypatch.setitem(sys.modules, "httpcore", None)
-    with pytest.raises(ImportError, match="httpcore"):
+    with pytest.raises(LLMConnectionError, match="httpcore could not be loaded") as caught:
         httpcore_backend.backend.__wrapped__()
+    assert caught.value.code == "import_failed"
+    assert isinstance(caught.value.__cause__, ImportError)

@@ -172,7 +172,7 @@ class ScriptedWire:
     def receive(self, max_bytes: int, deadline: float) -> bytes:
         if self.closed:
             raise Fault("reset", "the connection was closed")
-        if not self._coming or self._coming[0][0] > deadline:
+        if not self._coming or self._coming[0][0] > max(deadline, self._clock()):
             self._clock.advance_to(deadline)
             raise Fault("timeout")
         when, what = self._coming[0]
