@@ -289,21 +289,23 @@ class Pool(Generic[ConnT]):
         ticket waits (or, if it was already granted, is done: its owner is the one that was interrupted), and every
         other of `conns`, all the connections that the transport has open, is closed. Grants are given out again, since
         the commands of the interrupted input are lost; a waker that was rung already loses nothing by it. O(tickets).
+        It can be left at any bytecode itself: the tickets stay where they are until nothing else is to be worked out.
         """
         commands: list[Command[ConnT]] = []
         idle = [slot for slot in self._idle if slot.state == "idle" and slot.owner is None and slot.conn is not None]
-        tickets, kept = self._tickets, set(idle)
-        self._tickets, self._routes, self._idle = {}, {}, OrderedDict()
+        kept = set(idle)
         counts = self.counts = new_counts() | {
             name: self.counts[name] for name in ("dialled", "reused", *REASONS)
         }  # fmt: skip
+        self._routes = {}
         for slot in idle:
             slot.record = self._record(slot.record.route)
             slot.record.slots += 1
             slot.record.idle[slot] = None
-            self._idle[slot] = cast("ConnT", slot.conn)
+        self._idle = OrderedDict((slot, cast("ConnT", slot.conn)) for slot in idle)
         waiting: list[Ticket[ConnT]] = []
-        for ticket in tickets:
+        over: list[Ticket[ConnT]] = []
+        for ticket in self._tickets:
             held = ticket.slot
             if ticket.state == "granted" and held is not None and held.owner is ticket and held not in kept:
                 kept.add(held)
@@ -311,12 +313,11 @@ class Pool(Generic[ConnT]):
                 ticket.conn = held.conn
                 held.record = self._record(ticket.route)
                 held.record.slots += 1
-                self._tickets[ticket] = None
                 commands.append(Grant(ticket, ticket.conn, ticket.reused))
             else:
                 ticket.slot = ticket.conn = None
-                if ticket.state == "granted":
-                    ticket.state = "done"
+                if ticket.state in ("granted", "done"):
+                    over.append(ticket)
                 else:
                     ticket.state = "new"
                     waiting.append(ticket)
@@ -328,6 +329,9 @@ class Pool(Generic[ConnT]):
         known = counts["idle"] + counts["leased"] + sum(counts[reason] for reason in REASONS)
         counts["cancelled"] += max(0, counts["dialled"] - known)
         counts["dialled"] = max(counts["dialled"], known)
+        for ticket in over:
+            ticket.state = "done"
+            del self._tickets[ticket]
         for ticket in waiting:
             commands += self.acquire(ticket.route, now, ticket=ticket)[1]
         return commands

@@ -164,7 +164,9 @@ class ChunkInterpreter:
             answer.choice.extras = extras_of(answer)
         response = self.assembler.response({} if raw is None else raw)
         if raw is None:
-            made = [raw_choice(self.answers[choice.index], choice) for choice in response.choices]
+            # Where Ctrl-C came between the making of a choice and of its answer, there is nothing to show yet.
+            answers = self.answers
+            made = [raw_choice(answers[choice.index], choice) for choice in response.choices if choice.index in answers]
             self._keep(self._latest)
             response.raw = {**copied(self._top), "object": "chat.completion", "choices": made}
         return response
