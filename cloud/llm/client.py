@@ -251,7 +251,10 @@ class Client(ABC, Generic[CodecT]):
 
     def _make(self) -> _Made[CodecT]:
         """What the first call needs and all others share."""
-        need("sans_io.call", "sans_io.policy.limits", "sans_io.policy.pool", "h11")
+        # `hiding` is for errors, and an error may be that no descriptor is left to load it.
+        need(
+            "sans_io.call", "sans_io.policy.limits", "sans_io.policy.pool", "sans_io.hiding", "cloud.llm.budgets", "h11"
+        )
         from sans_io.call import Call
         from sans_io.policy.limits import DEFAULT_LIMITS
         from sans_io.policy.pool import Route

@@ -16,7 +16,7 @@ from sans_io.actions import Deliver, Receive, Release, Send
 from sans_io.call import Call
 from sans_io.errors import LLMError, LLMTimeoutError
 from sans_io.messages import chat_request
-from sans_io.policy.deadline import Timers
+from sans_io.policy.deadline import AT_ONCE, Timers
 from sans_io.policy.pool import Route
 from sans_io.policy.retry import RetryPolicy
 from sans_io.providers.anthropic import AnthropicCodec
@@ -290,6 +290,8 @@ class Line:
         return action.deadline if isinstance(action, Receive) else None
 
     def error(self, now: float) -> LLMError:
+        if self.deadline == AT_ONCE:  # it looks once more whether anything has arrived
+            self.call.on_error("timeout", now)
         assert isinstance(self.call.next_action(now), Release), f"it still waits: {self.call.next_action(now)}"
         self.call.on_released(now)
         assert self.call.error is not None
@@ -382,6 +384,7 @@ def test_white_space_before_a_whole_reply_is_a_keepalive() -> None:
     call.on_data(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", 0.0)
     for second in range(1, 11):
         call.on_data(b"\n", float(second))
+    call.on_error("timeout", 10.0)  # it has looked once more whether anything has arrived
     call.on_released(10.0)
     assert call.error is not None
     assert call.error.code == "idle_keepalive_only"
