@@ -11,6 +11,7 @@ import errno
 from typing import Final
 
 from sans_io.faults import FaultKind
+from sans_io.printable import printable
 
 
 class Fault(Exception):  # noqa: N818  it is an answer, the error is what the Call makes of it
@@ -55,3 +56,11 @@ def dial_fault(error: OSError, where: str) -> Fault:
 def wire_fault(error: OSError) -> Fault:
     """What a failed read or write on a standing connection means: whatever the number, it is of no more use."""
     return Fault("reset", error.strerror or str(error), error)
+
+
+def unasked(data: bytes) -> Fault:
+    """What it means that a new connection has something to read, or its end, before anything was written to it."""
+    if not data:
+        return Fault("reset", "it closed the connection before the request was sent")
+    said = printable(data.decode("utf-8", "replace"), 64)
+    return Fault("reset", f"it sent data before the request ({said!r}); is base_url the address of an HTTP server?")

@@ -37,7 +37,7 @@ from sans_io.policy.pool import PoolStats, Ticket
 from sans_io.response import Attempt
 from sans_io.tunnel import Tunnel
 
-from .faults import Fault
+from .faults import Fault, unasked
 from .interface import AsyncAuthorize, AsyncBell, AsyncRuntime, AsyncWire
 from .resolver import Job
 
@@ -246,6 +246,7 @@ class Pump:
                     return
             if wire is None:
                 raise LocalProtocolError("a Connect without steps")
+            await _expect_silence(wire, deadline)
             now = runtime.now()
             runtime.hands.connected(ticket, wire, now)
             connected = True
@@ -334,6 +335,12 @@ async def _pass_through(tunnel: Tunnel, wire: AsyncWire, deadline: float) -> Non
         tunnel.receive_data(data)
         if tunnel.error is not None:
             raise Fault("proxy_refused", tunnel.error)
+
+
+async def _expect_silence(wire: AsyncWire, deadline: float) -> None:
+    """Nobody has asked anything on this connection yet, so what has come is nobody's answer."""
+    if wire.answered():
+        raise unasked(await wire.receive(64, deadline))
 
 
 def _crowd(stats: PoolStats) -> str:

@@ -37,7 +37,7 @@ from sans_io.policy.pool import PoolStats, Ticket
 from sans_io.response import Attempt
 from sans_io.tunnel import Tunnel
 
-from .faults import Fault
+from .faults import Fault, unasked
 from .interface import SyncAuthorize, SyncBell, SyncRuntime, SyncWire
 from .resolver import Job
 
@@ -246,6 +246,7 @@ class Pump:
                     return
             if wire is None:
                 raise LocalProtocolError("a Connect without steps")
+            _expect_silence(wire, deadline)
             now = runtime.now()
             runtime.hands.connected(ticket, wire, now)
             connected = True
@@ -334,6 +335,12 @@ def _pass_through(tunnel: Tunnel, wire: SyncWire, deadline: float) -> None:
         tunnel.receive_data(data)
         if tunnel.error is not None:
             raise Fault("proxy_refused", tunnel.error)
+
+
+def _expect_silence(wire: SyncWire, deadline: float) -> None:
+    """Nobody has asked anything on this connection yet, so what has come is nobody's answer."""
+    if wire.answered():
+        raise unasked(wire.receive(64, deadline))
 
 
 def _crowd(stats: PoolStats) -> str:
