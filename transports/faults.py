@@ -13,6 +13,7 @@ from typing import Final
 
 from sans_io.errors import LLMConnectionError
 from sans_io.faults import FaultKind
+from sans_io.printable import printable
 
 from .loading import need, out_of_descriptors
 
@@ -69,3 +70,11 @@ def load(name: str, needs: Callable[[str], None] = need) -> None:
         if out_of_descriptors(error):
             raise Fault("too_many_files", f"{name} could not be loaded", error.__cause__) from None
         raise Fault("local", error.message, error.__cause__) from None
+
+
+def unasked(data: bytes) -> Fault:
+    """What it means that a new connection has something to read, or its end, before anything was written to it."""
+    if not data:
+        return Fault("reset", "it closed the connection before the request was sent")
+    said = printable(data.decode("utf-8", "replace"), 64)
+    return Fault("reset", f"it sent data before the request ({said!r}); is base_url the address of an HTTP server?")

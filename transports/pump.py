@@ -42,7 +42,7 @@ from sans_io.policy.pool import PoolStats, Ticket
 from sans_io.response import Attempt
 from sans_io.tunnel import Tunnel
 
-from .faults import Fault
+from .faults import Fault, unasked
 from .interface import Authorizer, Bell, Hands, Runtime, Wire
 from .resolver import Job
 
@@ -301,6 +301,7 @@ class Pump:
                     return
             if wire is None:
                 raise LocalProtocolError("a Connect without steps")
+            await _expect_silence(wire, deadline)
             now = runtime.now()
             self._hands.connected(ticket, wire, now)
             connected = True
@@ -404,14 +405,23 @@ async def _pass_through(tunnel: Tunnel, wire: Wire, deadline: float) -> None:
     if sending is not None:
         await sending
     while not tunnel.done:
-        data = wire.receive(4096, deadline)
-        if not isinstance(data, bytes):
-            data = await data
+        data = await _received(wire, 4096, deadline)
         if not data:
             raise Fault("proxy_refused", "the proxy closed the connection without an answer to CONNECT")
         tunnel.receive_data(data)
         if tunnel.error is not None:
             raise Fault("proxy_refused", tunnel.error)
+
+
+async def _expect_silence(wire: Wire, deadline: float) -> None:
+    """Nobody has asked anything on this connection yet, so what has come is nobody's answer."""
+    if wire.answered():
+        raise unasked(await _received(wire, 64, deadline))
+
+
+async def _received(wire: Wire, max_bytes: int, deadline: float) -> bytes:
+    data = wire.receive(max_bytes, deadline)
+    return data if isinstance(data, bytes) else await data
 
 
 def _crowd(stats: PoolStats) -> str:

@@ -104,6 +104,10 @@ MUTANTS = (
         "return self.sent_all and not self.early and self.http.clean", "return self.http.clean",
     ),
     Mutant(
+        "an answer before the question taken", "transports/pump.py",
+        "            await _expect_silence(wire, deadline)\n", "",
+    ),
+    Mutant(
         "a stale connection's neighbour instead of a fresh one", "sans_io/call.py",
         'self._fresh = attempt.condition == "stale"', "self._fresh = False",
     ),

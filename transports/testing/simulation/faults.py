@@ -38,6 +38,7 @@ CATALOGUE: Final[tuple[FaultSpec, ...]] = (
     FaultSpec("tls_failed", "dial", 5),
     FaultSpec("tls_verify", "dial", 3),
     FaultSpec("too_many_files", "dial", 3),
+    FaultSpec("speaks_first", "dial", 5),
     # While the request is written, or right after.
     FaultSpec("write_reset", "write", 0),
     FaultSpec("write_stall", "write", 0),

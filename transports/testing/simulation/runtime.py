@@ -85,6 +85,9 @@ class SimRuntime:
         wire = SimWire(self._loop, world.server, world.route, self._dialled)
         self.wires.append(wire)
         world.trace("dial", wire.number)
+        if fault == "speaks_first":
+            wire.tainted = "it spoke before it was asked"
+            wire.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
         return wire
 
     async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
