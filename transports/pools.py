@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from typing import TypeVar
 
+from sans_io.policy.numbers import is_count, is_seconds, shown
 from sans_io.policy.pool import Pool, PoolStats
 from sans_io.records import dataclass
 
@@ -20,6 +21,16 @@ class PoolSettings:
     max_idle: int = 1000
     max_age: float = 300.0
     idle_timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        if self.max_connections is not None and not is_count(self.max_connections, 1):
+            raise ValueError(f"max_connections must be at least 1 or None, not {shown(self.max_connections)}")
+        if not is_count(self.max_idle):
+            raise ValueError(f"max_idle must be an integer of at least 0, not {shown(self.max_idle)}")
+        for name in ("max_age", "idle_timeout"):
+            value = getattr(self, name)
+            if not is_seconds(value) or value == 0:
+                raise ValueError(f"{name} must be a positive number of seconds, not {shown(value)}")
 
     def new_pool(self) -> Pool[WireT]:
         """An empty pool whose jitter nobody else has: not another loop's, not a forked parent's."""

@@ -63,7 +63,9 @@ class _Anthropic(ChatClient["AnthropicCodec"]):
         token; both may be callables. `api_version` pins the `anthropic-version` field, which is otherwise chosen for
         each request. `betas` go into `anthropic-beta`. The other arguments are those of every client.
         """
-        place = config.parsed_base_url(base_url or config.from_environment("ANTHROPIC_BASE_URL") or BASE_URL)
+        found, what = config.place(base_url, "base_url", "ANTHROPIC_BASE_URL")
+        place = config.parsed_base_url(BASE_URL if found is None else found, what)
+        config.check_place(api_version, "api_version")
         key, variable, self._is_token = _credential(api_key, auth_token)
         if key is None and place.origin.host.endswith("anthropic.com"):
             raise missing_key("anthropic", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"), "api_key= or auth_token=")

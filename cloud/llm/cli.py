@@ -162,8 +162,8 @@ def demo(
     """Show a chat, a stream, a JSON answer and a tool call on blocking code, asyncio and trio."""
     from .demo import main
 
-    arguments = ["--base-url", base_url] if base_url else []
-    arguments += ["--model", model] if model else []
+    arguments = ["--base-url", base_url] if base_url is not None else []
+    arguments += ["--model", model] if model is not None else []
     raise typer.Exit(main(arguments))
 
 
@@ -183,6 +183,8 @@ def serve_fake(
             notes.print(f"  {wire:<10} {server.base_url(wire)}", markup=False)
         notes.print(f"Try: cloud-llm chat --base-url {server.base_url('openai')} -m any Hello", markup=False)
 
+    if not host.strip():  # which would be every address of this machine
+        raise CommandError("--host is blank")
     try:
         serve(host, port, on_ready=ready)
     except OSError as error:

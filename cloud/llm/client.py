@@ -93,6 +93,9 @@ class Client(ABC, Generic[CodecT]):
         limits: Limits | None,
     ) -> None:
         """Check and keep what every client has; called by the constructors. Raises `LLMBadRequestError`."""
+        config.check_place(model, "model")
+        if isinstance(ca_file, str):
+            config.check_place(ca_file, "ca_file")
         self.model = default_model if model is None else model
         self._model_given = model
         self._base_url = base_url

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from sans_io.errors import LLMBadRequestError
 from sans_io.policy.deadline import Timers
+from sans_io.policy.numbers import is_count, is_seconds, shown
 from sans_io.policy.retry import RetryPolicy
 from sans_io.records import dataclass, replace
 from transports.loading import need_here
@@ -136,25 +137,57 @@ def probe_timers(timeout: float | Timeouts | None, longest: float = 2.0) -> Time
     return replace(timers, total=_least(longest, timers.total), until_commit=None)
 
 
-@lru_cache(maxsize=256, typed=True)  # True and 1.0 are equal to 1 and still refused
 def retry_policy(max_retries: int, policy: RetryPolicy | None) -> RetryPolicy:
     """The policy of a client: a `RetryPolicy` brings its own `max_retries`, which an unusual argument replaces."""
-    try:
-        if policy is None:
-            return RetryPolicy(max_retries=max_retries)
-        return policy if max_retries == DEFAULT_MAX_RETRIES else replace(policy, max_retries=max_retries)
-    except ValueError as error:
-        raise LLMBadRequestError(str(error)) from error
+    return _retry_policy(checked_max_retries(max_retries), policy)
+
+
+@lru_cache(maxsize=256)
+def _retry_policy(max_retries: int, policy: RetryPolicy | None) -> RetryPolicy:
+    if policy is None:
+        return RetryPolicy(max_retries=max_retries)
+    return policy if max_retries == DEFAULT_MAX_RETRIES else replace(policy, max_retries=max_retries)
 
 
 def with_max_retries(policy: RetryPolicy, max_retries: int | None) -> RetryPolicy:
     """The policy of one call, which may bring its own number of retries."""
-    if max_retries is None or max_retries == policy.max_retries:
+    if max_retries is None or checked_max_retries(max_retries) == policy.max_retries:
         return policy
-    try:
-        return replace(policy, max_retries=max_retries)
-    except ValueError as error:
-        raise LLMBadRequestError(str(error)) from error
+    return replace(policy, max_retries=max_retries)
+
+
+def checked_max_retries(max_retries: object) -> int:
+    """The number as it is. Raises `LLMBadRequestError`, also for what is equal to a number, such as True."""
+    if not is_count(max_retries):
+        raise LLMBadRequestError(f"max_retries must be an integer of at least 0, not {shown(max_retries)}")
+    return max_retries
+
+
+def check_place(value: object, what: str) -> None:
+    """Refuse a blank argument that says where something is: most likely a variable that was not set, and the default
+    would be a place that nobody meant. None, for the default, passes. Raises `LLMBadRequestError`.
+    """
+    if value is not None and not isinstance(value, str):
+        raise LLMBadRequestError(f"{what} must be a string, not {type(value).__name__}")
+    if value is not None and not value.strip():
+        raise LLMBadRequestError(
+            f"{what} is blank: give a value, or leave it out for the default (was an environment variable not set?)",
+            code="invalid_argument",
+        )
+
+
+def place(given: str | None, what: str, variable: str | None) -> tuple[str | None, str]:
+    """The address that was given as `what`, else that in the variable, and the name of the two that it came from."""
+    check_place(given, what)
+    if given is not None or variable is None or variable not in os.environ:
+        return given, what
+    found = from_environment(variable)
+    if found is None:
+        raise LLMBadRequestError(
+            f"the environment variable {variable} is set but blank: set it to an address, or unset it",
+            code="invalid_argument",
+        )
+    return found, variable
 
 
 def parsed_base_url(text: str, what: str = "base_url") -> BaseURL:
@@ -193,7 +226,10 @@ def resolve_proxy(origin: Origin, proxy: str | Proxy | None, trust_env: bool) ->
         need_here("sans_io.proxies")
         from sans_io.proxies import Proxy, parse_proxy
 
-        return proxy if isinstance(proxy, Proxy) else parse_proxy(proxy)
+        if isinstance(proxy, Proxy):
+            return proxy
+        check_place(proxy, "proxy")
+        return parse_proxy(proxy)
     environ = os.environ
     if not trust_env or not any(name in environ for name in _PROXY_VARIABLES[origin.scheme]) or origin.is_loopback:
         return None
@@ -240,9 +276,9 @@ def _remember(what: object) -> None:
 def _seconds(value: object, what: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value <= 0:
-        raise LLMBadRequestError(f"{what} must be a positive number of seconds or None, not {value!r}")
-    return None if math.isinf(value) else float(value)
+    if not is_seconds(value) or value == 0:
+        raise LLMBadRequestError(f"{what} must be a positive number of seconds or None, not {shown(value)}")
+    return None if value == math.inf else float(value)
 
 
 def _given(value: float | None | _Unset, default: float | None) -> float | None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cloud import close_all_cloud_clients, close_all_cloud_clients_sync
 
-from . import AsyncOpenAICompatClient, LLMError, OpenAICompatClient
+from . import AsyncOpenAICompatClient, LLMError, OpenAICompatClient, config
 from .embedded import EmbeddedServer, EmbeddedServerError
 
 if TYPE_CHECKING:
@@ -213,9 +213,9 @@ MODES: Final[dict[str, Callable[[Report, Target], None]]] = {
 @contextmanager
 def chosen_target(console: Console, base_url: str | None, model: str | None) -> Iterator[Target]:
     """The server that was asked for, else the embedded model, else the scripted server; says which one it is."""
-    base_url = base_url or os.environ.get("OPENAI_BASE_URL")
-    if base_url or os.environ.get("OPENAI_API_KEY"):
-        client = {name: value for name, value in (("base_url", base_url), ("model", model)) if value}
+    base_url, _ = config.place(base_url, "--base-url", "OPENAI_BASE_URL")
+    if base_url is not None or os.environ.get("OPENAI_API_KEY"):
+        client = {name: value for name, value in (("base_url", base_url), ("model", model)) if value is not None}
         console.print(f"Server: {base_url or 'OpenAI, with OPENAI_API_KEY'}", highlight=False)
         yield Target(client)
         return

@@ -66,10 +66,12 @@ class _Ollama(ChatClient["OllamaCodec"]):
         URL; without any it is port 11434 of this machine. A key (or OLLAMA_API_KEY) is for ollama.com and proxies
         only. The other arguments are those of every client.
         """
-        if host and base_url:
+        config.check_place(host, "host")
+        if host is not None and base_url is not None:
             raise LLMBadRequestError("give host or base_url, not both: they mean the same", code="invalid_argument")
-        what = "host" if host else "base_url" if base_url else "OLLAMA_HOST"
-        place = _place(host or base_url or config.from_environment("OLLAMA_HOST") or "", what)
+        given, what = (base_url, "base_url") if host is None else (host, "host")
+        found, what = config.place(given, what, "OLLAMA_HOST")
+        place = _place(found or "", what)
         key, variable = checked_key(api_key, ("OLLAMA_API_KEY",))
         self._configure(
             base_url=place,

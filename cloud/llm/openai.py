@@ -77,6 +77,7 @@ class _OpenAI(ChatClient["OpenAICodec"]):
         client.
         """
         chosen = _named(dialect)
+        config.check_place(api_version, "api_version")
         if chosen is None and api_version is not None:
             chosen = DIALECTS["azure"]
         place = _place(base_url, chosen)
@@ -197,14 +198,12 @@ def _spoken_at(place: BaseURL) -> Dialect:
 
 def _place(base_url: str | None, dialect: Dialect | None) -> BaseURL:
     """Where requests go: what is given, else what the environment says for this dialect, else the dialect's place."""
-    if base_url:
-        return config.parsed_base_url(base_url)
-    variable = "OPENAI_BASE_URL"
+    variable: str | None = "OPENAI_BASE_URL"
     if dialect is not None and dialect.name != "openai":
-        variable = "AZURE_OPENAI_ENDPOINT" if dialect.azure else ""
-    found = config.from_environment(variable) if variable else None
+        variable = "AZURE_OPENAI_ENDPOINT" if dialect.azure else None
+    found, what = config.place(base_url, "base_url", variable)
     if found is not None:
-        return config.parsed_base_url(found, variable)
+        return config.parsed_base_url(found, what)
     default = (dialect or DIALECTS["openai"]).base_url
     if default is None:
         name = dialect.name if dialect is not None else ""

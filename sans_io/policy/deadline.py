@@ -8,6 +8,7 @@ Rules of this file:
 from __future__ import annotations
 
 from ..records import dataclass
+from .numbers import is_seconds, shown
 
 #: What "no deadline" is, so that deadlines can be compared without asking for None.
 NEVER = float("inf")
@@ -36,8 +37,8 @@ class Timers:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"Timers.{name} must be a positive number of seconds or None, not {value!r}")
+            if value is not None and (not is_seconds(value) or value == 0):
+                raise ValueError(f"Timers.{name} must be a positive number of seconds or None, not {shown(value)}")
 
 
 def after(now: float, seconds: float | None) -> float:

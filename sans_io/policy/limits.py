@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..records import dataclass
+from .numbers import is_count, shown
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -44,6 +45,12 @@ class Limits:
     max_tool_arguments: int = 8 * MIB
     #: Head of a proxy's answer to CONNECT.
     max_tunnel_head: int = 16 * KIB
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if not is_count(value):
+                raise ValueError(f"Limits.{name} must be an integer of at least 0, not {shown(value)}")
 
 
 DEFAULT_LIMITS = Limits()

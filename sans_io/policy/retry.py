@@ -17,6 +17,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 from ..records import dataclass, field
 from .dice import Dice
+from .numbers import is_count, is_seconds, shown
 
 RetryClass: TypeAlias = Literal["A", "B", "B1", "C", "D", "E", "E1"]
 
@@ -166,12 +167,12 @@ class RetryPolicy:
     retry_ambiguous: bool = True
 
     def __post_init__(self) -> None:
-        if type(self.max_retries) is not int or self.max_retries < 0:
-            raise ValueError(f"max_retries must be an integer of at least 0, not {self.max_retries!r}")
+        if not is_count(self.max_retries):
+            raise ValueError(f"max_retries must be an integer of at least 0, not {shown(self.max_retries)}")
         for name in ("base_transient", "base_throttled", "max_backoff", "max_retry_after"):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not value >= 0:
-                raise ValueError(f"RetryPolicy.{name} must be a number of seconds of at least 0, not {value!r}")
+            if not is_seconds(value):
+                raise ValueError(f"RetryPolicy.{name} must be a number of seconds of at least 0, not {shown(value)}")
 
 
 class Budget(Protocol):

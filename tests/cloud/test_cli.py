@@ -215,6 +215,38 @@ def test_demo_is_handed_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given == [["--base-url", "http://x/v1", "--model", "m"]]
 
 
+BLANK = [
+    (["chat", "Hi", "--base-url", "", "-m", "m"], "base_url is blank"),
+    (["chat", "Hi", "--base-url", " ", "--provider", "anthropic"], "base_url is blank"),
+    (["chat", "Hi", "--base-url", "http://h.example/v1", "-m", ""], "model is blank"),
+    (["models", "--base-url", ""], "base_url is blank"),
+    (["demo", "--base-url", ""], "--base-url is blank"),
+    (["demo", "--base-url", "http://h.example/v1", "--model", ""], "model is blank"),
+    (["ollama", "list", "--host", ""], "host is blank"),
+    (["serve-fake", "--host", " "], "--host is blank"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), BLANK, ids=[" ".join(arguments[:3]) for arguments, _ in BLANK])
+def test_a_blank_place_is_refused(
+    arguments: list[str], said: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment variable that is not set leaves it blank; a key is at hand, and must not go to the vendor's."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, "sk-test")
+    assert main(arguments) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_the_demo_goes_nowhere_with_a_blank_variable(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("OPENAI_BASE_URL", "")
+    assert main(["demo"]) == 1
+    assert "the environment variable OPENAI_BASE_URL is set but blank" in capsys.readouterr().err
+
+
 def test_without_the_extra_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.setitem(sys.modules, "typer", None)
     monkeypatch.delitem(sys.modules, "cloud.llm.cli", raising=False)

@@ -5,14 +5,21 @@ from __future__ import annotations
 import gc
 import math
 import pickle
+import sys
 import warnings
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
 from cloud.llm import (
     AnthropicClient,
+    AsyncAnthropicClient,
+    AsyncOllamaClient,
+    AsyncOpenAICompatClient,
     InsecureTransportWarning,
+    Limits,
     LLMAuthError,
     LLMBadRequestError,
     LLMServerError,
@@ -22,13 +29,20 @@ from cloud.llm import (
     Timeouts,
     budgets,
     config,
+    get_provider,
 )
 from cloud.llm.config import progress_timers, timers_for
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryBudget
 from sans_io.secret import Secret
-from tests.cloud.kit import BLOCKING, HELLO, MODES, WIRES, perform, scripted
-from transports.testing import ScriptedError, ScriptedReply, ScriptedTransport
+from tests import callers as calling
+from tests.callers import MODES as CALLING
+from tests.cloud.kit import AWAITED, BLOCKING, HELLO, MODES, WIRES, perform, scripted
+from transports.anyio_async import AsyncioTransport
+from transports.httpcore_sync import SyncTransport
+from transports.pools import PoolSettings
+from transports.testing import LoopbackServer, ScriptedError, ScriptedReply, ScriptedTransport
+from transports.trio_async import TrioTransport
 
 VARIABLES = (
     "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_API_VERSION",
@@ -42,6 +56,14 @@ VARIABLES = (
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+
+
+HUGE = 10**400
+
+
+def str_of(value: object) -> str:
+    """An id for a case: that of a huge integer would be as long as it is."""
+    return "huge" if isinstance(value, int) and abs(value) > 2**64 else repr(value)
 
 
 def header(client: Any, name: str) -> Any:
@@ -89,10 +111,100 @@ def test_wrong_timeouts_are_refused_by_name(wrong: Any) -> None:
         OpenAICompatClient("k").chat(HELLO, timeout=wrong)
 
 
-@pytest.mark.parametrize("wrong", [-1, 1.5, True, "3", None])
+NO_SECONDS = [-1, -0.1, True, False, math.nan, -math.inf, Decimal(5), Fraction(5, 2), 5 + 0j, "5", [5], HUGE, 10**5000]
+NO_COUNTS = [-1, 1.5, True, 3.0, math.nan, math.inf, Decimal(3), Fraction(3), "3", [3], HUGE, 10**5000]
+
+
+@pytest.mark.parametrize("wrong", [*NO_COUNTS, None], ids=str_of)
 def test_wrong_max_retries_are_refused(wrong: Any) -> None:
-    with pytest.raises(LLMBadRequestError, match="max_retries"):
+    with pytest.raises(LLMBadRequestError, match="max_retries must be an integer of at least 0, not "):
         OpenAICompatClient("k", max_retries=wrong)
+    if wrong is not None:
+        with pytest.raises(LLMBadRequestError, match="max_retries must be an integer of at least 0, not "):
+            OpenAICompatClient("k").chat(HELLO, max_retries=wrong)
+        with pytest.raises(LLMBadRequestError, match="max_retries must be an integer of at least 0, not "):
+            OpenAICompatClient("k").with_options(max_retries=wrong)
+
+
+def test_true_is_no_number_of_retries_although_it_is_equal_to_one() -> None:
+    assert OpenAICompatClient("k", max_retries=1).max_retries == 1
+    with pytest.raises(LLMBadRequestError, match="not True"):
+        OpenAICompatClient("k", max_retries=True)
+    with pytest.raises(LLMBadRequestError, match="not True"):
+        OpenAICompatClient("k", max_retries=1).chat(HELLO, max_retries=True)
+
+
+@pytest.mark.parametrize("wrong", [*NO_SECONDS, 0], ids=str_of)
+def test_what_is_no_number_of_seconds_is_refused_where_it_is_given(wrong: Any) -> None:
+    words = "must be a positive number of seconds or None, not "
+    for refused in (
+        lambda: OpenAICompatClient("k", timeout=wrong),
+        lambda: OpenAICompatClient("k").chat(HELLO, timeout=wrong),
+        lambda: OpenAICompatClient("k").chat_stream(HELLO, timeout=wrong),
+        lambda: OllamaClient(timeout=wrong),
+        *(lambda name=name: Timeouts(**{name: wrong}) for name in Timeouts.__slots__),
+    ):
+        with pytest.raises(LLMBadRequestError, match=words) as caught:
+            refused()
+        assert len(str(caught.value)) < 120
+    for name in Timers.__slots__:
+        with pytest.raises(ValueError, match=rf"^Timers\.{name} {words}"):
+            Timers(**{name: wrong})
+    for name in ("max_age", "idle_timeout"):
+        with pytest.raises(ValueError, match=f"^{name} must be a positive number of seconds, not "):
+            PoolSettings(**{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", NO_SECONDS, ids=str_of)
+def test_a_retry_policy_refuses_what_is_no_number_of_seconds(wrong: Any) -> None:
+    for name in ("base_transient", "base_throttled", "max_backoff", "max_retry_after"):
+        with pytest.raises(ValueError, match=f"^RetryPolicy.{name} must be a number of seconds of at least 0, not "):
+            RetryPolicy(**{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", NO_COUNTS, ids=str_of)
+def test_what_is_no_count_is_refused_where_it_is_given(wrong: Any) -> None:
+    for name in Limits.__slots__:
+        with pytest.raises(ValueError, match=rf"^Limits\.{name} must be an integer of at least 0, not "):
+            Limits(**{name: wrong})
+    with pytest.raises(ValueError, match="^max_idle must be an integer of at least 0, not "):
+        PoolSettings(max_idle=wrong)
+    with pytest.raises(ValueError, match="^max_retries must be an integer of at least 0, not "):
+        RetryPolicy(max_retries=wrong)
+    for made in (PoolSettings, SyncTransport, AsyncioTransport, TrioTransport):
+        with pytest.raises(ValueError, match="^max_connections must be at least 1 or None, not "):
+            made(max_connections=wrong)
+        with pytest.raises(ValueError, match="^max_connections must be at least 1 or None, not 0$"):
+            made(max_connections=0)
+
+
+def test_the_largest_numbers_count() -> None:
+    """The error of one that is too large does not print its digits."""
+    with pytest.raises(LLMBadRequestError, match="^timeout must be .*, not an integer of 1329 bits$"):
+        OpenAICompatClient("k", timeout=HUGE)
+    most = sys.float_info.max
+    assert OpenAICompatClient("k", timeout=most).timeout == most
+    assert OpenAICompatClient("k", timeout=10**308).timeout == 1e308
+    assert OpenAICompatClient("k", timeout=math.inf).timeout is None
+    assert RetryPolicy(max_backoff=math.inf, max_retry_after=math.inf).max_backoff == math.inf
+    assert Limits(max_json=2**63 - 1).max_json == 2**63 - 1
+    with pytest.raises(ValueError, match="an integer of 64 bits"):
+        Limits(max_json=2**63)
+
+
+@pytest.mark.parametrize("most", [sys.float_info.max, 10**308, math.inf], ids=str_of)
+@pytest.mark.parametrize("mode", CALLING, ids=str)
+def test_a_call_with_the_longest_timeout_is_a_call(mode: Any, most: float) -> None:
+    for timeout in (most, Timeouts(**dict.fromkeys(Timeouts.__slots__, most))):
+        with LoopbackServer() as server:
+            client = mode.client(server.base_url("openai"), timeout=timeout)
+
+            async def main(client: Any = client) -> tuple[str, str]:
+                whole = (await calling.chat(client)).content
+                return whole, "".join(await calling.drain(client.chat_stream(HELLO)))
+
+            for found in mode.run(main):
+                assert found == ("You said: hello", "You said: Hello!")
 
 
 def test_a_retry_policy_brings_its_own_number() -> None:
@@ -104,6 +216,86 @@ def test_a_retry_policy_brings_its_own_number() -> None:
 
 
 # -- keys and places --------------------------------------------------------------------------------------------------
+
+BLANK = ["", " ", "\t\n", "\u00a0"]
+
+
+@pytest.mark.parametrize("blank", BLANK)
+@pytest.mark.parametrize("name", ["base_url", "host", "model", "proxy", "ca_file", "api_version"])
+def test_a_blank_place_is_refused_by_name(name: str, blank: str) -> None:
+    """Most likely an environment variable that is not set: the default would be a place that nobody meant."""
+    makers = {
+        "host": [OllamaClient, AsyncOllamaClient],
+        "api_version": [OpenAICompatClient, AnthropicClient, AsyncOpenAICompatClient, AsyncAnthropicClient],
+    }.get(name, [*BLOCKING.values(), *AWAITED.values()])
+    for make in makers:
+        with pytest.raises(
+            LLMBadRequestError, match=f"^{name} is blank: give a value, or leave it out for the default"
+        ):
+            make("k", **{name: blank})
+        with pytest.raises(LLMBadRequestError, match="is blank"):
+            make("k").with_options(**{name: blank})
+
+
+@pytest.mark.parametrize("wrong", [False, 0, [], b"", b"http://h.example", 5], ids=repr)
+def test_a_place_that_is_no_string_is_refused_by_name(wrong: Any) -> None:
+    for make in BLOCKING.values():
+        with pytest.raises(LLMBadRequestError, match=f"^base_url must be a string, not {type(wrong).__name__}$"):
+            make("k", base_url=wrong)
+    with pytest.raises(LLMBadRequestError, match=f"^host must be a string, not {type(wrong).__name__}$"):
+        OllamaClient(host=wrong)
+
+
+def test_none_is_the_default_place() -> None:
+    assert OpenAICompatClient("k", base_url=None).base_url == "https://api.openai.com/v1"
+    assert AnthropicClient("k", base_url=None).base_url == "https://api.anthropic.com"
+    assert OllamaClient(host=None, base_url=None).base_url == "http://127.0.0.1:11434"
+    for blank in ("dialect", "provider"):
+        with pytest.raises((LLMBadRequestError, ValueError), match="unknown"):
+            get_provider("") if blank == "provider" else OpenAICompatClient("k", dialect="")
+    with pytest.raises(LLMBadRequestError, match="not both"):
+        OllamaClient(host="h.example", base_url="http://h.example")
+
+
+@pytest.mark.parametrize("blank", BLANK)
+@pytest.mark.parametrize(
+    ("variable", "make"),
+    [
+        ("OPENAI_BASE_URL", lambda **given: OpenAICompatClient("k", **given)),
+        ("OPENAI_BASE_URL", lambda **given: OpenAICompatClient("k", dialect="openai", **given)),
+        ("OPENAI_BASE_URL", lambda **given: get_provider("openai", api_key="k", **given)),
+        ("AZURE_OPENAI_ENDPOINT", lambda **given: OpenAICompatClient("k", "m", dialect="azure", **given)),
+        ("ANTHROPIC_BASE_URL", lambda **given: AnthropicClient("k", **given)),
+        ("OLLAMA_HOST", lambda **given: OllamaClient(**given)),
+    ],
+)
+def test_a_variable_that_is_blank_names_no_place(
+    variable: str, make: Any, blank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, blank)
+    with pytest.raises(LLMBadRequestError, match=f"^the environment variable {variable} is set but blank"):
+        make()
+    make(base_url="https://h.example")  # where a place is given the variable is not looked at
+    monkeypatch.setenv(variable, "not a url")
+    with pytest.raises(LLMBadRequestError, match=f"^{variable} "):
+        make()
+    monkeypatch.setenv(variable, "  https://h.example/v1 ")
+    made = make()
+    assert getattr(made, "client", made).base_url == "https://h.example/v1"
+
+
+def test_a_variable_of_another_vendor_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "ANTHROPIC_BASE_URL", "OLLAMA_HOST"):
+        monkeypatch.setenv(variable, "")
+    assert OpenAICompatClient("k", "m", dialect="groq").base_url == "https://api.groq.com/openai/v1"
+
+
+@pytest.mark.parametrize("blank", BLANK)
+def test_a_blank_proxy_variable_is_no_proxy(blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for every tool: it is how one switches a proxy off."""
+    for variable in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(variable, blank)
+    assert OpenAICompatClient("k", "m", base_url="https://h.example/v1")._proxy is None
 
 
 @pytest.mark.parametrize(

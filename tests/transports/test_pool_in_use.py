@@ -12,6 +12,7 @@ import trio
 
 from tests.callers import BUSY
 from tests.transports.modes import ASYNC_MODES, ASYNCIO, MODES, SYNC, Ask, Mode, answer, passes_within
+from transports.pools import PoolSettings
 from transports.testing import LoopbackServer, ScriptedReply
 
 STALLS = ScriptedReply(text=["a", "b" * 10_000], cut_after=2_000, after_cut="silence")
@@ -52,6 +53,36 @@ def test_one_seat_serves_all_in_turn(mode: Mode) -> None:
 
         mode.run(main)
         assert server.accepted == 1
+
+
+@pytest.mark.parametrize("closed_by_server", [False, True])
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_an_idle_connection_ends_with_the_next_operation_after_its_time(mode: Mode, closed_by_server: bool) -> None:
+    """docs/reliability.md: nothing is done in the background, and each operation closes four of the oldest."""
+    many = 6
+    with LoopbackServer() as server, LoopbackServer() as other:
+        transport = mode.transport(settings=PoolSettings(idle_timeout=1.0))
+
+        async def one() -> None:
+            await answer(transport, server.url)
+
+        async def main() -> None:
+            server.server.script(*[ScriptedReply(text="late", head_delay=0.2)] * many)
+            await mode.together(*[one] * many)
+            assert transport.pool_stats().idle == many
+            if closed_by_server:
+                server.hang_up()
+            await mode.sleep(1.2)
+            assert transport.pool_stats().idle == many, "nothing closes them meanwhile, nor does looking"
+            call = Ask(transport, other.url)
+            await call.pull()  # a call to another server begins
+            await call.end()  # and ends
+            assert transport.pool_stats().destroyed["expired"] == many
+            assert transport.pool_stats().idle == 1
+            assert server.wait_until(lambda: server.open_connections == 0)
+            transport.close_idle()
+
+        mode.run(main)
 
 
 class SlowDial:
