@@ -5,8 +5,9 @@ the resolver gives up; here the caller leaves at its deadline and the thread end
 
 Rules of this file:
 - One lookup per name at a time: whoever asks for the same name meanwhile shares the answer. Nothing is remembered.
-- At most `MAX_THREADS` lookups run, `MAX_PER_HOST` of one host: a name that hangs must not stop the others. The rest
-  wait in line until their callers leave. What everybody has left keeps its thread until the system's resolver gives up.
+- At most `MAX_THREADS` lookups run, `MAX_PER_HOST` of one host (one, once half of the threads are at work): names that
+  hang must not stop the others. The rest wait in line until their callers leave. What everybody has left keeps its
+  thread until the system's resolver gives up.
 - A thread per job and none between jobs, so that nothing is left behind. Where no thread can be started (the
   interpreter ends, or a limit was reached), the caller does the job itself and waits as long as it takes.
 - The threads are those of `_thread`: `Thread.start()` waits for locks of Python code, which a signal handler that
@@ -47,8 +48,8 @@ class Ringable(Protocol):
 
 class Job(Generic[T]):
     """Something that is being found out. Given to `start` or `Crew.join`; wait on the bell until `done`, then
-    `value()`. With `leave`, the value is for one caller, and `leave` gets one that nobody took. Of one `group` (None:
-    of no group) at most `MAX_PER_HOST` run in a crew at once.
+    `value()`. With `leave`, the value is for one caller, and `leave` gets one that nobody took. Of one `group` at most
+    `MAX_PER_HOST` run in a crew at once; None is of no group.
     """
 
     __slots__ = ("_fault", "_found", "_leave", "_work", "bells", "crew", "done", "group", "key", "what")
@@ -205,9 +206,12 @@ class Crew:
     def _room(self, job: Job[object]) -> bool:
         if self.size is None:
             return True
-        if job.group is not None and sum(other.group == job.group for other in self._working) >= MAX_PER_HOST:
-            return False
-        return len(self._working) < self.size
+        at_work = len(self._working)
+        if job.group is not None and at_work:
+            same = sum(other.group == job.group for other in self._working)
+            if same >= (MAX_PER_HOST if at_work < self.size // 2 else 1):
+                return False
+        return at_work < self.size
 
     def _forget(self, job: Job[object]) -> None:
         if not job.bells:

@@ -242,6 +242,28 @@ def test_sixteen_lookups_of_a_hanging_name_do_not_stop_those_of_others(
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
+def test_fifteen_hanging_names_that_are_tried_again_do_not_stop_others(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name gets a second thread only while half of them are free."""
+    hanging = Hanging(monkeypatch)
+    with LoopbackServer() as server:
+        transport = mode.transport()
+
+        async def main() -> None:
+            for _ in range(3):
+                for number in range(15):
+                    timers = Timers(total=10.0, connect=0.05)
+                    await Ask(transport, f"http://hangs{number}.example", timers=timers).end()
+            assert set(hanging.names.values()) == {1}
+            assert await answer(transport, f"http://localhost:{server.port}") == "You said: hello"
+            transport.close_idle()
+
+        mode.run(main)
+    hanging.over()
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
 def test_where_all_threads_hang_others_wait_until_their_own_deadline(
     mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,13 +395,14 @@ def test_where_no_thread_is_to_be_had_the_caller_does_the_job(monkeypatch: pytes
 def test_threads_are_seen_by_debuggers_and_leave_nothing() -> None:
     """They are not of `threading`, whose hooks they follow all the same."""
     seen: list[str] = []
+    before = threading.gettrace()
     threading.settrace(lambda frame, event, _: seen.append(frame.f_code.co_name))  # type: ignore[func-returns-value]
     try:
         bell = Ring()
         job = start(Job("x", "work", lambda: _found_by_debuggers()), bell)
         assert bell.event.wait(2.0)
     finally:
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(before)  # type: ignore[arg-type]
     assert job.value() == 1
     assert "_found_by_debuggers" in seen
 
