@@ -32,7 +32,7 @@ class ReplyReader(Protocol):
     `complete`: an end of body now makes a complete reply. `finishing`: a finish reason was seen on every choice but
     the read has not ended (usage may follow). `content_events` counts provider events that are content, `keepalives`
     everything else that came whole (`sans_io.content`). All are plain attributes or properties; none of them ever goes
-    back, and every event given but `UsageReported` comes with more `content_events`.
+    back, and until the end every event given but `UsageReported` comes with more `content_events`.
     """
 
     @property

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from sans_io.content import has_content
 from sans_io.errors import LLMError
 from sans_io.events import Event, Finished, ReasoningDelta, TextDelta, ToolCallCompleted
 from sans_io.providers.base import ReplyReader
@@ -51,7 +52,10 @@ def read(reader: ReplyReader, chunks: Iterable[bytes]) -> Reading:
     for chunk in chunks:
         if reader.ended or reader.error is not None:
             break
-        events += reader.receive_data(chunk)
+        before = reader.content_events
+        said = reader.receive_data(chunk)
+        assert reader.content_events > before or reader.ended or not has_content(said), "it is content"
+        events += said
     if not reader.ended and reader.error is None:
         events += reader.receive_eof()
     assert reader.ended != (reader.error is not None), "an ended body is a whole reply or an error"

@@ -10,6 +10,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
+from sans_io.content import has_content
 from sans_io.errors import LLMError
 from sans_io.events import Event, Finished, ReasoningDelta, RefusalDelta, TextDelta, ToolCallCompleted
 from sans_io.policy.limits import DEFAULT_LIMITS, Limits
@@ -80,7 +81,10 @@ def read(reader: ReplyReader, pieces: Iterable[bytes]) -> Reading:
     for piece in pieces:
         if reader.ended or reader.error is not None:
             break
-        events += reader.receive_data(piece)
+        before = reader.content_events
+        said = reader.receive_data(piece)
+        assert reader.content_events > before or reader.ended or not has_content(said), "it is content"
+        events += said
     if not reader.ended and reader.error is None:
         events += reader.receive_eof()
     assert reader.ended != (reader.error is not None), "the end is either a whole reply or an error"
