@@ -229,7 +229,7 @@ class Pool(Generic[ConnT]):
         that is done already, or that another pool gave, changes nothing. Next: nothing; the ticket is done.
         """
         slot = ticket.slot
-        if slot is None or slot.conn is None or not reusable:
+        if slot is None or slot.conn is None or not reusable or ticket not in self._tickets:
             return self._leave(ticket, "not_reusable", now)
         keep_until = now + self.idle_timeout
         if idle_hint is not None and now + idle_hint < keep_until:
