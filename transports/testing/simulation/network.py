@@ -32,8 +32,8 @@ class SimWire:
     """One connection; the client's methods first, the server's below."""
 
     __slots__ = (
-        "_bell", "_buffer", "_eof", "_loop", "_peer", "_reader", "_reset", "busy", "closed", "exchanges", "number",
-        "route", "stalled", "tainted",
+        "__weakref__", "_bell", "_buffer", "_eof", "_loop", "_peer", "_reader", "_reset", "busy", "closed", "ended_at",
+        "exchanges", "number", "route", "stalled", "tainted",
     )  # fmt: skip
 
     def __init__(self, loop: VirtualLoop, peer: Peer, route: Route, number: int) -> None:
@@ -51,9 +51,15 @@ class SimWire:
         self.exchanges = 0
         self.stalled = False
         self.tainted: str | None = None
+        #: When the server ended it.
+        self.ended_at = float("inf")
 
     def __repr__(self) -> str:
         return f"conn#{self.number}"
+
+    def __hash__(self) -> int:
+        """So that a set of connections has the same order in every process."""
+        return self.number
 
     # -- the client's end --------------------------------------------------------------------------------------------
 
@@ -115,11 +121,13 @@ class SimWire:
     def finish(self) -> None:
         """FIN: what was written can still be read."""
         self._eof = True
+        self.ended_at = min(self.ended_at, self._loop.now)
         self._bell.ring()
 
     def reset(self, detail: str = "connection reset by peer") -> None:
         """RST: what was not read is lost."""
         self._reset = detail
+        self.ended_at = min(self.ended_at, self._loop.now)
         self._buffer.clear()
         self._bell.ring()
 
