@@ -176,6 +176,10 @@ class Hands:
         """Whether this thread is in the middle of a change of the pool: a signal handler or a finaliser asks."""
         return self._exclusion.held()
 
+    def foreign(self) -> bool:
+        """Whether all of this is still the parent's, in the child of a fork: finalisers run before its hooks do."""
+        return os.getpid() != self._pid
+
     def apart(self) -> Hands:
         """A pool for one call that cannot wait for this one: it dials, and its connection is closed at the end."""
         return Hands(lambda: Pool(max_idle=0), self._new_bell)

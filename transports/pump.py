@@ -174,6 +174,11 @@ class Pump:
         if self._ticket is None and call.finished:
             self._tell_attempts()
             return
+        if self._hands.foreign():
+            # A finaliser in the child of a fork, before its hooks: connection and locks are the parent's.
+            self.abandon()
+            call.break_off()
+            return
         now = self._runtime.now()
         self._delivered = False
         try:
@@ -207,8 +212,11 @@ class Pump:
 
     @property
     def reentrant(self) -> bool:
-        """Whether this thread is in the middle of a change of the pool, so that nothing may be waited for."""
-        return self._runtime.hands.inside()
+        """Whether nothing may be waited for: this thread is in the middle of a change of the pool, or in the child of a
+        fork that has not renewed the pool yet.
+        """
+        hands = self._runtime.hands
+        return hands.inside() or hands.foreign()
 
     def __del__(self) -> None:
         if getattr(self, "_ticket", None) is not None:  # there is none yet if the constructor was interrupted

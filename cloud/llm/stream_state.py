@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 class Pump(Protocol):
     """What every pump has: `cancel` from anywhere, `close` by its owner, `abandon` in finalisers.
 
-    `reentrant`: this thread is in the middle of a change of the pool (a handler or finaliser runs), and must not wait.
+    `reentrant`: this thread must neither wait nor read. It is in the middle of a change of the pool (a handler or
+    finaliser runs), or the connection is that of the process it was forked from.
     """
 
     def cancel(self) -> None: ...

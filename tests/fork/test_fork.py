@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import threading
-import warnings
-from time import monotonic
 
 import pytest
 
 from tests.callers import ASYNCIO, SYNC
 from tests.chaos import chaos_server
+from tests.fork.kit import be_child, exit_code, fork
 
 pytestmark = [
     pytest.mark.serial,
@@ -70,13 +68,13 @@ def test_forks_in_the_middle_of_everything() -> None:
         codes: list[int] = []
         try:
             for number in range(FORKS):
-                child = _fork()
+                child = fork()
                 if child == 0:
-                    _be_child(lambda number=number: _child(number, ask, in_child, wrong))
+                    be_child(lambda number=number: _child(number, ask, in_child, wrong))
                 children.append(child)
                 if len(children) >= AT_ONCE:
-                    codes.append(_exit_code(children.pop(0)))
-            codes += [_exit_code(child) for child in children]
+                    codes.append(exit_code(children.pop(0)))
+            codes += [exit_code(child) for child in children]
         finally:
             over.set()
             for thread in threads:
@@ -95,32 +93,3 @@ def _child(number: int, ask, in_child, wrong: list[str]) -> int:
     asyncio.run(in_child(number))
     ask(f"t-child{number}last")
     return 1 if wrong else 0
-
-
-def _be_child(work) -> None:
-    """The child ends here, whatever happens, without the parent's exit handlers."""
-    code = 3
-    try:
-        code = work()
-    except BaseException as error:
-        os.write(2, f"child: {error!r}\n".encode())
-    finally:
-        os._exit(code)
-
-
-def _fork() -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads is the point
-        return os.fork()
-
-
-def _exit_code(child: int, patience: float = 40.0) -> int:
-    until = monotonic() + patience
-    while monotonic() < until:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return os.waitstatus_to_exitcode(status)
-        threading.Event().wait(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return -1

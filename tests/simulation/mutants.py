@@ -2,7 +2,8 @@
 
 No mutant ships: `plant` copies the packages to a directory and changes the copy. mutant_seeds.json has the first seed that
 finds each; the test runs that seed on the mutant (it must break) and on the unpatched tree (it must not). Where the
-simulation rolls its dice differently the seeds move: `python -m tests.simulation.mutants` finds them anew and writes them.
+simulation rolls its dice differently the seeds move: `python -m tests.simulation.mutants [part of a name ...]` finds them
+again and writes them. Those of `REENTRANT` also move with the interpreter.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class Mutant:
     file: str
     old: str
     new: str
+    #: To be found in the worlds of `reentry`.
+    reentrant: bool = False
 
 
 MUTANTS = (
@@ -139,6 +142,76 @@ MUTANTS = (
     ),
 )  # fmt: skip
 
+REENTRANT = tuple(
+    Mutant(*words, reentrant=True) for words in (
+    (
+        "a change in the middle of a change", "transports/interface.py",
+        "        if self._exclusion.held():\n            if change is not None:\n                self._left.append(partial(change, *args, **more))\n            return\n",
+        "",
+    ),
+    (
+        "a seat asked for in the middle of a change", "transports/pump.py",
+        "hands.apart() if hands.inside() else hands", "hands",
+    ),
+    (
+        "statistics of half a change", "transports/interface.py",
+        "return stats_of(self._published)", "return stats_of(self._pool.counts)",
+    ),
+    (
+        "a torn pool is used on", "transports/interface.py",
+        "        self._torn = True\n        self._exclusion.let_go()", "        self._exclusion.let_go()",
+    ),
+    (
+        "a lock kept by Ctrl-C", "transports/interface.py",
+        "        self._torn = True\n        self._exclusion.let_go()", "        self._torn = True",
+    ),
+    (
+        "a seat of nobody's until the pool has given it", "transports/pump.py",
+        "        ticket = self._ticket = Ticket(action.route, action.fresh)\n        hands.seat(ticket, now)\n",
+        "        ticket: Ticket[AsyncWire] = Ticket(action.route, action.fresh)\n        hands.seat(ticket, now)\n        self._ticket = ticket\n",
+    ),
+    (
+        "a seat given up before the pool has it back", "transports/pump.py",
+        "        if ticket is not None:\n            cancelled = self._cancelled",
+        "        self._ticket = None\n        if ticket is not None:\n            cancelled = self._cancelled",
+    ),
+    (
+        "a forgotten seat is not given back", "transports/interface.py",
+        "        self._left.append(partial(self._pool.cancel, ticket))\n", "        pass\n",
+    ),
+    (
+        "nobody sweeps while he waits", "transports/pump.py",
+        "            hands.sweep(now)\n", "",
+    ),
+    (
+        "what was left is taken off before it is done", "transports/interface.py",
+        "            commands += self._left[0](now)\n            self._left.popleft()\n",
+        "            commands += self._left.popleft()(now)\n",
+    ),
+    (
+        "granted before there is a slot", "sans_io/policy/pool.py",
+        "        slot.owner = ticket\n        ticket.conn = slot.conn\n",
+        "        _step(ticket, \"grant\")\n        slot.owner = ticket\n        ticket.conn = slot.conn\n",
+    ),
+    (
+        "the repair forgets who waits", "sans_io/policy/pool.py",
+        "                    waiting.append(ticket)\n", "                    pass\n",
+    ),
+    (
+        "the repair forgets connections of nobody", "sans_io/policy/pool.py",
+        '        commands += [Close(conn, "cancelled") for conn in conns if conn not in owned]\n', "",
+    ),
+    (
+        "the repair does not count what it closes", "sans_io/policy/pool.py",
+        '        counts["cancelled"] += max(0, counts["dialled"] - known)\n', "",
+    ),
+    (
+        "the repair takes the tickets out first", "sans_io/policy/pool.py",
+        "        for ticket in self._tickets:\n            held = ticket.slot\n",
+        "        tickets, self._tickets = self._tickets, {}\n        for ticket in tickets:\n            self._tickets[ticket] = None\n            held = ticket.slot\n",
+    ),
+))  # fmt: skip
+
 
 def plant(mutant: Mutant | None, directory: Path) -> Path:
     """A copy of the packages with the mistake in it; None: a faithful copy."""
@@ -153,12 +226,12 @@ def plant(mutant: Mutant | None, directory: Path) -> Path:
     return directory
 
 
-def violations(directory: Path, first: int, last: int) -> list[tuple[int, str]]:
+def violations(directory: Path, first: int, last: int, *, reentrant: bool = False) -> list[tuple[int, str]]:
     """(seed, violation) of each world of the copy that broke an invariant, stopping at the first."""
     program = (
         "import sys; from transports.testing.simulation.search import run_seed\n"
         f"for seed in range({first}, {last}):\n"
-        "    broken = run_seed(seed).violations\n"
+        f"    broken = run_seed(seed, reentrant={reentrant}).violations\n"
         "    if broken:\n"
         "        print(seed, broken[0]); break\n"
     )
@@ -169,19 +242,23 @@ def violations(directory: Path, first: int, last: int) -> list[tuple[int, str]]:
     return [(int(line.split()[0]), line.split(maxsplit=1)[1]) for line in done.stdout.splitlines()]
 
 
+#: Every mutant is found in fewer worlds.
+MOST = 2000
 SEEDS = Path(__file__).with_name("mutant_seeds.json")
 
 
-def main() -> None:
-    """Find the first seed below 2,000 for each mutant, print and write them."""
-    seeds: dict[str, int | None] = {}
-    for mutant in MUTANTS:
+def main(names: list[str]) -> None:
+    """Find the first seed below 2,000 for each mutant with one of these in its name (none: for all), print and write it."""
+    seeds: dict[str, int | None] = json.loads(SEEDS.read_text())
+    for mutant in MUTANTS + REENTRANT:
+        if names and not any(name in mutant.name for name in names):
+            continue
         with tempfile.TemporaryDirectory() as directory:
-            found = violations(plant(mutant, Path(directory)), 0, 2000)
+            found = violations(plant(mutant, Path(directory)), 0, MOST, reentrant=mutant.reentrant)
         seeds[mutant.name] = found[0][0] if found else None
         print(f"{mutant.name}: {found[0] if found else 'NOT FOUND'}", flush=True)
     SEEDS.write_text(json.dumps(seeds, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

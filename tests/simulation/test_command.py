@@ -28,6 +28,14 @@ def test_a_replay_prints_the_world_that_the_search_ran(capsys: pytest.CaptureFix
     assert told.splitlines()[-1] == f"digest {outcome.digest}, 0 violations"
 
 
+def test_re_entrant_worlds_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "3", "4", "--jobs", "1", "--reentrant"]) == 0
+    outcome = run_seed(3, reentrant=True)
+    assert f"1 worlds, {outcome.calls} calls" in capsys.readouterr().out
+    assert main(["replay", "3", "--reentrant"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"digest {outcome.digest}, 0 violations"
+
+
 def test_what_is_left_out_does_not_happen() -> None:
     faults = {key for key in run_seed(3).histogram if key.startswith("fault:")}
     name = min(faults).removeprefix("fault:")
@@ -39,17 +47,19 @@ def test_a_sound_world_cannot_be_shrunk() -> None:
         shrink(3)
 
 
+@pytest.mark.parametrize("kind", [[], ["--reentrant"]], ids=["plain", "re-entrant"])
 def test_a_finding_is_named_with_the_command_that_replays_it(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: list[str]
 ) -> None:
     """Planted: every connection counts as clean."""
     monkeypatch.setattr(Exchange, "clean", property(lambda self: True))
-    assert main(["search", "0", "4", "--jobs", "1"]) == 1
+    assert main(["search", "0", "4", "--jobs", "1", *kind]) == 1
     told = capsys.readouterr().err
     assert re.search(r"\d+ worlds broke an invariant", told)
     found = re.search(r"seed (\d+): (I\d) .*\n  shrunk: python -m transports\.testing\.simulation (replay .*)", told)
     assert found is not None
+    assert kind == [word for word in found[3].split() if word == "--reentrant"]
     assert main(found[3].split()) == 1, "the printed command shows it again"
     assert not re.search(r", 0 violations$", capsys.readouterr().out.strip())
 
-    assert search(0, 1000, stop_after=1).worlds < 1000
+    assert search(0, 1000, stop_after=1, reentrant=bool(kind)).worlds < 1000

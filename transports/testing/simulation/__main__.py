@@ -21,15 +21,17 @@ def main(arguments: list[str] | None = None) -> int:
     replaying.add_argument("seed", type=int)
     replaying.add_argument("--calls", type=int, default=24)
     replaying.add_argument("--without", default="", help="faults to leave out, separated by commas")
+    for command in (looking, replaying):
+        command.add_argument("--reentrant", action="store_true", help="with Ctrl-C, finalisers and handlers anywhere")
     chosen = parser.parse_args(arguments)
     if chosen.command == "search":
-        return _search(chosen.first, chosen.last, chosen.jobs)
-    return _replay(chosen.seed, chosen.calls, frozenset(filter(None, chosen.without.split(","))))
+        return _search(chosen.first, chosen.last, chosen.jobs, chosen.reentrant)
+    return _replay(chosen.seed, chosen.calls, frozenset(filter(None, chosen.without.split(","))), chosen.reentrant)
 
 
-def _search(first: int, last: int, jobs: int) -> int:
+def _search(first: int, last: int, jobs: int, reentrant: bool) -> int:
     began, cpu = time.monotonic(), os.times()
-    findings = search(first, last, jobs=jobs)
+    findings = search(first, last, jobs=jobs, reentrant=reentrant)
     after = os.times()
     spent = after.user + after.children_user - cpu.user - cpu.children_user
     spent += after.system + after.children_system - cpu.system - cpu.children_system
@@ -38,14 +40,14 @@ def _search(first: int, last: int, jobs: int) -> int:
     pace = findings.calls / max(spent, 1e-9)
     print(f"{time.monotonic() - began:.1f} s, {spent:.1f} CPU seconds, {pace:.0f} calls per CPU second")
     for seed, violation in findings.failures[:5]:
-        print(f"\nseed {seed}: {violation}\n  shrunk: {shrink(seed).command}", file=sys.stderr)
+        print(f"\nseed {seed}: {violation}\n  shrunk: {shrink(seed, reentrant=reentrant).command}", file=sys.stderr)
     if findings.failures:
         print(f"\n{len(findings.failures)} worlds broke an invariant", file=sys.stderr)
     return bool(findings.failures)
 
 
-def _replay(seed: int, calls: int, without: frozenset[str]) -> int:
-    outcome = run_seed(seed, calls=calls, without=without, keep_trace=True)
+def _replay(seed: int, calls: int, without: frozenset[str], reentrant: bool) -> int:
+    outcome = run_seed(seed, calls=calls, without=without, keep_trace=True, reentrant=reentrant)
     print("\n".join(outcome.trace))
     print(f"digest {outcome.digest}, {len(outcome.violations)} violations")
     return bool(outcome.violations)

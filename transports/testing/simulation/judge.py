@@ -16,6 +16,7 @@ from .refusals import REFUSALS
 
 if TYPE_CHECKING:
     from sans_io.errors import LLMError
+    from sans_io.response import ChatResponse
 
     from .world import SimCall, World
 
@@ -113,7 +114,7 @@ class Judge:
                 self.world.violated(
                     "I7", f"{nonce} was kept alive by keep-alives for {sim.finished_at - truth.sent_at:.3f} s"
                 )
-            partial = error.partial
+            partial = self._partial(sim, error)
             if delivered and (partial is None or not partial.content.startswith(delivered)):
                 self.world.violated("I9", f"{nonce}: the partial {partial!r} does not hold what was delivered")
             if partial is not None and partial.tool_calls and not truth.ended:
@@ -143,6 +144,9 @@ class Judge:
         arguments = [tool.arguments for tool in response.tool_calls]
         if arguments != ([{"nonce": nonce}] if truth.tool else []):
             self.world.violated("I1", f"{nonce} has the tool calls {response.tool_calls!r}")
+
+    def _partial(self, _: SimCall, error: LLMError) -> ChatResponse | None:
+        return error.partial
 
     def pool(self) -> None:
         """Everybody has left: all slots are back, all connections can be closed."""

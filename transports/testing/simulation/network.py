@@ -32,8 +32,8 @@ class SimWire:
     """One connection; the client's methods first, the server's below."""
 
     __slots__ = (
-        "_bell", "_buffer", "_eof", "_loop", "_peer", "_reader", "_reset", "busy", "closed", "ended_at", "exchanges",
-        "number", "route", "stalled", "tainted",
+        "__weakref__", "_bell", "_buffer", "_eof", "_loop", "_peer", "_reader", "_reset", "busy", "closed", "ended_at",
+        "exchanges", "number", "route", "stalled", "tainted",
     )  # fmt: skip
 
     def __init__(self, loop: VirtualLoop, peer: Peer, route: Route, number: int) -> None:
@@ -56,6 +56,10 @@ class SimWire:
 
     def __repr__(self) -> str:
         return f"conn#{self.number}"
+
+    def __hash__(self) -> int:
+        """So that a set of connections has the same order in every process."""
+        return self.number
 
     # -- the client's end --------------------------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ Rules of this file:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sans_io import jsontext
 from sans_io.policy.pool import Pool, Route
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Wires(Protocol):
+    """Connections in the order in which they were dialled."""
+
+    def append(self, wire: SimWire, /) -> None: ...
+    def __iter__(self) -> Iterator[SimWire]: ...
+
+
 class SimRuntime:
     """`transports.interface.Runtime` over simulated wires; it can carry any client's calls."""
 
@@ -35,7 +43,7 @@ class SimRuntime:
         jsontext.accelerate()
         self._dialled = 0
         self._fault: str | None = None
-        self.wires: list[SimWire] = []
+        self.wires: Wires = []
         self.hands: Hands = Hands(lambda: Pool(max_connections=max_connections, seed=world.seed), self._bell_of_waiter)
         #: Whether anybody ever had to wait for a seat.
         self.crowded = False

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
+from .reentry import ReentrantWorld
 from .world import Outcome, World
 
 #: Every fourth world is one in which the faults stop.
@@ -43,17 +44,27 @@ class Shrunk:
     calls: int
     without: frozenset[str]
     violation: str
+    reentrant: bool = False
 
     @property
     def command(self) -> str:
         """What replays it with a readable trace."""
         left_out = f" --without {','.join(sorted(self.without))}" if self.without else ""
-        return f"python -m transports.testing.simulation replay {self.seed} --calls {self.calls}{left_out}"
+        kind = " --reentrant" if self.reentrant else ""
+        return f"python -m transports.testing.simulation replay {self.seed}{kind} --calls {self.calls}{left_out}"
 
 
-def run_seed(seed: int, *, calls: int = 24, without: frozenset[str] = frozenset(), keep_trace: bool = False) -> Outcome:
-    """One world as the search runs it."""
-    world = World(seed, calls=calls, without=without, keep_trace=keep_trace, liveness=seed % LIVENESS_EVERY == 0)
+def run_seed(
+    seed: int,
+    *,
+    calls: int = 24,
+    without: frozenset[str] = frozenset(),
+    keep_trace: bool = False,
+    reentrant: bool = False,
+) -> Outcome:
+    """One world as the search runs it. `reentrant`: see `reentry`."""
+    kind = ReentrantWorld if reentrant else World
+    world = kind(seed, calls=calls, without=without, keep_trace=keep_trace, liveness=seed % LIVENESS_EVERY == 0)
     outcome = world.run()
     if not outcome.violations:
         # Everything in a world knows the world, and no task is left: cut here, most of it needs no collector.
@@ -61,11 +72,11 @@ def run_seed(seed: int, *, calls: int = 24, without: frozenset[str] = frozenset(
     return outcome
 
 
-def search(first: int, last: int, *, jobs: int = 1, stop_after: int | None = None) -> Findings:
+def search(first: int, last: int, *, jobs: int = 1, stop_after: int | None = None, reentrant: bool = False) -> Findings:
     """The worlds of the seeds first <= seed < last. `stop_after`: failures after which to stop looking."""
     findings = Findings()
     total = hashlib.blake2b(digest_size=16)
-    shares = [(start, min(start + _SHARE, last)) for start in range(first, last, _SHARE)]
+    shares = [(start, min(start + _SHARE, last), reentrant) for start in range(first, last, _SHARE)]
     if jobs == 1:
         results = map(_run_share, shares)
         for result in results:
@@ -80,26 +91,27 @@ def search(first: int, last: int, *, jobs: int = 1, stop_after: int | None = Non
     return findings
 
 
-def shrink(seed: int, *, calls: int = 24) -> Shrunk:
+def shrink(seed: int, *, calls: int = 24, reentrant: bool = False) -> Shrunk:
     """The smallest failing world of this seed. Raises ValueError if it does not fail."""
-    outcome = run_seed(seed, calls=calls)
+    outcome = run_seed(seed, calls=calls, reentrant=reentrant)
     if not outcome.violations:
         raise ValueError(f"seed {seed} breaks nothing")
     invariant = outcome.violations[0].split()[0]
     without: frozenset[str] = frozenset()
     for name in sorted(key[6:] for key in outcome.histogram if key.startswith("fault:")):
-        if _breaks(seed, calls, without | {name}, invariant):
+        if _breaks(seed, calls, without | {name}, invariant, reentrant):
             without |= {name}
     for fewer in range(1, calls):
-        if _breaks(seed, fewer, without, invariant):
+        if _breaks(seed, fewer, without, invariant, reentrant):
             calls = fewer
             break
-    violations = run_seed(seed, calls=calls, without=without).violations
-    return Shrunk(seed, calls, without, next(line for line in violations if line.startswith(invariant)))
+    violations = run_seed(seed, calls=calls, without=without, reentrant=reentrant).violations
+    return Shrunk(seed, calls, without, next(line for line in violations if line.startswith(invariant)), reentrant)
 
 
-def _breaks(seed: int, calls: int, without: frozenset[str], invariant: str) -> bool:
-    return any(line.startswith(invariant) for line in run_seed(seed, calls=calls, without=without).violations)
+def _breaks(seed: int, calls: int, without: frozenset[str], invariant: str, reentrant: bool) -> bool:
+    outcome = run_seed(seed, calls=calls, without=without, reentrant=reentrant)
+    return any(line.startswith(invariant) for line in outcome.violations)
 
 
 @dataclass(slots=True)
@@ -112,16 +124,17 @@ class _Share:
     failures: list[tuple[int, str]]
 
 
-def _run_share(share: tuple[int, int]) -> _Share:
+def _run_share(share: tuple[int, int, bool]) -> _Share:
     """A world is one knot of garbage: the collector rests while it runs and sweeps it out whole, with nothing else."""
+    first, last, reentrant = share
     digests: list[str] = []
     histogram: Counter[str] = Counter()
     failures: list[tuple[int, str]] = []
     collects = gc.isenabled()
     gc.disable()
     try:
-        for seed in range(*share):
-            outcome = run_seed(seed)
+        for seed in range(first, last):
+            outcome = run_seed(seed, reentrant=reentrant)
             gc.collect(0)
             digests.append(outcome.digest)
             histogram.update(outcome.histogram)
@@ -129,7 +142,7 @@ def _run_share(share: tuple[int, int]) -> _Share:
     finally:
         if collects:
             gc.enable()
-    return _Share(share[1] - share[0], "".join(digests), histogram, failures)
+    return _Share(last - first, "".join(digests), histogram, failures)
 
 
 def _add(findings: Findings, total: hashlib.blake2b, share: _Share) -> None:

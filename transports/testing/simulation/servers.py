@@ -257,10 +257,11 @@ class Reply:
 
     # -- broken replies ------------------------------------------------------------------------------------------------
 
-    def _no_reply(self, end: str | None, within: float = 1.0) -> None:
+    def _no_reply(self, end: str | None, within: float = 1.0, after: float = 0.0) -> None:
         if end is None:
             return
-        self.world.loop.call_later(self.world.roll() * within, self.conn.finish if end == "fin" else self.conn.reset)
+        seconds = after + self.world.roll() * within
+        self.world.loop.call_later(seconds, self.conn.finish if end == "fin" else self.conn.reset)
 
     def _raw(self, data: bytes, end: str | None = "fin") -> None:
         self._send([data], end=end)
@@ -414,8 +415,8 @@ def _early(reply: Reply) -> None:
 
 _SIMPLE: Final[dict[str, Callable[[Reply], None]]] = {
     "keepalive_race": _keepalive_race,
-    "no_reply_fin": lambda reply: reply._no_reply("fin"),
-    "no_reply_reset": lambda reply: reply._no_reply("reset"),
+    "no_reply_fin": lambda reply: reply._no_reply("fin", after=reply.world.silence()),
+    "no_reply_reset": lambda reply: reply._no_reply("reset", after=reply.world.silence()),
     "no_reply_silence": lambda reply: reply._no_reply(None),
     "early_reply": _early,
     "endless_informational": lambda reply: reply._raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 12, end=None),

@@ -72,6 +72,14 @@ class SimCall:
     finished_at: float = 0.0
     #: The caller itself took its time, so the end of the call may come after its deadline.
     slow: bool = False
+    #: The only reference to it, besides the task's.
+    pump: Pump | None = None
+    #: In a re-entrant world: how its caller leaves it; whether it began, met Ctrl-C, was closed, is the collector's.
+    manner: str = ""
+    began: bool = False
+    interrupted: bool = False
+    closed: bool = False
+    dropped: bool = False
 
 
 @dataclass(slots=True)
@@ -121,7 +129,7 @@ class World:
         self.origin = Origin("https" if secure else "http", "sim.test", 443 if secure else 80)
         self.route = Route(self.origin)
         self.max_connections = (None, None, 1, 2, 4)[int(self.roll() * 5)]
-        self.runtime = SimRuntime(self, self.max_connections)
+        self.runtime = self._new_runtime()
         self.callers = FEWEST_CALLERS + int(self.roll() * (MOST_CALLERS - FEWEST_CALLERS + 1))
         drawn: WireName = ("openai", "anthropic", "ollama")[int(self.roll() * 3)]
         self.wire = wire or drawn
@@ -172,6 +180,10 @@ class World:
     def answered(self, exchange: Exchange) -> None:
         """A server has decided what it says to a request."""
 
+    def silence(self) -> float:
+        """Seconds that a server says nothing before it ends the connection without an answer."""
+        return 0.0
+
     def lines(self) -> list[str]:
         """The trace so far."""
         return [f"{now:.6f} {words!r}" for now, words in zip(self._times, self._words, strict=True)]
@@ -208,7 +220,27 @@ class World:
             await self._one_call(number, index)
 
     async def _one_call(self, number: int, index: int) -> None:
-        nonce, loop = f"n{number}x{index}", self.loop
+        sim, loop = self._new_call(number, f"n{number}x{index}"), self.loop
+        fault = self.draw(draw_caller, 0.2)
+        if fault is not None:
+            sim.faults += 1
+            sim.slow = fault == "slow_consumer"
+        task = self._start(sim, fault)
+        if fault == "cancel":
+            how = self.pick("pump", "task", "task")
+            loop.call_later(self.roll() ** 2 * 8.0, lambda: self._cancel(sim, task, how))
+        elif fault == "clock_jump":
+            loop.call_later(self.roll() * 5.0, self._jump)
+        await task.gone.wait(float("inf"))
+        self._leave(sim)
+        sim.finished_at = sim.finished_at or loop.now
+        self._judge.call(sim, task)
+
+    def _new_runtime(self) -> SimRuntime:
+        return SimRuntime(self, self.max_connections)
+
+    def _new_call(self, number: int, nonce: str) -> SimCall:
+        loop = self.loop
         stream = self.roll() < 0.75
         large = self.roll() < 0.03
         timers = _TIMERS[int(self.roll() * len(_TIMERS))]
@@ -218,33 +250,30 @@ class World:
             self._operations.make(number, nonce, stream=stream, large=large), self.route, timers, now=loop.now,
             retry=self.policy, budget=self.budgets[number], seed=int(self.roll() * 2**32), stream=stream,
         )  # fmt: skip
-        pump = Pump(call, self.runtime)
-        fault = self.draw(draw_caller, 0.2)
-        if fault is not None:
-            sim.faults += 1
-            sim.slow = fault == "slow_consumer"
-        task = loop.spawn(self._consume(sim, pump, fault), nonce)
-        if fault == "cancel":
-            how = self.pick("pump", "task", "task")
-            loop.call_later(self.roll() ** 2 * 8.0, lambda: self._cancel(sim, pump, task, how))
-        elif fault == "clock_jump":
-            loop.call_later(self.roll() * 5.0, self._jump)
-        await task.gone.wait(float("inf"))
-        pump.close()
-        sim.finished_at = sim.finished_at or loop.now
-        self._judge.call(sim, task)
+        sim.pump = Pump(call, self.runtime)
+        return sim
+
+    def _start(self, sim: SimCall, fault: str | None) -> Task:
+        """The task that reads the reply."""
+        assert sim.pump is not None
+        return self.loop.spawn(self._consume(sim, sim.pump, fault), sim.nonce)
+
+    def _leave(self, sim: SimCall) -> None:
+        """The task has ended, perhaps before it began."""
+        assert sim.pump is not None
+        sim.pump.close()
 
     def _jump(self) -> None:
         self.loop.now += self.roll() * 200.0
         self.jumped_to = self.loop.now
 
-    def _cancel(self, sim: SimCall, pump: Pump, task: Task, how: str) -> None:
-        if task.done or sim.ended:
+    def _cancel(self, sim: SimCall, task: Task, how: str) -> None:
+        if task.done or sim.ended or sim.pump is None:
             return
         sim.cancelled = True
         self.trace("cancel", sim.nonce, how)
         if how == "pump":
-            pump.cancel()
+            sim.pump.cancel()
         else:
             task.cancel()
 

@@ -1,0 +1,106 @@
+"""The judge of a re-entrant world: what holds for all calls holds for those that met an event, and nothing is lost.
+
+Rules of this file:
+- Whoever left a stream to the collector gets no end of it; what he was handed must still be right.
+- What was left is done within `SWEEP_EVERY`: from then on nobody waits while there is room. Who has a seat is asked of
+  the pumps, not of the pool.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+from ...pump import SWEEP_EVERY
+from .judge import Judge
+from .loop import Bell, Task
+
+if TYPE_CHECKING:
+    from sans_io.errors import LLMError
+    from sans_io.policy.pool import PoolStats
+    from sans_io.response import ChatResponse
+
+    from .reentry import ReentrantWorld
+    from .world import SimCall
+
+
+class ReentrantJudge(Judge):
+    """See the module's text."""
+
+    def __init__(self, world: ReentrantWorld) -> None:
+        super().__init__(world)
+        self._world = world
+        self._judged = 0
+
+    def call(self, sim: SimCall, task: Task) -> None:
+        self._judged += 1
+        if not sim.dropped:
+            super().call(sim, task)
+            return
+        delivered = "".join(sim.delivered)
+        self.world.count("calls")
+        self.world.count("end:dropped")
+        self.world.trace("end", sim.nonce, "dropped", delivered)
+        truth = self.world.server.last.get(sim.nonce)
+        if delivered and (truth is None or (truth.exact and not truth.text.startswith(delivered))):
+            self.world.violated("I9", f"{sim.nonce} was handed {delivered!r} of {truth!r}")
+
+    def finished(self, sim: SimCall) -> None:
+        """I7, of a call that a handler closed."""
+        call = sim.call
+        if call is None or not call.finished or (call.error is None) == (call.response is None):
+            self.world.violated("I7", f"{sim.nonce} was closed and did not end in exactly one way")
+
+    def stats(self, stats: PoolStats, when: str) -> None:
+        """I10: a state that the pool was in, whatever is being done with it."""
+        most = self.world.max_connections
+        numbers = (stats.idle, stats.leased, stats.connecting, stats.waiting, stats.dialled, *stats.destroyed.values())
+        if (
+            min(numbers) < 0
+            or stats.open != stats.idle + stats.leased
+            or stats.dialled != stats.open + sum(stats.destroyed.values())
+            or (most is not None and stats.open + stats.connecting > most)
+        ):
+            self.world.violated("I10", f"{when} saw {stats}")
+
+    def served(self) -> None:
+        """I10: nobody waits while there is room."""
+        world, holders, waiting = self._world, 0, 0
+        if world.loop.now < max(world.settled_at, world.jumped_to + SWEEP_EVERY):
+            return
+        for pump in world.pumps:
+            ticket = pump._ticket
+            if ticket is None or pump._hands is not world.runtime.hands:
+                continue
+            bell = ticket.waker
+            holders += ticket.granted
+            waiting += not ticket.granted and isinstance(bell, Bell) and bell._task is not None
+        most = world.max_connections
+        if waiting and (most is None or holders < most):
+            world.violated("I10", f"{waiting} wait although only {holders} have a seat")
+
+    def pool(self) -> None:
+        world, hands = self._world, self._world.runtime.hands
+        if self._judged != len(world.calls):
+            world.violated("I7", f"{len(world.calls) - self._judged} calls never ended")
+        hands.sweep(world.loop.now)
+        stats = hands.stats()
+        self.stats(stats, "the end")
+        if self._open() > stats.open:
+            gc.collect()
+        if self._open() != stats.open:
+            world.violated("I10", f"{self._open()} connections are open at the end, and the pool has {stats}")
+        hands.close_idle(world.loop.now)
+        if hands.wires:
+            world.violated("I10", f"the pool cannot close {sorted(hands.wires, key=repr)}")
+        super().pool()
+
+    def _fair(self) -> None:
+        self.served()
+
+    def _partial(self, sim: SimCall, error: LLMError) -> ChatResponse | None:
+        """Ctrl-C is not told what had arrived; its stream can be asked."""
+        return sim.call.partial if sim.interrupted and sim.call is not None else error.partial
+
+    def _open(self) -> int:
+        return sum(not wire.closed for wire in self._world.runtime.wires)
