@@ -110,9 +110,12 @@ dist: .venv/lint.stamp
 	rm -rf dist
 	$(PY) -m build --outdir dist .
 
-# A million simulated calls (about 8 CPU minutes), five times the soak of the tests, state machines that look longer.
+# A million simulated calls, plain and re-entrant, something at every bytecode of a call, five times the soak of the
+# tests, state machines that look longer.
 proof: .venv/test.stamp
 	$(PY) -m transports.testing.simulation search 0 40000
+	$(PY) -m transports.testing.simulation search 0 40000 --reentrant
+	REENTRY_STRIDE=1 REENTRY_SIGNALS=5000 $(PY) -m pytest -q --timeout 3000 tests/reentry
 	SOAK_CALLS=50000 $(PY) -m pytest -q tests/soak
 	HYPOTHESIS_PROFILE=nightly $(PY) -m pytest -q --timeout 3000 tests/call tests/policy tests/decoders
 

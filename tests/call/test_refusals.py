@@ -129,6 +129,7 @@ def test_a_refusal_that_came_at_its_deadline_is_no_timeout() -> None:
     call = make(timers=Timers(total=10.0), retry=RetryPolicy(max_retries=0))
     to_receive(call)
     call.on_data(refusal(429)[:-5], 10.0)
+    call.on_error("timeout", 10.0)  # it has looked once more whether the rest has arrived
     assert call.next_action(10.0) == Release(False)
     call.on_released(10.0)
     assert call.error is not None

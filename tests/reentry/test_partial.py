@@ -14,7 +14,7 @@ from sans_io.policy.pool import Route
 from sans_io.providers.base import Operation
 from sans_io.urls import Origin
 from tests.interrupting import at, ctrl_c
-from tests.reentry.kit import STRIDE
+from tests.reentry.scene import STRIDE
 from transports.testing.simulation.wires import WireName, script
 from transports.testing.simulation.world import operations
 

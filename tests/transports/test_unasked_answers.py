@@ -48,8 +48,8 @@ def wait_after_dialling(monkeypatch: pytest.MonkeyPatch, scheme: str, until: Unt
     step = "secure" if scheme == "https" else "dial"
     blocking = getattr(httpcore_sync.Runtime, step)
 
-    def slow(*arguments: Any) -> Any:
-        wire, end = blocking(*arguments), monotonic() + longest
+    async def slow(*arguments: Any) -> Any:
+        wire, end = await blocking(*arguments), monotonic() + longest
         while not until(wire) and monotonic() < end:
             sleep(0.002)
         return wire
