@@ -29,8 +29,12 @@ OURS = tuple(str(ROOT / name) for name in ("sans_io", "transports", "cloud", "ai
 sys._getframe().f_trace_opcodes = True
 
 
-class _Tracer:
-    def __init__(self, at: int, act: Callable[[], object], everywhere: bool, files: tuple[str, ...]) -> None:
+class Tracer:
+    """For `sys.settrace`: calls `act` before bytecode number `at`, for code that `at()` below cannot run by itself."""
+
+    def __init__(
+        self, at: int, act: Callable[[], object], everywhere: bool = False, files: tuple[str, ...] = OURS
+    ) -> None:
         self.seen = 0
         self.fired = False
         self._at = at
@@ -58,7 +62,7 @@ class _Tracer:
 
 def count(run: Callable[[], object], *, everywhere: bool = False, files: tuple[str, ...] = OURS) -> int:
     """How many bytecodes `run()` executes."""
-    tracer = _Tracer(0, lambda: None, everywhere, files)
+    tracer = Tracer(0, lambda: None, everywhere, files)
     before = sys.gettrace()
     sys.settrace(tracer)
     try:
@@ -77,7 +81,7 @@ def at(
     files: tuple[str, ...] = OURS,
 ) -> tuple[T | None, bool]:
     """What `run()` returned, and whether step number `step` (from 1) was reached, before which `act()` was called."""
-    tracer = _Tracer(step, act, everywhere, files)
+    tracer = Tracer(step, act, everywhere, files)
     before = sys.gettrace()
     sys.settrace(tracer)
     try:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from tests.interrupting import OURS, at, ctrl_c
-from tests.interrupting import _Tracer as Tracer
+from tests.interrupting import OURS, Tracer, at, ctrl_c
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sans_io.events import Finished
-from tests.callers import BUSY, HELLO
-from tests.interrupting import ROOT, at
+from tests.callers import BUSY, HELLO, MODES, Mode
+from tests.interrupting import ROOT, Tracer, at
 from tests.reentry.scene import STRIDE, Scene, dies_rather_than_hangs
 from transports.testing import LoopbackServer
 
@@ -222,3 +222,39 @@ def test_a_real_signal_handler_while_calls_run(url: str, act: str) -> None:
         signal.signal(signal.SIGALRM, before)
     stats = scene.transport.pool_stats()
     assert (stats.leased, stats.connecting, stats.waiting) == (0, 0, 0)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("act", ["pool_stats", "cancel", "chat"])
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode.is_async], ids=str)
+def test_at_any_bytecode_of_an_asynchronous_call(url: str, mode: Mode, act: str) -> None:
+    """A handler of `signal.signal` interrupts the loop's thread in the middle of anything, too."""
+    transport, blocking = mode.transport(2), Scene(url, warm=True)
+    client = mode.client(url, transport=transport, timeout=10.0, max_retries=0)
+    steps: list[int] = []
+
+    async def main() -> None:
+        await client.chat(HELLO)
+        step = 1
+        while True:
+            stream = client.chat_stream(HELLO)
+            await anext(stream)
+            seen: list[object] = []
+            handle = {"pool_stats": client.pool_stats, "cancel": stream.cancel, "chat": blocking.chat}[act]
+            tracer = Tracer(step, lambda handle=handle, seen=seen: seen.append(handle()))
+            sys.settrace(tracer)
+            try:
+                await client.chat(HELLO)
+            finally:
+                sys.settrace(None)
+            await stream.aclose()
+            stats = client.pool_stats()
+            assert (stats.leased, stats.connecting, stats.waiting) == (0, 0, 0), (step, stats)
+            if not seen:
+                break
+            steps.append(step)
+            step += STRIDE
+
+    with dies_rather_than_hangs(800):
+        mode.run(main)
+    assert steps[-1] > 1500

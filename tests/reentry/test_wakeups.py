@@ -11,8 +11,7 @@ import pytest
 
 from cloud.llm.flights import _Wakeup
 from tests.callers import BUSY
-from tests.interrupting import OURS, at
-from tests.interrupting import _Tracer as Tracer
+from tests.interrupting import OURS, Tracer, at
 from tests.reentry.kit import Scenario, at_every_bytecode, ctrl_c_at_every_bytecode, finalisers_everywhere, watched
 from transports.httpcore_sync import Bell
 
