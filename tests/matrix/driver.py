@@ -234,6 +234,8 @@ def _perform(run: Run, server: Any) -> None:
         if calls_are_done.wait(15.0) == 0:
             run.left_open = client.pool_stats().leased + client.pool_stats().connecting
             FAULTY_NAMES.pop(name, None)
+            # A host whose name hangs gets two threads; the calls afterwards need a resolver that comes back.
+            LOOKUPS.setdefault(name, threading.Event()).set()
             if not cell.dead:
                 server.heal()
         seen.kept = client.pool_stats().idle > 0
