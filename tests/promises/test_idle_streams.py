@@ -58,15 +58,19 @@ def test_keepalives_do_not_keep_a_stream_alive(mode: Mode, wire: str, kind: str,
         read(), send(stream_head(wire) + (chunk(begun) if begun else b"")), drip(again * 400, every=0.03, size=len(again))
     )  # fmt: skip
     timeout = Timeouts(idle=IDLE) if committed or wire == "pull" else Timeouts(first_token=IDLE)
-    # Whoever asks for the same download later shares the failure of the first to ask.
-    least = 0.0 if wire == "pull" and mode is IN_THREADS else IDLE
+    # Whoever asks for the same download later shares the failure of the first to ask, or its own time is over first; what
+    # it does not see is why nothing came.
+    follows = wire == "pull" and mode is IN_THREADS
+    least = 0.0 if follows else IDLE
+    codes = {"idle_keepalive_only"} | ({"first_token_timeout", "idle_timeout"} if follows else set())
     with WireServer(script) as server:
 
         async def main() -> None:
             began = monotonic()
             error = await failure(mode, wire, server.url, timeout)
             assert least <= monotonic() - began <= IDLE + LATE + BUSY
-            assert (type(error), error.code) == (LLMTimeoutError, "idle_keepalive_only")
+            assert type(error) is LLMTimeoutError
+            assert error.code in codes
 
         mode.run(main)
 
