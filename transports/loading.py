@@ -11,13 +11,15 @@ Rules of this file:
 - It does not begin unless a few descriptors are free, and what a failed one leaves behind is removed: the next call
   begins from nothing.
 - No lock of ours is held meanwhile, and nobody waits without end for an import that waits for one of the caller's own.
+- A fork waits for those that have begun: in the child importlib's locks would belong to threads that are not there, and
+  whoever needed the module would never get it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from _thread import allocate_lock, start_new_thread
+from _thread import LockType, allocate_lock, get_ident, start_new_thread
 from collections.abc import Callable
 from contextlib import suppress
 from errno import EMFILE, ENFILE
@@ -34,8 +36,12 @@ SPARE: Final = 4
 FIRST: Final = ("h11", "encodings.idna")
 #: Seconds to wait for the thread. A module whose own import makes a call would otherwise wait for itself.
 PATIENCE: Final = 60.0
+#: Seconds that a fork waits for imports that have begun: they take milliseconds, unless one waits for whoever forks.
+FORK_PATIENCE: Final = 5.0
 
 _loaded: Final[set[str]] = set()
+#: The imports that have begun: a lock that is held until the end, and the thread. Each change is one operation of C.
+_begun: Final[dict[LockType, int]] = {}
 
 
 def need(*names: str) -> None:
@@ -132,13 +138,19 @@ def descriptors_left(count: int) -> bool:
 def _attempt(work: Callable[[], object]) -> BaseException | None:
     """What kept it from being done: Ctrl-C only where no thread was started for it."""
     before = frozenset(sys.modules)
+    begun = allocate_lock()
+    begun.acquire()
     try:
+        _begun[begun] = get_ident()
         if not descriptors_left(SPARE):
             raise OSError(EMFILE, os.strerror(EMFILE))
         work()
     except BaseException as error:  # noqa: BLE001  the caller raises it
         _remove_orphans(before)
         return error
+    finally:
+        _begun.pop(begun, None)
+        begun.release()
     return None
 
 
@@ -159,3 +171,17 @@ def _raise(what: str, error: BaseException) -> NoReturn:
     said = (error.strerror if isinstance(error, OSError) else None) or str(error)
     why = type(error).__name__ if not said or os.sep in said else f"{type(error).__name__}: {said}"
     raise LLMConnectionError(f"{what} could not be loaded ({why})", code="import_failed") from error
+
+
+def _let_them_end() -> None:
+    """Before a fork. An import that forks, or that takes too long, is not waited for."""
+    me = get_ident()
+    while others := [begun for begun, thread in list(_begun.items()) if thread != me]:
+        for begun in others:
+            if not begun.acquire(timeout=FORK_PATIENCE):
+                return
+            begun.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_let_them_end, after_in_child=_begun.clear)
