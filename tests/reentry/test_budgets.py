@@ -174,8 +174,9 @@ def test_signals_lose_no_token() -> None:
 
     previous = signal.signal(signal.SIGALRM, handler)
     try:
-        until = monotonic() + 2.0
-        while monotonic() < until:
+        until = monotonic() + 50.0
+        while handled[0] < 1000:
+            assert monotonic() < until, f"only {handled[0]} signals came"
             signal.setitimer(signal.ITIMER_REAL, 0.00005)
             for _ in range(20):
                 assert budget.take(1, 0.0) == 1
@@ -183,7 +184,6 @@ def test_signals_lose_no_token() -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, previous)
-    assert handled[0] > 100
     assert budget.tokens == before
     works(budget)
 
