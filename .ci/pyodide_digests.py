@@ -19,12 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import sans_io
+from sans_io.calls.replay import decode
+from sans_io.chat.response import ChatResponse
+from sans_io.decode.ndjson import NDJSONDecoder
+from sans_io.decode.sse import SSEDecoder
+from sans_io.decode.sse_json import DONE, SSEJSONDecoder
 from sans_io.errors import LLMError
-from sans_io.ndjson import NDJSONDecoder
-from sans_io.replay import decode
-from sans_io.response import ChatResponse
-from sans_io.sse import SSEDecoder
-from sans_io.sse_json import DONE, SSEJSONDecoder
 from transports.testing.simulation import search
 
 HERE = Path(__file__).parents[1].resolve()

@@ -18,17 +18,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sans_io import jsontext  # the path must be set first
-from sans_io.body import ChunkedReader
-from sans_io.ndjson import NDJSONDecoder
+from sans_io.chat.tool_calls import ToolCallAssembler
+from sans_io.decode import jsontext  # the path must be set first
+from sans_io.decode.ndjson import NDJSONDecoder
+from sans_io.decode.sse import SSEDecoder
+from sans_io.decode.sse_json import SSEJSONDecoder
+from sans_io.http.body import ChunkedReader
 from sans_io.policy.limits import DEFAULT_LIMITS
-from sans_io.providers.anthropic_reply import MessageStreamReader
-from sans_io.providers.ollama_reply import ChatStreamReader
-from sans_io.providers.openai_reply import OpenAIStreamReader
-from sans_io.providers.streams import StreamReader
-from sans_io.sse import SSEDecoder
-from sans_io.sse_json import SSEJSONDecoder
-from sans_io.tool_calls import ToolCallAssembler
+from sans_io.providers.anthropic.reply import MessageStreamReader
+from sans_io.providers.ollama.reply import ChatStreamReader
+from sans_io.providers.openai_chat.reply import OpenAIStreamReader
+from sans_io.providers.stream_readers import StreamReader
 
 MIB = 1 << 20
 HUGE = 64 * MIB

@@ -13,7 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from sans_io import call  # noqa: E402
+from sans_io.calls import call  # noqa: E402
 from sans_io.policy import pool  # noqa: E402
 
 Edge = tuple[str, str, str]
@@ -59,8 +59,9 @@ Drawn from the tables in the code by `python docs/diagrams.py`; do not edit this
 
 ## Call
 
-One logical call (`sans_io/call.py`, `TRANSITIONS`). It begins in ACQUIRE, or in AUTHORIZE where the credential is a
-callable. Every ACQUIRE is followed by exactly one RELEASE. A DELIVER commits: from then on RELEASE leads to DONE only.
+One logical call (`sans_io/calls/call.py`, `TRANSITIONS`). It begins in ACQUIRE, or in AUTHORIZE where the credential
+is a callable. Every ACQUIRE is followed by exactly one RELEASE. A DELIVER commits: from then on RELEASE leads to DONE
+only.
 
 {mermaid(call_edges(), "ACQUIRE", "DONE")}
 

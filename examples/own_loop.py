@@ -13,16 +13,16 @@ import socket
 import sys
 from time import monotonic
 
-from sans_io.actions import Acquire, Action, Connect, Deliver, Receive, Release, Send, Tcp, Wait
-from sans_io.call import Call
-from sans_io.events import TextDelta
-from sans_io.messages import chat_request
+from sans_io.calls.actions import Acquire, Action, Connect, Deliver, Receive, Release, Send, Tcp, Wait
+from sans_io.calls.call import Call
+from sans_io.chat.events import TextDelta
+from sans_io.chat.messages import chat_request
+from sans_io.http.secret import Secret
+from sans_io.http.urls import parse_base_url
 from sans_io.policy.deadline import Timers
 from sans_io.policy.pool import Route
-from sans_io.providers.dialects import DIALECTS
-from sans_io.providers.openai import OpenAICodec
-from sans_io.secret import Secret
-from sans_io.urls import parse_base_url
+from sans_io.providers.openai_chat.codec import OpenAICodec
+from sans_io.providers.openai_chat.dialects import DIALECTS
 
 
 class Conversation:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @functools.cache
 def readers() -> tuple[Callable[[], ReplyReader], ...]:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
-    from sans_io.providers.anthropic_reply import MessageStreamReader, WholeMessageReader
+    from sans_io.providers.anthropic.reply import MessageStreamReader, WholeMessageReader
 
     return (MessageStreamReader, WholeMessageReader)
 

@@ -25,7 +25,8 @@ HOSTS = ("example.com", "a.example.com", "10.0.0.1", "2001:db8::1", "::ffff:10.0
 @functools.cache
 def core() -> Any:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
-    from sans_io import errors, http11, proxies, secret, server_hints, urls
+    from sans_io import errors
+    from sans_io.http import http11, proxies, secret, server_hints, urls
 
     plain = urls.Origin("http", "a", 80)
     return SimpleNamespace(

@@ -24,7 +24,7 @@ REASONS = frozenset({"syntax", "depth", "containers", "digits", "number", "utf8"
 @functools.cache
 def core() -> Any:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
-    from sans_io import jsontext
+    from sans_io.decode import jsontext
     from sans_io.policy.limits import DEFAULT_LIMITS
 
     small = replace(DEFAULT_LIMITS, max_json_depth=4)

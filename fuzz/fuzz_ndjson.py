@@ -21,7 +21,7 @@ from faster import accelerated
 @functools.cache
 def core() -> Any:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
-    from sans_io import jsontext, ndjson
+    from sans_io.decode import jsontext, ndjson
     from sans_io.policy.limits import DEFAULT_LIMITS
 
     small = replace(DEFAULT_LIMITS, max_ndjson_line=64)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @functools.cache
 def readers() -> tuple[Callable[[], ReplyReader], ...]:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
-    from sans_io.providers.ollama_reply import (
+    from sans_io.providers.ollama.reply import (
         ChatStreamReader,
         ModelsReader,
         PullReader,

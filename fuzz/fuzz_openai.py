@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @functools.cache
 def readers() -> tuple[Callable[[], ReplyReader], ...]:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
-    from sans_io.providers.openai_reply import ModelsReader, OpenAIBodyReader, OpenAIStreamReader
+    from sans_io.providers.openai_chat.reply import ModelsReader, OpenAIBodyReader, OpenAIStreamReader
 
     return (
         functools.partial(OpenAIStreamReader, "fuzz"),

@@ -26,7 +26,7 @@ from faster import accelerated
 @functools.cache
 def core() -> Any:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
-    from sans_io import jsontext, sse, sse_json
+    from sans_io.decode import jsontext, sse, sse_json
     from sans_io.policy.limits import DEFAULT_LIMITS
 
     theirs = None

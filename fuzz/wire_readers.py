@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 from cuts import pieces
 
 if TYPE_CHECKING:
-    from sans_io.events import Event
+    from sans_io.chat.events import Event
+    from sans_io.chat.response import ChatResponse
     from sans_io.providers.base import ReplyReader
-    from sans_io.response import ChatResponse
 
 
 #: Not instrumented here, for speed: they have targets of their own (sse, ndjson, jsontext).
 ELSEWHERE = [
-    "sans_io.sse", "sans_io.sse_json", "sans_io.ndjson", "sans_io.jsontext", "sans_io.jsonsize", "sans_io.printable",
+    "sans_io.decode.sse", "sans_io.decode.sse_json", "sans_io.decode.ndjson", "sans_io.decode.jsontext",
+    "sans_io.decode.json_guards", "sans_io.printable",
 ]  # fmt: skip
 
 
@@ -30,8 +31,8 @@ def same_however_cut(new_reader: Callable[[], ReplyReader], body: bytes, how: in
 
 def outcome(reader: ReplyReader, chunks: list[bytes]) -> tuple[list[Event], ChatResponse, object]:
     """Feed a reader as the exchange does: what it handed out is what its response says, after an error nothing runs."""
+    from sans_io.chat.events import TextDelta
     from sans_io.errors import LLMError
-    from sans_io.events import TextDelta
 
     events: list[Event] = []
     for chunk in chunks:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .jsontext import JSON
-    from .response import Attempt, ChatResponse
+    from .chat.response import Attempt, ChatResponse
+    from .decode.jsontext import JSON
 
 #: How many characters of server text an error message shows; the parsed body is kept beside it.
 MAX_SERVER_TEXT = 500

@@ -26,7 +26,7 @@ from cloud.llm import (
 )
 from transports.anyio_async import AsyncioTransport
 from transports.httpcore_sync import SyncTransport
-from transports.testing.conformance_bench import run_blocking
+from transports.testing.conformance.bench import run_blocking
 from transports.trio_async import TrioTransport
 
 T = TypeVar("T")

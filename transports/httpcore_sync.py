@@ -20,9 +20,9 @@ from types import FrameType
 from typing import Any, Final, TypeVar
 from weakref import finalize
 
-from sans_io.call import Call
+from sans_io.calls.call import Call
+from sans_io.chat.response import Attempt
 from sans_io.policy.pool import PoolStats, Route
-from sans_io.response import Attempt
 
 from . import resolver
 from .blocking_wire import LONGEST, SocketWire

@@ -27,7 +27,7 @@ from functools import partial
 from importlib import import_module
 from typing import Final, NoReturn
 
-from sans_io import jsontext
+from sans_io.decode import jsontext
 from sans_io.errors import LLMConnectionError
 
 #: Descriptors that must be free: one for the file being read, the others for whoever opens something meanwhile.

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from sans_io.actions import (
+from sans_io.calls.actions import (
     Acquire,
     Action,
     Authorize,
@@ -35,12 +35,12 @@ from sans_io.actions import (
     TunnelThrough,
     Wait,
 )
-from sans_io.call import Call
+from sans_io.calls.call import Call
+from sans_io.chat.events import Event
+from sans_io.chat.response import Attempt
 from sans_io.errors import LocalProtocolError
-from sans_io.events import Event
+from sans_io.http.tunnel import Tunnel
 from sans_io.policy.pool import PoolStats, Ticket
-from sans_io.response import Attempt
-from sans_io.tunnel import Tunnel
 
 from .faults import Fault, unasked
 from .interface import Authorizer, Bell, Hands, Runtime, Wire

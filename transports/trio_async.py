@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 import trio
 
-from sans_io.call import Call
+from sans_io.calls.call import Call
+from sans_io.chat.response import Attempt
 from sans_io.policy.deadline import NEVER
 from sans_io.policy.pool import PoolStats, Route
-from sans_io.response import Attempt
 
 from . import resolver, tls
 from .faults import Fault

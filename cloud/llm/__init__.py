@@ -14,6 +14,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sans_io.chat.events import (
+        Event,
+        Finished,
+        PullProgress,
+        ReasoningDelta,
+        RefusalDelta,
+        TextDelta,
+        ToolCallCompleted,
+        ToolCallDelta,
+        ToolCallStarted,
+        UsageReported,
+    )
+    from sans_io.chat.messages import (
+        AssistantMessage,
+        ContentPart,
+        InputSchemaTool,
+        Message,
+        NestedTool,
+        SystemMessage,
+        Tool,
+        ToolMessage,
+        UserMessage,
+    )
+    from sans_io.chat.response import Attempt, ChatResponse, Choice, ToolCall, Usage
     from sans_io.errors import (
         LLMAuthError,
         LLMBadRequestError,
@@ -29,33 +53,9 @@ if TYPE_CHECKING:
         LLMStreamError,
         LLMTimeoutError,
     )
-    from sans_io.events import (
-        Event,
-        Finished,
-        PullProgress,
-        ReasoningDelta,
-        RefusalDelta,
-        TextDelta,
-        ToolCallCompleted,
-        ToolCallDelta,
-        ToolCallStarted,
-        UsageReported,
-    )
-    from sans_io.http11 import HTTPRequest
-    from sans_io.messages import (
-        AssistantMessage,
-        ContentPart,
-        InputSchemaTool,
-        Message,
-        NestedTool,
-        SystemMessage,
-        Tool,
-        ToolMessage,
-        UserMessage,
-    )
+    from sans_io.http.http11 import HTTPRequest
     from sans_io.policy.limits import Limits
     from sans_io.policy.retry import RetryPolicy
-    from sans_io.response import Attempt, ChatResponse, Choice, ToolCall, Usage
 
     from .anthropic import AnthropicClient, AsyncAnthropicClient
     from .config import InsecureTransportWarning, Timeouts
@@ -83,8 +83,8 @@ _HOMES = {
     "close_all_cloud_clients_sync": "cloud.llm.registry",
     "RetryPolicy": "sans_io.policy.retry",
     "Limits": "sans_io.policy.limits",
-    "HTTPRequest": "sans_io.http11",
-    **dict.fromkeys(("Attempt", "ChatResponse", "Choice", "ToolCall", "Usage"), "sans_io.response"),
+    "HTTPRequest": "sans_io.http.http11",
+    **dict.fromkeys(("Attempt", "ChatResponse", "Choice", "ToolCall", "Usage"), "sans_io.chat.response"),
     **dict.fromkeys(
         (
             "LLMAuthError", "LLMBadRequestError", "LLMConnectionError", "LLMContentFilterError",
@@ -98,14 +98,14 @@ _HOMES = {
             "Event", "Finished", "PullProgress", "ReasoningDelta", "RefusalDelta", "TextDelta", "ToolCallCompleted",
             "ToolCallDelta", "ToolCallStarted", "UsageReported",
         ),
-        "sans_io.events",
+        "sans_io.chat.events",
     ),
     **dict.fromkeys(
         (
             "AssistantMessage", "ContentPart", "InputSchemaTool", "Message", "NestedTool", "SystemMessage", "Tool",
             "ToolMessage", "UserMessage",
         ),
-        "sans_io.messages",
+        "sans_io.chat.messages",
     ),
 }  # fmt: skip
 

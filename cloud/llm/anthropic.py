@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sans_io.errors import LLMBadRequestError
-from sans_io.secret import Secret
+from sans_io.http.secret import Secret
 from transports.loading import need
 
 from . import config
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping, Sequence
 
-    from sans_io.http11 import HTTPRequest
+    from sans_io.chat.response import Attempt, ChatResponse
+    from sans_io.http.http11 import HTTPRequest
+    from sans_io.http.proxies import Proxy
     from sans_io.policy.limits import Limits
     from sans_io.policy.retry import RetryPolicy
-    from sans_io.providers.anthropic import AnthropicCodec
-    from sans_io.proxies import Proxy
-    from sans_io.response import Attempt, ChatResponse
+    from sans_io.providers.anthropic.codec import AnthropicCodec
 
     from .chatting import Choosing, Messages, Tools
     from .config import Timeouts
@@ -122,8 +122,8 @@ class _Anthropic(ChatClient["AnthropicCodec"]):
         return self._request_of(job)
 
     def _new_codec(self, key: Secret | None, limits: Limits) -> AnthropicCodec:
-        need("sans_io.providers.anthropic")
-        from sans_io.providers.anthropic import AnthropicCodec
+        need("sans_io.providers.anthropic.codec")
+        from sans_io.providers.anthropic.codec import AnthropicCodec
 
         return AnthropicCodec(
             self._base_url,

@@ -21,7 +21,7 @@ from transports.exclusion import Exclusion
 from .registry import number_of
 
 if TYPE_CHECKING:
-    from sans_io.urls import Origin
+    from sans_io.http.urls import Origin
 
     from .registry import Transport
 

@@ -12,8 +12,8 @@ from transports.loading import need
 from .client import Client, Codec, Job, close_awaitable
 
 if TYPE_CHECKING:
-    from sans_io.http11 import HTTPRequest
-    from sans_io.messages import ChatRequest
+    from sans_io.chat.messages import ChatRequest
+    from sans_io.http.http11 import HTTPRequest
     from sans_io.providers.base import Operation
 
     from .config import Timeouts
@@ -27,8 +27,8 @@ Choosing: TypeAlias = "str | Mapping[str, Any]"
 @cache
 def _checker() -> Callable[..., ChatRequest]:
     """`chat_request`, imported at the first call; an import statement costs 8 k instructions each time."""
-    need("sans_io.messages")
-    from sans_io.messages import chat_request
+    need("sans_io.chat.messages")
+    from sans_io.chat.messages import chat_request
 
     return chat_request
 

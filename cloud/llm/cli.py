@@ -32,8 +32,8 @@ from rich.progress import (
 from .redact import for_terminal
 
 if TYPE_CHECKING:
-    from sans_io.events import PullProgress
-    from sans_io.response import ChatResponse
+    from sans_io.chat.events import PullProgress
+    from sans_io.chat.response import ChatResponse
 
     from .anthropic import AnthropicClient
     from .ollama import OllamaClient
@@ -174,7 +174,7 @@ def serve_fake(
     port: Annotated[int, typer.Option("--port", help="The port; 0 takes a free one.")] = 0,
 ) -> None:
     """Run a scripted server of all three wires, to try clients against. Ctrl-C stops it."""
-    from transports.testing.loopback import LoopbackServer, serve
+    from transports.testing.servers.loopback import LoopbackServer, serve
 
     def ready(server: LoopbackServer) -> None:
         notes = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -17,8 +17,8 @@ from time import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar, cast
 
 from sans_io.errors import LLMAuthError, LLMBadRequestError
+from sans_io.http.secret import Secret
 from sans_io.records import dataclass
-from sans_io.secret import Secret
 from transports.loading import need, need_here
 
 from . import config, registry
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
-    from sans_io.call import Call
+    from sans_io.calls.call import Call
+    from sans_io.chat.response import Attempt
+    from sans_io.http.proxies import Proxy
+    from sans_io.http.urls import BaseURL
     from sans_io.policy.deadline import Timers
     from sans_io.policy.limits import Limits
     from sans_io.policy.pool import Route
     from sans_io.policy.retry import RetryPolicy
     from sans_io.providers.base import Operation
-    from sans_io.proxies import Proxy
-    from sans_io.response import Attempt
-    from sans_io.urls import BaseURL
 
     from .budgets import SharedBudget
     from .config import Timeouts
@@ -256,9 +256,14 @@ class Client(ABC, Generic[CodecT]):
         """What the first call needs and all others share."""
         # `hiding` is for errors, and an error may be that no descriptor is left to load it.
         need(
-            "sans_io.call", "sans_io.policy.limits", "sans_io.policy.pool", "sans_io.hiding", "cloud.llm.budgets", "h11"
+            "sans_io.calls.call",
+            "sans_io.policy.limits",
+            "sans_io.policy.pool",
+            "sans_io.http.hiding",
+            "cloud.llm.budgets",
+            "h11",
         )
-        from sans_io.call import Call
+        from sans_io.calls.call import Call
         from sans_io.policy.limits import DEFAULT_LIMITS
         from sans_io.policy.pool import Route
 
@@ -332,8 +337,8 @@ class _Made(Generic[CodecT]):
 
 
 def _checked_headers(headers: Mapping[str, str | Secret]) -> tuple[tuple[str, str | Secret], ...]:
-    need_here("sans_io.http11")
-    from sans_io.http11 import merge_headers
+    need_here("sans_io.http.http11")
+    from sans_io.http.http11 import merge_headers
 
     if not hasattr(headers, "items"):
         raise LLMBadRequestError(f"headers must be a dict of strings, not {type(headers).__name__}")

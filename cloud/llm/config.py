@@ -23,8 +23,8 @@ from sans_io.records import dataclass, replace
 from transports.loading import need_here
 
 if TYPE_CHECKING:
-    from sans_io.proxies import EnvironmentProxies, Proxy
-    from sans_io.urls import BaseURL, Origin
+    from sans_io.http.proxies import EnvironmentProxies, Proxy
+    from sans_io.http.urls import BaseURL, Origin
 
 #: Seconds. LLM calls are slow: a long answer without streaming takes a minute or two.
 DEFAULT_TIMEOUT: Final = 120.0
@@ -199,8 +199,8 @@ def parsed_base_url(text: str, what: str = "base_url") -> BaseURL:
 
 @lru_cache(maxsize=1024)
 def _parsed_base_url(text: str, what: str) -> BaseURL:
-    need_here("sans_io.urls")
-    from sans_io.urls import parse_base_url
+    need_here("sans_io.http.urls")
+    from sans_io.http.urls import parse_base_url
 
     return parse_base_url(text, what)
 
@@ -223,8 +223,8 @@ _PROXY_VARIABLES: Final = {
 def resolve_proxy(origin: Origin, proxy: str | Proxy | None, trust_env: bool) -> Proxy | None:
     """The proxy for requests to `origin`: the one given, else what the environment says, unless it is not trusted."""
     if proxy is not None:
-        need_here("sans_io.proxies")
-        from sans_io.proxies import Proxy, parse_proxy
+        need_here("sans_io.http.proxies")
+        from sans_io.http.proxies import Proxy, parse_proxy
 
         if isinstance(proxy, Proxy):
             return proxy
@@ -245,8 +245,8 @@ def resolve_proxy(origin: Origin, proxy: str | Proxy | None, trust_env: bool) ->
 
 @lru_cache(maxsize=16)
 def _environment_proxies(variables: tuple[tuple[str, str], ...]) -> EnvironmentProxies:
-    need_here("sans_io.proxies")
-    from sans_io.proxies import environment_proxies
+    need_here("sans_io.http.proxies")
+    from sans_io.http.proxies import environment_proxies
 
     return environment_proxies(dict(variables))
 

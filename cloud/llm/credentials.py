@@ -14,7 +14,7 @@ from inspect import isawaitable
 from typing import ParamSpec, TypeAlias, TypeVar, cast
 
 from sans_io.errors import LLMAuthError, LLMError
-from sans_io.secret import Secret
+from sans_io.http.secret import Secret
 
 from . import config
 

@@ -27,7 +27,7 @@ from .embedded import EmbeddedServer, EmbeddedServerError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sans_io.response import ChatResponse
+    from sans_io.chat.response import ChatResponse
 
 CHAT: Final = "Hello! Please introduce yourself in one sentence."
 STREAM: Final = "Describe the sea in one sentence."

@@ -20,9 +20,9 @@ from os import getpid
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sans_io import failing
+from sans_io.calls import failures as failing
+from sans_io.chat.events import PullProgress
 from sans_io.errors import LLMError
-from sans_io.events import PullProgress
 from sans_io.policy.deadline import after
 from transports.loading import need_anyio
 
@@ -32,7 +32,7 @@ from .outcome import raise_error, settle
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from sans_io.call import Call
+    from sans_io.calls.call import Call
     from sans_io.policy.deadline import Timers
     from sans_io.providers.base import Operation
 

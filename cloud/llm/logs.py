@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
-    from sans_io.http11 import HTTPRequest
-    from sans_io.response import Attempt, ChatResponse
+    from sans_io.chat.response import Attempt, ChatResponse
+    from sans_io.http.http11 import HTTPRequest
 
     Observer = Callable[[Attempt], object]
 

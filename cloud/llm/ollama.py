@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping, Sequence
 
-    from sans_io.events import PullProgress
-    from sans_io.http11 import HTTPRequest
+    from sans_io.chat.events import PullProgress
+    from sans_io.chat.response import Attempt, ChatResponse
+    from sans_io.http.http11 import HTTPRequest
+    from sans_io.http.proxies import Proxy
+    from sans_io.http.secret import Secret
+    from sans_io.http.urls import BaseURL
     from sans_io.policy.limits import Limits
     from sans_io.policy.retry import RetryPolicy
-    from sans_io.providers.ollama import OllamaCodec
-    from sans_io.proxies import Proxy
-    from sans_io.response import Attempt, ChatResponse
-    from sans_io.secret import Secret
-    from sans_io.urls import BaseURL
+    from sans_io.providers.ollama.codec import OllamaCodec
 
     from .chatting import Choosing, Messages, Tools
     from .client import Job
@@ -130,8 +130,8 @@ class _Ollama(ChatClient["OllamaCodec"]):
         return self._request_of(job)
 
     def _new_codec(self, key: Secret | None, limits: Limits) -> OllamaCodec:
-        need("sans_io.providers.ollama")
-        from sans_io.providers.ollama import OllamaCodec
+        need("sans_io.providers.ollama.codec")
+        from sans_io.providers.ollama.codec import OllamaCodec
 
         return OllamaCodec(self._base_url, credential=key, headers=self._headers, limits=limits)
 
@@ -154,15 +154,15 @@ class _Ollama(ChatClient["OllamaCodec"]):
 
 @lru_cache(maxsize=256)
 def _place(text: str, what: str) -> BaseURL:
-    need_here("sans_io.providers.ollama")
-    from sans_io.providers.ollama import parse_ollama_host
+    need_here("sans_io.providers.ollama.codec")
+    from sans_io.providers.ollama.codec import parse_ollama_host
 
     return config.parsed_base_url(parse_ollama_host(text), what)
 
 
 def _full_name(model_name: object) -> str:
-    need("sans_io.providers.ollama")
-    from sans_io.providers.ollama import full_model_name
+    need("sans_io.providers.ollama.codec")
+    from sans_io.providers.ollama.codec import full_model_name
 
     if not isinstance(model_name, str) or not model_name.strip():
         raise LLMBadRequestError("model_name must be a string that is not empty", code="invalid_argument")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from sans_io.errors import LLMBadRequestError
-from sans_io.providers.dialects import DIALECTS, Dialect, dialect_for
+from sans_io.providers.openai_chat.dialects import DIALECTS, Dialect, dialect_for
 from sans_io.records import replace
 from transports.loading import need
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping, Sequence
 
-    from sans_io.http11 import HTTPRequest
+    from sans_io.chat.response import Attempt, ChatResponse
+    from sans_io.http.http11 import HTTPRequest
+    from sans_io.http.proxies import Proxy
+    from sans_io.http.secret import Secret
+    from sans_io.http.urls import BaseURL
     from sans_io.policy.limits import Limits
     from sans_io.policy.retry import RetryPolicy
-    from sans_io.providers.openai import OpenAICodec
-    from sans_io.proxies import Proxy
-    from sans_io.response import Attempt, ChatResponse
-    from sans_io.secret import Secret
-    from sans_io.urls import BaseURL
+    from sans_io.providers.openai_chat.codec import OpenAICodec
 
     from .chatting import Choosing, Messages, Tools
     from .config import Timeouts
@@ -152,8 +152,8 @@ class _OpenAI(ChatClient["OpenAICodec"]):
         return self._request_of(job)
 
     def _new_codec(self, key: Secret | None, limits: Limits) -> OpenAICodec:
-        need("sans_io.providers.openai")
-        from sans_io.providers.openai import OpenAICodec
+        need("sans_io.providers.openai_chat.codec")
+        from sans_io.providers.openai_chat.codec import OpenAICodec
 
         return OpenAICodec(
             self._base_url,

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
+from sans_io.chat.events import ReasoningDelta, TextDelta
+from sans_io.chat.response import ChatResponse, Choice
 from sans_io.errors import LLMStreamError
-from sans_io.events import ReasoningDelta, TextDelta
 from sans_io.records import replace
-from sans_io.response import ChatResponse, Choice
 
 from .logs import log_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sans_io.chat.events import Event
+    from sans_io.decode.jsontext import JSONObject
     from sans_io.errors import LLMError
-    from sans_io.events import Event
-    from sans_io.jsontext import JSONObject
 
 
 def settle(response: ChatResponse | None, error: LLMError | None) -> ChatResponse:

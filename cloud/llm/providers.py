@@ -15,8 +15,8 @@ from transports.loading import need_here
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sans_io.jsontext import JSON
-    from sans_io.response import ChatResponse
+    from sans_io.chat.response import ChatResponse
+    from sans_io.decode.jsontext import JSON
 
     from .streams import AsyncChatStream
 

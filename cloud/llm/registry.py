@@ -19,10 +19,10 @@ from .loops import Loop, running_loop
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from sans_io.call import Call
+    from sans_io.calls.call import Call
+    from sans_io.chat.response import Attempt
     from sans_io.policy.pool import PoolStats
     from sans_io.providers.base import Operation
-    from sans_io.response import Attempt
 
     from .stream_state import AsyncPump, SyncPump
 

@@ -22,10 +22,10 @@ from .streams import AsyncChatStream, ChatStream
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from sans_io.call import Call
+    from sans_io.calls.call import Call
+    from sans_io.chat.response import ChatResponse
     from sans_io.policy.pool import PoolStats
     from sans_io.providers.base import Operation, ReplyReader
-    from sans_io.response import ChatResponse
 
     from .stream_state import AsyncPump, SyncPump
 

@@ -17,15 +17,15 @@ from collections.abc import Awaitable, Iterator
 from copy import copy
 from typing import TYPE_CHECKING, Protocol
 
+from sans_io.chat.response import ChatResponse
 from sans_io.errors import LLMStreamError
-from sans_io.response import ChatResponse
 
 from .logs import log_response
 from .outcome import raise_error, without
 
 if TYPE_CHECKING:
-    from sans_io.call import Call
-    from sans_io.events import Event
+    from sans_io.calls.call import Call
+    from sans_io.chat.events import Event
 
 
 class Pump(Protocol):

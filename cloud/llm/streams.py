@@ -11,8 +11,8 @@ from _thread import get_ident
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from sans_io.events import TextDelta
-from sans_io.response import ChatResponse
+from sans_io.chat.events import TextDelta
+from sans_io.chat.response import ChatResponse
 
 from .loops import running_task
 from .stream_state import NOTHING, AsyncPump, StreamState, SyncPump
@@ -20,8 +20,8 @@ from .stream_state import NOTHING, AsyncPump, StreamState, SyncPump
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from sans_io.call import Call
-    from sans_io.events import Event
+    from sans_io.calls.call import Call
+    from sans_io.chat.events import Event
 
 
 class ChatStream(StreamState):

@@ -23,7 +23,7 @@ class Timers:
     `total` bounds the whole call with its sleeps and retries. `until_commit` bounds everything up to the first event
     handed to the user, over all attempts. `pool` is the wait for a connection, `connect` name resolution, TCP, proxy
     and TLS together, `write` the longest pause while sending, `first_token` each attempt's wait from the request
-    sent to the first content event, `idle` the longest gap between content events afterwards (`sans_io.content`).
+    sent to the first content event, `idle` the longest gap between content events afterwards (`sans_io.chat.content`).
     """
 
     total: float | None = 120.0

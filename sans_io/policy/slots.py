@@ -14,8 +14,8 @@ from ..records import dataclass
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-    from ..proxies import Proxy
-    from ..urls import Origin
+    from ..http.proxies import Proxy
+    from ..http.urls import Origin
 
 ConnT = TypeVar("ConnT")
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from ..records import dataclass
 
 if TYPE_CHECKING:
+    from ..chat.events import Event
+    from ..chat.response import ChatResponse
     from ..errors import LLMError
-    from ..events import Event
-    from ..http11 import HTTPRequest
+    from ..http.http11 import HTTPRequest
     from ..policy.retry import RetryTable
-    from ..response import ChatResponse
 
 #: Header fields of a response: lower-cased names, values decoded as latin-1, in order.
 Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -31,7 +31,7 @@ class ReplyReader(Protocol):
     `ended`: what ends the read was seen ([DONE], message_stop, `"done": true`; for a JSON body only its end).
     `complete`: an end of body now makes a complete reply. `finishing`: a finish reason was seen on every choice but
     the read has not ended (usage may follow). `content_events` counts provider events that are content, `keepalives`
-    everything else that came whole (`sans_io.content`). All are plain attributes or properties; none of them ever goes
+    everything else that came whole (`chat.content`). All are plain attributes or properties; none of them ever goes
     back, and until the end every event given but `UsageReported` comes with more `content_events`.
     """
 

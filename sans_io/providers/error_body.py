@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .. import jsontext
-from ..jsontext import JSON, JSONObject
+from ..decode import jsontext
+from ..decode.jsontext import JSON, JSONObject
 from ..printable import printable
 from ..records import dataclass, field
 from .context_length import Numbers, overflow

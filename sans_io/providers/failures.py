@@ -27,16 +27,16 @@ from ..errors import (
     LLMRateLimitError,
     LLMServerError,
 )
+from ..http.server_hints import retry_after
 from ..policy.retry import FATAL, RetryClass
 from ..printable import printable
 from ..records import dataclass, field
-from ..server_hints import retry_after
 from .error_body import Said, read_error
 from .reply_headers import rate_limit, request_id
 from .text import looks_like_html, page_text
 
 if TYPE_CHECKING:
-    from ..jsontext import JSON
+    from ..decode.jsontext import JSON
     from .base import Headers
 
 __all__ = [

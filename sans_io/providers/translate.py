@@ -12,8 +12,8 @@ from base64 import b64encode
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from ..decode.jsontext import JSON, JSONObject
 from ..errors import LLMBadRequestError
-from ..jsontext import JSON, JSONObject
 
 
 class DataURL(NamedTuple):

@@ -6,14 +6,14 @@ Body lines: `t:TEXT` a text delta · `sig` content without an event · `role`, `
 
 from __future__ import annotations
 
+from sans_io.chat.events import Event, Finished, TextDelta, UsageReported
+from sans_io.chat.response import ChatResponse, Usage
 from sans_io.errors import LLMError, LLMProtocolError, LLMServerError, LLMStreamError
-from sans_io.events import Event, Finished, TextDelta, UsageReported
-from sans_io.http11 import HTTPRequest, RequestHead
+from sans_io.http.http11 import HTTPRequest, RequestHead
+from sans_io.http.urls import Origin
 from sans_io.policy.pool import Route
 from sans_io.policy.retry import retry_table
 from sans_io.providers.base import Headers, Operation
-from sans_io.response import ChatResponse, Usage
-from sans_io.urls import Origin
 
 ORIGIN = Origin("http", "api.test", 80)
 ROUTE = Route(ORIGIN)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sans_io.actions import Acquire, Connect, Deliver, Receive, Release, Send, Wait
-from sans_io.call import READ_SIZE, Call
+from sans_io.calls.actions import Acquire, Connect, Deliver, Receive, Release, Send, Wait
+from sans_io.calls.call import READ_SIZE, Call
+from sans_io.chat.events import TextDelta
 from sans_io.errors import (
     LLMConnectionError,
     LLMError,
@@ -15,7 +16,6 @@ from sans_io.errors import (
     LLMTimeoutError,
     LocalProtocolError,
 )
-from sans_io.events import TextDelta
 from sans_io.policy.deadline import AT_ONCE, Timers
 from sans_io.policy.retry import RetryBudget, RetryPolicy
 from tests.call.kit import ROUTE, operation, reply

@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sans_io.actions import Acquire, Action, Authorize, Connect, Deliver, Receive, Release, Send, Wait
-from sans_io.call import TRANSITIONS, Call
-from sans_io.events import TextDelta
-from sans_io.faults import FAULT_KINDS
+from sans_io.calls.actions import Acquire, Action, Authorize, Connect, Deliver, Receive, Release, Send, Wait
+from sans_io.calls.call import TRANSITIONS, Call
+from sans_io.calls.faults import FAULT_KINDS
+from sans_io.chat.events import TextDelta
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryBudget, RetryPolicy
 from tests.call.kit import ROUTE, operation, reply

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 
 import pytest
 
-from sans_io.actions import Deliver, Receive, Release, Send
-from sans_io.call import Call
+from sans_io.calls.actions import Deliver, Receive, Release, Send
+from sans_io.calls.call import Call
+from sans_io.chat.messages import chat_request
 from sans_io.errors import LLMError, LLMTimeoutError
-from sans_io.messages import chat_request
+from sans_io.http.urls import parse_base_url
 from sans_io.policy.deadline import AT_ONCE, Timers
 from sans_io.policy.pool import Route
 from sans_io.policy.retry import RetryPolicy
-from sans_io.providers.anthropic import AnthropicCodec
+from sans_io.providers.anthropic.codec import AnthropicCodec
 from sans_io.providers.base import Operation
-from sans_io.providers.dialects import DIALECTS
-from sans_io.providers.ollama import OllamaCodec
-from sans_io.providers.openai import OpenAICodec
-from sans_io.urls import parse_base_url
+from sans_io.providers.ollama.codec import OllamaCodec
+from sans_io.providers.openai_chat.codec import OpenAICodec
+from sans_io.providers.openai_chat.dialects import DIALECTS
 from tests.decoders.cuts import road
 
 __all__ = ["road"]

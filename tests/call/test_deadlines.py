@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from sans_io.actions import Acquire, Authorize, Connect, Receive, Release, Send, Wait
-from sans_io.call import TRANSITIONS, Call
+from sans_io.calls.actions import Acquire, Authorize, Connect, Receive, Release, Send, Wait
+from sans_io.calls.call import TRANSITIONS, Call
 from sans_io.errors import LLMAuthError, LLMConnectionError, LLMTimeoutError
 from sans_io.policy.deadline import NEVER, Timers
 from sans_io.policy.retry import RetryPolicy

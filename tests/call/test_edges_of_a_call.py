@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from sans_io.actions import Authorize, Deliver, Receive, Release, Send, Wait
-from sans_io.call import Call
+from sans_io.calls.actions import Authorize, Deliver, Receive, Release, Send, Wait
+from sans_io.calls.call import Call
+from sans_io.calls.steps import forwarding_proxy
+from sans_io.chat.events import TextDelta, UsageReported
 from sans_io.errors import LLMConnectionError, LLMError, LLMServerError, LLMTimeoutError
-from sans_io.events import TextDelta, UsageReported
-from sans_io.http11 import HTTPRequest, RequestHead
+from sans_io.http.http11 import HTTPRequest, RequestHead
+from sans_io.http.proxies import parse_proxy
+from sans_io.http.secret import Secret
+from sans_io.http.urls import Origin
 from sans_io.policy.deadline import Timers
 from sans_io.policy.pool import Route
 from sans_io.policy.retry import RetryBudget, RetryPolicy
-from sans_io.proxies import parse_proxy
-from sans_io.secret import Secret
-from sans_io.steps import forwarding_proxy
-from sans_io.urls import Origin
 from tests.call.kit import ORIGIN, ROUTE, operation, reply
 from tests.call.test_call import draining, finish, make, text_of, to_receive
 

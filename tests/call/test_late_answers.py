@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sans_io.actions import Acquire, Connect, Deliver, Receive, Release, Send
-from sans_io.call import READ_SIZE, SEND_PIECE, Call
+from sans_io.calls.actions import Acquire, Connect, Deliver, Receive, Release, Send
+from sans_io.calls.call import READ_SIZE, SEND_PIECE, Call
 from sans_io.errors import LLMConnectionError, LLMError, LLMServerError, LLMStreamError, LLMTimeoutError
 from sans_io.policy.deadline import AT_ONCE, Timers
 from sans_io.policy.retry import RetryPolicy

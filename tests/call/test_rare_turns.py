@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sans_io.actions import Acquire, Connect, Deliver, Receive, Release, Send
-from sans_io.call import Call
+from sans_io.calls.actions import Acquire, Connect, Deliver, Receive, Release, Send
+from sans_io.calls.call import Call
+from sans_io.calls.faults import FaultKind
+from sans_io.chat.events import UsageReported
 from sans_io.errors import LLMServerError, LLMStreamError, LocalProtocolError
-from sans_io.events import UsageReported
-from sans_io.faults import FaultKind
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryPolicy
 from tests.call.kit import ROUTE, operation, reply

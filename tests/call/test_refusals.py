@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from sans_io.actions import Authorize, Receive, Release, Wait
-from sans_io.call import EXPLAINING, FINISHING, Call
+from sans_io.calls.actions import Authorize, Receive, Release, Wait
+from sans_io.calls.call import EXPLAINING, FINISHING, Call
 from sans_io.errors import LLMError, LLMProtocolError
 from sans_io.policy.deadline import Timers
 from sans_io.policy.limits import DEFAULT_LIMITS

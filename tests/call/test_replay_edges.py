@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from sans_io.calls.replay import ProviderName, decode
 from sans_io.errors import LLMBadRequestError, LLMNotFoundError, LLMProtocolError, LLMServerError, LLMStreamError
 from sans_io.policy.limits import DEFAULT_LIMITS
-from sans_io.replay import ProviderName, decode
 from tests.wires.openai.kit import body, chunk, sse, text
 
 

@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from sans_io.actions import Deliver, Release
-from sans_io.call import Call
+from sans_io.calls.actions import Deliver, Release
+from sans_io.calls.call import Call
+from sans_io.calls.reply import Reply
+from sans_io.chat.events import Finished, TextDelta, ToolCallCompleted
+from sans_io.chat.messages import ChatRequest
 from sans_io.errors import LLMError, LLMProtocolError
-from sans_io.events import Finished, TextDelta, ToolCallCompleted
-from sans_io.heads import ResponseHead, media_type
-from sans_io.messages import ChatRequest
+from sans_io.http.heads import ResponseHead, media_type
+from sans_io.http.urls import parse_base_url
 from sans_io.policy.deadline import Timers
 from sans_io.policy.limits import DEFAULT_LIMITS, Limits
 from sans_io.providers.base import Headers, Operation
-from sans_io.providers.dialects import DIALECTS
-from sans_io.providers.openai import OpenAICodec
-from sans_io.reply import Reply
-from sans_io.urls import parse_base_url
+from sans_io.providers.openai_chat.codec import OpenAICodec
+from sans_io.providers.openai_chat.dialects import DIALECTS
 from tests.call.kit import ROUTE, operation
 from tests.call.kit import reply as as_reply
 from tests.call.test_call import finish, text_of, to_receive

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import pytest
 
-from sans_io.actions import Acquire, Receive, Wait
-from sans_io.call import Call
+from sans_io.calls.actions import Acquire, Receive, Wait
+from sans_io.calls.call import Call
+from sans_io.calls.verdict import ROUND_TRIP
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryBudget, RetryPolicy
-from sans_io.verdict import ROUND_TRIP
 from tests.call.kit import reply
 from tests.call.test_call import finish, make, to_receive
 

@@ -17,7 +17,7 @@ import pytest
 import cloud.llm.embedded
 from cloud.llm.__main__ import main
 from transports.testing import FakeLLMServer, ScriptedError, ScriptedReply, ToolUse
-from transports.testing.loopback import LoopbackServer
+from transports.testing.servers.loopback import LoopbackServer
 
 
 class Terminal(io.StringIO):

@@ -32,9 +32,9 @@ from cloud.llm import (
     get_provider,
 )
 from cloud.llm.config import progress_timers, timers_for
+from sans_io.http.secret import Secret
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryBudget
-from sans_io.secret import Secret
 from tests import callers as calling
 from tests.callers import MODES as CALLING
 from tests.cloud.kit import AWAITED, BLOCKING, HELLO, MODES, WIRES, perform, scripted

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from cloud.llm import LLMAuthError, LLMBadRequestError, LLMError, OpenAICompatClient, logs
-from sans_io.messages import chat_request
-from sans_io.secret import Secret
+from sans_io.chat.messages import chat_request
+from sans_io.http.secret import Secret
 from tests.cloud.kit import BLOCKING, HELLO, MODELS, MODES, PLACES, WIRES, make, perform, run, scripted
 from transports.faults import Fault
 from transports.testing import FakeLLMServer, ScriptedError, ScriptedReply, ScriptedTransport
@@ -257,7 +257,7 @@ def test_no_failure_shows_the_key(failure: int, stream: bool, caplog: pytest.Log
 def test_the_raised_error_lets_go_of_the_call() -> None:
     import gc
 
-    from sans_io.call import Call
+    from sans_io.calls.call import Call
 
     def calls() -> int:
         gc.collect()

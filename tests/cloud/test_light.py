@@ -18,7 +18,7 @@ import cloud.llm
 from cloud import close_all_cloud_clients, close_all_cloud_clients_sync
 from cloud.llm import budgets
 from tests.cloud.kit import AWAITED, BLOCKING, HELLO, MODELS, WIRES
-from transports.testing.loopback import LoopbackServer
+from transports.testing.servers.loopback import LoopbackServer
 
 HEAVY = {"ssl", "socket", "httpcore", "asyncio", "trio", "anyio", "h11", "logging", "msgspec", "random"}
 #: What sees to it that the others are loaded whole has to be there before them.

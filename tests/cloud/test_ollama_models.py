@@ -31,7 +31,7 @@ from tests.cloud.kit import MODES, perform, run, scripted
 from tests.transports.modes import passes_within
 from transports.faults import Fault
 from transports.testing import AsyncScriptedTransport, FakeLLMServer, ScriptedTransport
-from transports.testing.loopback import LoopbackServer
+from transports.testing.servers.loopback import LoopbackServer
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -123,7 +123,7 @@ def test_a_failed_pull_raises(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_download_has_no_total_but_must_go_on(mode: str) -> None:
-    from transports.testing.connection import Piece
+    from transports.testing.servers.connection import Piece
 
     def line(status: str, completed: int = 0) -> bytes:
         text = b'{"status":"%s","total":100,"completed":%d}\n' % (status.encode(), completed)

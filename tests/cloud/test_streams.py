@@ -26,7 +26,7 @@ from cloud.llm import (
 from tests.callers import BUSY
 from tests.cloud.kit import HELLO, MODES, WIRES, perform, scripted
 from transports.testing import FakeLLMServer, ScriptedError, ScriptedReply, ToolUse
-from transports.testing.loopback import LoopbackServer
+from transports.testing.servers.loopback import LoopbackServer
 
 #: Each piece in a read of its own.
 SLOW = ScriptedReply(text=["One", " two", " three", " four"], delay=0.05)

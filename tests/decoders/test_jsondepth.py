@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sans_io import jsondepth, jsontext
+from sans_io.decode import jsondepth, jsontext
 from sans_io.policy.limits import DEFAULT_LIMITS
 
 WASM = sys.platform == "emscripten"
@@ -27,9 +27,9 @@ values = st.recursive(
 #: give to all of theirs.
 IN_A_SMALL_THREAD = """
 import sys, threading
-from sans_io import jsontext
-from sans_io.ndjson import NDJSONDecoder
-from sans_io.sse_json import SSEJSONDecoder
+from sans_io.decode import jsontext
+from sans_io.decode.ndjson import NDJSONDecoder
+from sans_io.decode.sse_json import SSEJSONDecoder
 
 deep = b'{"a":[' * 10_000
 

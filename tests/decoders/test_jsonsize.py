@@ -8,8 +8,8 @@ import tracemalloc
 
 import pytest
 
-from sans_io import jsonsize
-from sans_io.jsontext import loads
+from sans_io.decode import json_guards as jsonsize
+from sans_io.decode.jsontext import loads
 from sans_io.policy.limits import DEFAULT_LIMITS
 
 

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sans_io import jsonsize, jsontext
-from sans_io.jsontext import JSONTextError, SurrogateJoiner, dumps, loads, well_formed
+from sans_io.decode import json_guards as jsonsize
+from sans_io.decode import jsontext
+from sans_io.decode.jsontext import JSONTextError, SurrogateJoiner, dumps, loads, well_formed
 from sans_io.policy.limits import DEFAULT_LIMITS, Limits
 from tests.decoders.cuts import road
 

@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import pytest
 
-from sans_io import jsontext
-from sans_io.ndjson import NDJSONDecoder
+from sans_io.chat.tool_calls import ToolCallAssembler
+from sans_io.decode import jsontext
+from sans_io.decode.ndjson import NDJSONDecoder
+from sans_io.decode.sse import SSEDecoder
+from sans_io.decode.sse_json import SSEJSONDecoder
 from sans_io.policy.limits import DEFAULT_LIMITS
-from sans_io.sse import SSEDecoder
-from sans_io.sse_json import SSEJSONDecoder
-from sans_io.tool_calls import ToolCallAssembler
 from tests.linear import assert_linear
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(300)]

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sans_io import jsontext
+from sans_io.decode import jsontext
+from sans_io.decode.sse_json import DONE, SSEJSONDecoder
 from sans_io.policy.limits import DEFAULT_LIMITS, Limits
-from sans_io.sse_json import DONE, SSEJSONDecoder
 from tests.decoders.cuts import (
     assert_cuts_never_matter,
     bytewise,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sans_io import call
+from sans_io.calls import call
 from sans_io.policy import pool
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,7 +23,7 @@ from sans_io.errors import (
 )
 from sans_io.policy.retry import FATAL, THROTTLED, TRANSIENT
 from sans_io.providers.failures import FailureRules, decode_failure, failure_from_event, not_json
-from sans_io.providers.openai import RETRY_TABLE
+from sans_io.providers.openai_chat.codec import RETRY_TABLE
 
 HEADERS = (("content-type", "application/json"), ("x-request-id", "req_1"))
 

@@ -9,12 +9,12 @@ from typing import get_args
 
 import pytest
 
-from sans_io import failing
+from sans_io.calls import failures as failing
+from sans_io.calls.faults import FAULT_KINDS, FaultKind
 from sans_io.errors import LLMAuthError, LLMConnectionError, LLMStreamError, LLMTimeoutError
-from sans_io.faults import FAULT_KINDS, FaultKind
+from sans_io.http.proxies import parse_proxy
+from sans_io.http.urls import Origin
 from sans_io.policy.pool import Route
-from sans_io.proxies import parse_proxy
-from sans_io.urls import Origin
 
 ORIGIN = Origin("https", "llm.example", 8443)
 AT = "https://llm.example:8443"

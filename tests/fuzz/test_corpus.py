@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sans_io.sse import SSEDecoder
+from sans_io.decode.sse import SSEDecoder
 
 FUZZ = Path(__file__).parents[2] / "fuzz"
 TARGETS = sorted(path.stem.removeprefix("fuzz_") for path in FUZZ.glob("fuzz_*.py"))

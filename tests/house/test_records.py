@@ -246,8 +246,8 @@ def test_no_class_asks_the_standard_library_before_somebody_asks_the_class() -> 
     probe = (
         "import sys\n"
         "before = set(sys.modules)  # what measures coverage is there already\n"
-        "import sans_io.call, sans_io.providers.openai, cloud.llm.openai\n"
-        "from sans_io.events import TextDelta\n"
+        "import sans_io.calls.call, sans_io.providers.openai_chat.codec, cloud.llm.openai\n"
+        "from sans_io.chat.events import TextDelta\n"
         "assert TextDelta('x') == TextDelta('x') and repr(TextDelta('x')) == \"TextDelta(text='x', choice=0)\"\n"
         "assert 'dataclasses' not in set(sys.modules) - before\n"
     )

@@ -46,12 +46,12 @@ def test_the_import_contracts_hold() -> None:
 @pytest.mark.parametrize(
     ("file", "line"),
     [
-        ("sans_io/urls.py", "import socket"),
-        ("sans_io/sse.py", "import cloud"),
+        ("sans_io/http/urls.py", "import socket"),
+        ("sans_io/decode/sse.py", "import cloud"),
         ("transports/tls.py", "import cloud"),
         ("transports/httpcore_sync.py", "import transports.trio_async"),
-        ("transports/pump.py", "import sans_io.providers.openai"),
-        ("sans_io/http11.py", "import sans_io.call"),
+        ("transports/pump.py", "import sans_io.providers.openai_chat.codec"),
+        ("sans_io/http/http11.py", "import sans_io.calls.call"),
     ],
 )
 def test_the_import_contracts_bite(file: str, line: str, tmp_path: Path) -> None:
@@ -139,4 +139,60 @@ def test_a_key_is_revealed_in_one_file_only() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr == "reveal"
     }
-    assert users <= {"sans_io/http11.py"}
+    assert users <= {"sans_io/http/http11.py"}
+
+
+# -- public paths -------------------------------------------------------------------------------------------------------
+
+#: Where the public names live, by the path that users import them from (api.md of the design names these paths).
+PUBLIC = {
+    "sans_io.sse": ("sans_io.decode.sse", {"SSEDecoder", "ServerSentEvent"}),
+    "sans_io.ndjson": ("sans_io.decode.ndjson", {"NDJSONDecoder"}),
+    "sans_io.http11": ("sans_io.http.http11", {"HTTPExchange", "HTTPRequest", "RequestHead"}),
+    "sans_io.call": ("sans_io.calls.call", {"Call"}),
+    "sans_io.replay": ("sans_io.calls.replay", {"decode"}),
+    "sans_io.events": ("sans_io.chat.events", {"Event", "TextDelta", "Finished", "UsageReported"}),
+    "sans_io.providers.openai": ("sans_io.providers.openai_chat.codec", {"OpenAICodec"}),
+    "sans_io.providers.anthropic": ("sans_io.providers.anthropic.codec", {"AnthropicCodec"}),
+    "sans_io.providers.ollama": ("sans_io.providers.ollama.codec", {"OllamaCodec"}),
+}
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_a_public_path_leads_to_where_its_names_live(path: str) -> None:
+    home, names = PUBLIC[path]
+    public, living = importlib.import_module(path), importlib.import_module(home)
+    assert names <= set(public.__all__)
+    for name in public.__all__:
+        assert getattr(public, name) is getattr(living, name)
+
+
+def test_the_core_hands_out_its_public_names() -> None:
+    import sans_io
+
+    for name in sans_io.__all__:
+        assert getattr(sans_io, name).__name__ == name
+        assert name in dir(sans_io)
+    with pytest.raises(AttributeError, match="no attribute 'Codec'"):
+        sans_io.Codec  # noqa: B018
+
+
+def test_asking_for_a_public_name_loads_nothing_else() -> None:
+    code = "import sys, sans_io; assert not [m for m in sys.modules if m.startswith('sans_io.')]; sans_io.SSEDecoder; "
+    code += "print(*sorted(m for m in sys.modules if m.startswith('sans_io.')))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "sans_io.decode.sse" in done.stdout
+    assert not {"sans_io.calls", "sans_io.providers", "sans_io.chat"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_project_itself_uses_the_rooms_and_not_the_public_paths(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    named = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            up = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*up, *([node.module] if node.module else [])])
+            named |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    assert not named & {path for path, (home, _) in PUBLIC.items() if not home.startswith(path + ".")}

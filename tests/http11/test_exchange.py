@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sans_io.http11 import HTTPExchange
+from sans_io.http.http11 import HTTPExchange
 from sans_io.policy.limits import DEFAULT_LIMITS, Limits
 from tests.http11.oracle import outcome, random_cut, seen
 

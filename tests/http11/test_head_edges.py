@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sans_io.body import ChunkedReader
+from sans_io.http.body import ChunkedReader
 from tests.http11.test_heads import head_of
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sans_io import heads as heads_module
-from sans_io.http11 import HTTPExchange, ResponseHead
+from sans_io.http import heads as heads_module
+from sans_io.http.http11 import HTTPExchange, ResponseHead
 from tests.http11.oracle import h11_verdict, outcome
 
 TOKENS = st.sampled_from(

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sans_io.errors import LLMBadRequestError, LocalProtocolError
-from sans_io.http11 import HTTPRequest, RequestHead, merge_headers, render_connect
-from sans_io.proxies import parse_proxy
-from sans_io.secret import Secret
-from sans_io.urls import Origin
+from sans_io.http.http11 import HTTPRequest, RequestHead, merge_headers, render_connect
+from sans_io.http.proxies import parse_proxy
+from sans_io.http.secret import Secret
+from sans_io.http.urls import Origin
 
 HTTPS = Origin("https", "api.example.com", 443)
 HTTP = Origin("http", "::1", 8080)
@@ -253,7 +253,7 @@ def test_requests_are_values() -> None:
 @pytest.mark.skipif(sys.platform == "emscripten", reason="needs a process of its own")
 def test_h11_is_imported_at_the_first_rendering() -> None:
     program = (
-        "import sys, sans_io.http11 as http, sans_io.urls as urls\n"
+        "import sys, sans_io.http.http11 as http, sans_io.http.urls as urls\n"
         "head = http.RequestHead('GET', urls.Origin('http', 'a', 80), '/')\n"
         "http.HTTPExchange().receive_data(b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')\n"
         "assert 'h11' not in sys.modules\n"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sans_io.chat.message_checks import MAX_DEPTH
+from sans_io.chat.messages import ChatRequest, chat_request, checked_headers, encode_body
+from sans_io.chat.response import ChatResponse, ToolCall
 from sans_io.errors import LLMBadRequestError
-from sans_io.message_checks import MAX_DEPTH
-from sans_io.messages import ChatRequest, chat_request, checked_headers, encode_body
-from sans_io.response import ChatResponse, ToolCall
 from tests.wires.conversations import TOOLS, conversations
 
 HI = [{"role": "user", "content": "Hi"}]

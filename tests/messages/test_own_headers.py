@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from sans_io.chat.messages import checked_headers
 from sans_io.errors import LLMBadRequestError
-from sans_io.messages import checked_headers
 
 OWN = (
     "host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect",

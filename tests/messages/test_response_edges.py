@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from sans_io.chat.messages import chat_request
+from sans_io.chat.response import Attempt, ChatResponse, ToolCall, late
+from sans_io.decode.jsontext import JSONTextError
 from sans_io.errors import LLMBadRequestError, LLMError, LLMProtocolError
-from sans_io.jsontext import JSONTextError
-from sans_io.messages import chat_request
-from sans_io.response import Attempt, ChatResponse, ToolCall, late
 
 
 def test_an_answer_that_is_json_is_read() -> None:

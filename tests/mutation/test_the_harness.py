@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sans_io import failing
-from sans_io.ndjson import NDJSONDecoder
+from sans_io.calls import failures as failing
+from sans_io.decode.ndjson import NDJSONDecoder
 from sans_io.policy import deadline, pool, retry
 from sans_io.policy.dice import Dice
 from tests.mutation import patch
@@ -39,10 +39,10 @@ def put_in(module: str, tree: ast.Module) -> int:
 
 
 def test_an_unchanged_module_changes_nothing() -> None:
-    source = (ROOT / "sans_io/ndjson.py").read_text()
+    source = (ROOT / "sans_io/decode/ndjson.py").read_text()
 
     def act() -> bool:
-        nothing = put_in("sans_io/ndjson.py", ast.parse(source)) == 0
+        nothing = put_in("sans_io/decode/ndjson.py", ast.parse(source)) == 0
         return nothing and NDJSONDecoder().receive_data(b"1\n2\n") == [1, 2]
 
     assert in_a_fork(act) == PASSED
@@ -123,7 +123,7 @@ def test_messages_and_annotations_are_left_alone() -> None:
 
 
 def test_every_mutant_of_a_module_differs_from_it_and_compiles() -> None:
-    source = (ROOT / "sans_io/failing.py").read_text()
+    source = (ROOT / "sans_io/calls/failures.py").read_text()
     original = ast.unparse(ast.parse(source))
     made = mutants(source)
     assert len(made) > 100

@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import pytest
 
+from sans_io.http.urls import Origin
 from sans_io.policy.deadline import NEVER, Timers, after
 from sans_io.policy.pool import AGE_JITTER, REASONS, SWEEP, TICKET_TRANSITIONS, TRANSITIONS, Pool, Route
 from sans_io.policy.retry import RetryBudget, RetryPolicy, RetryState
-from sans_io.urls import Origin
 
 TIMERS = {
     "total": 120.0, "until_commit": None, "pool": 30.0, "connect": 5.0, "write": 30.0, "first_token": 120.0, "idle": 120.0,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sans_io.errors import LocalProtocolError
+from sans_io.http.urls import Origin
 from sans_io.policy.pool import SWEEP, Close, Grant, Pool, Route
-from sans_io.urls import Origin
 
 ROUTE = Route(Origin("http", "a.test", 80))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from sans_io.http.urls import Origin
 from sans_io.policy.dice import Dice
 from sans_io.policy.pool import Pool, Route, Ticket
 from sans_io.policy.retry import Again, RetryBudget, RetryPolicy, RetryState, Stop, retry_table
-from sans_io.urls import Origin
 
 FAR = 1e9
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sans_io.http.server_hints import http_date, retry_after, should_retry
 from sans_io.policy.retry import (
     COSTS,
     HINTED_COST,
@@ -21,8 +22,9 @@ from sans_io.policy.retry import (
     Stop,
     retry_table,
 )
-from sans_io.providers import anthropic, ollama, openai
-from sans_io.server_hints import http_date, retry_after, should_retry
+from sans_io.providers.anthropic import codec as anthropic
+from sans_io.providers.ollama import codec as ollama
+from sans_io.providers.openai_chat import codec as openai
 
 STATUSES = {
     400: "D", 401: "D", 402: "D", 403: "D", 404: "D", 408: "B", 409: "D", 413: "D", 422: "D", 429: "C", 498: "C",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sans_io.server_hints import http_date, retry_after, should_retry
+from sans_io.http.server_hints import http_date, retry_after, should_retry
 
 
 @pytest.mark.parametrize(

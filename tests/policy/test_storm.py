@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sans_io.actions import Acquire, Connect, Receive, Release, Send, Wait
-from sans_io.call import Call
+from sans_io.calls.actions import Acquire, Connect, Receive, Release, Send, Wait
+from sans_io.calls.call import Call
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryBudget, RetryPolicy
 from tests.call.kit import ROUTE, operation, reply

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sans_io.proxies import no_proxy_matches
-from sans_io.urls import Origin, parse_base_url
+from sans_io.http.proxies import no_proxy_matches
+from sans_io.http.urls import Origin, parse_base_url
 
 NAMES = st.sampled_from(
     ["example.com", "api.example.com", "badexample.com", "com", "localhost", "a", "10.0.0.1", "::1", "fd00::5"]

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sans_io.errors import LLMBadRequestError
-from sans_io.proxies import EnvironmentProxies, Proxy, environment_proxies, parse_proxy, proxy_for
-from sans_io.secret import Secret
-from sans_io.urls import Origin, parse_base_url
+from sans_io.http.proxies import EnvironmentProxies, Proxy, environment_proxies, parse_proxy, proxy_for
+from sans_io.http.secret import Secret
+from sans_io.http.urls import Origin, parse_base_url
 
 HTTP, HTTPS = Origin("http", "example.com", 80), Origin("https", "example.com", 443)
 

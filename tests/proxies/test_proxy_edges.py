@@ -7,8 +7,8 @@ from base64 import b64encode
 import pytest
 
 from sans_io.errors import LLMBadRequestError
-from sans_io.proxies import environment_proxies, parse_proxy
-from sans_io.secret import Secret
+from sans_io.http.proxies import environment_proxies, parse_proxy
+from sans_io.http.secret import Secret
 
 
 @pytest.mark.parametrize("scheme", ["https", "SOCKS5", "socks4a"])

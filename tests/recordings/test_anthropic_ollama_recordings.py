@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from sans_io.calls.replay import decode
+from sans_io.chat.response import ChatResponse
 from sans_io.errors import LLMError
-from sans_io.replay import decode
-from sans_io.response import ChatResponse
 
 _NAMED = os.environ.get("WIRE_RECORDINGS")
 FOLDER = Path(_NAMED) if _NAMED else Path(__file__).resolve().parents[3] / "shared" / "recordings"

@@ -16,10 +16,10 @@ from random import Random
 
 import pytest
 
+from sans_io.calls.replay import decode
+from sans_io.chat.response import ChatResponse
 from sans_io.errors import LLMError, LLMStreamError
-from sans_io.providers.openai_reply import ModelsReader, OpenAIStreamReader
-from sans_io.replay import decode
-from sans_io.response import ChatResponse
+from sans_io.providers.openai_chat.reply import ModelsReader, OpenAIStreamReader
 
 FAMILY = "openai"
 _SET = os.environ.get("WIRE_RECORDINGS")

@@ -13,7 +13,7 @@ import pytest
 
 from cloud.llm import budgets
 from cloud.llm.budgets import SharedBudget, retry_budget
-from sans_io.urls import parse_base_url
+from sans_io.http.urls import parse_base_url
 from tests.reentry.kit import Scenario, at_every_bytecode, ctrl_c_at_every_bytecode, finalisers_everywhere, watched
 
 COST = 14

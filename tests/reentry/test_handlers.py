@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sans_io.events import Finished
+from sans_io.chat.events import Finished
 from tests.callers import BUSY, HELLO, MODES, Mode
 from tests.interrupting import ROOT, Tracer, at
 from tests.reentry.scene import STRIDE, Scene, dies_rather_than_hangs

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cloud.llm import registry
+from sans_io.http.urls import Origin
 from sans_io.policy.pool import Route
-from sans_io.urls import Origin
 from tests.reentry.kit import Scenario, at_every_bytecode, ctrl_c_at_every_bytecode, finalisers_everywhere, watched
 from transports import tls
 from transports.testing import ScriptedTransport

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from sans_io.actions import Deliver, Release
-from sans_io.call import Call
-from sans_io.events import TextDelta
+from sans_io.calls.actions import Deliver, Release
+from sans_io.calls.call import Call
+from sans_io.chat.events import TextDelta
+from sans_io.http.urls import Origin
 from sans_io.policy.deadline import Timers
 from sans_io.policy.pool import Route
 from sans_io.providers.base import Operation
-from sans_io.urls import Origin
 from tests.interrupting import at, ctrl_c
 from tests.reentry.scene import STRIDE
 from transports.testing.simulation.wires import WireName, script

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import sans_io.policy
+from sans_io.http.urls import Origin
 from sans_io.policy.pool import Close, Command, Pool, Route, Ticket
-from sans_io.urls import Origin
 from tests.interrupting import at, ctrl_c
 from tests.reentry.scene import STRIDE as COARSE
 

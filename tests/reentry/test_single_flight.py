@@ -14,10 +14,10 @@ import pytest
 import trio
 
 from cloud.llm.flights import AsyncPulls, SyncPulls
+from sans_io.chat.events import PullProgress
+from sans_io.chat.response import ChatResponse
 from sans_io.errors import LLMStreamError
-from sans_io.events import PullProgress
 from sans_io.policy.deadline import Timers
-from sans_io.response import ChatResponse
 from tests.reentry.kit import (
     Scenario,
     Stepped,

@@ -28,7 +28,7 @@ import trustme
 
 import cloud.llm as llm
 from cloud.llm import LLMError, LLMProtocolError, Timeouts
-from sans_io.secret import Secret
+from sans_io.http.secret import Secret
 from tests import wire_server as w
 from tests.callers import HELLO, MODES, SYNC, Mode, chat, drain
 

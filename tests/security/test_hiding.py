@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sans_io.calls.scrub import credentials, scrub
+from sans_io.chat.response import ChatResponse
 from sans_io.errors import LLMBadRequestError, LLMServerError
-from sans_io.http11 import HTTPRequest, RequestHead
+from sans_io.http.http11 import HTTPRequest, RequestHead
+from sans_io.http.proxies import parse_proxy
+from sans_io.http.secret import Secret
+from sans_io.http.urls import Origin
 from sans_io.policy.pool import Route
-from sans_io.proxies import parse_proxy
-from sans_io.response import ChatResponse
-from sans_io.scrub import credentials, scrub
-from sans_io.secret import Secret
-from sans_io.urls import Origin
 from tests.call.kit import operation
 from tests.linear import assert_linear
 

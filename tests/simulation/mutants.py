@@ -33,7 +33,7 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
-        "surplus bytes kept", "sans_io/http11.py",
+        "surplus bytes kept", "sans_io/http/http11.py",
         "            and not self.surplus\n", "",
     ),
     Mutant(
@@ -51,7 +51,7 @@ MUTANTS = (
         "        heir = None\n        if heir is not None:\n            self._move(slot, \"hand_over\")",
     ),
     Mutant(
-        "retry after commit", "sans_io/call.py",
+        "retry after commit", "sans_io/calls/call.py",
         "        if not self.committed:\n            decision", "        if True:\n            decision",
     ),
     Mutant(
@@ -71,16 +71,16 @@ MUTANTS = (
         "taken = self.budget.take(cost, now)", "taken = 0",
     ),
     Mutant(
-        "terminal event ignored", "sans_io/reply.py",
+        "terminal event ignored", "sans_io/calls/reply.py",
         "return self.error is not None or self._eof or (self.reader is not None and self.reader.ended)",
         "return self.error is not None or self._eof",
     ),
     Mutant(
-        "truncated stream completed", "sans_io/providers/openai_reply.py",
+        "truncated stream completed", "sans_io/providers/openai_chat/reply.py",
         "            self._fail(self._truncated())\n", "            pass\n",
     ),
     Mutant(
-        "partial lost", "sans_io/attempt.py",
+        "partial lost", "sans_io/calls/attempt.py",
         "            if stream and error.partial is None:\n                error.partial = exchange.response()\n",
         "",
     ),
@@ -90,12 +90,12 @@ MUTANTS = (
         "            self._move(slot, \"lease\")\n                return slot",
     ),
     Mutant(
-        "cancelled connection reused", "sans_io/call.py",
+        "cancelled connection reused", "sans_io/calls/call.py",
         'self._cancellation(), "cancelled", self._operation, self.route, stream=self.stream)\n            self._release(reusable=False)',
         'self._cancellation(), "cancelled", self._operation, self.route, stream=self.stream)\n            self._release(reusable=True)',
     ),
     Mutant(
-        "keep-alives count as content", "sans_io/call.py",
+        "keep-alives count as content", "sans_io/calls/call.py",
         "exchange.content_events == attempt.content_seen and not whole", "False",
     ),
     Mutant(
@@ -103,7 +103,7 @@ MUTANTS = (
         "if self.retries >= self.policy.max_retries:", "if self.retries > self.policy.max_retries:",
     ),
     Mutant(
-        "an answer before the request was sent counts as clean", "sans_io/exchange.py",
+        "an answer before the request was sent counts as clean", "sans_io/calls/exchange.py",
         "return self.sent_all and not self.early and self.http.clean", "return self.http.clean",
     ),
     Mutant(
@@ -111,11 +111,11 @@ MUTANTS = (
         "            await _expect_silence(wire, deadline)\n", "",
     ),
     Mutant(
-        "a stale connection's neighbour instead of a fresh one", "sans_io/call.py",
+        "a stale connection's neighbour instead of a fresh one", "sans_io/calls/call.py",
         'self._fresh = attempt.condition == "stale"', "self._fresh = False",
     ),
     Mutant(
-        "a connection that died late is stale", "sans_io/verdict.py",
+        "a connection that died late is stale", "sans_io/calls/verdict.py",
         "now - attempt.sent_at <= ROUND_TRIP", "not exchange.http.started",
     ),
     Mutant(
@@ -132,11 +132,11 @@ MUTANTS = (
         '{"A": 14,', '{"A": 0,',
     ),
     Mutant(
-        "a coded refusal is a garbled answer", "sans_io/exchange.py",
+        "a coded refusal is a garbled answer", "sans_io/calls/exchange.py",
         "        elif reply.status >= 300:\n            reply.receive_eof(COMPRESSED)\n", "",
     ),
     Mutant(
-        "a refusal is waited for to its end", "sans_io/call.py",
+        "a refusal is waited for to its end", "sans_io/calls/call.py",
         "idle_at = min(attempt.finish_at, now + EXPLAINING) if explaining else attempt.finish_at",
         "idle_at = attempt.finish_at",
     ),

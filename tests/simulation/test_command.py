@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sans_io.exchange import Exchange
+from sans_io.calls.exchange import Exchange
 from transports.testing.simulation.__main__ import main
 from transports.testing.simulation.search import run_seed, search, shrink
 

@@ -17,8 +17,8 @@ import trio
 
 from cloud.llm import LLMError, Timeouts
 from cloud.llm.budgets import MAX_BUDGETS, _budgets, _spent, retry_budget
+from sans_io.http.urls import parse_base_url
 from sans_io.policy.retry import RetryPolicy
-from sans_io.urls import parse_base_url
 from tests.callers import ASYNCIO, IN_THREADS, MODES, SYNC, TRIO, Mode, chat, close, pull, settled
 from tests.chaos import FAULTS, chaos_server
 from tests.wire_server import reply

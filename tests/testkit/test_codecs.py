@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sans_io import errors
-from sans_io.http11 import HTTPExchange
-from sans_io.messages import chat_request
-from sans_io.providers.anthropic import AnthropicCodec
-from sans_io.providers.dialects import DIALECTS
-from sans_io.providers.ollama import OllamaCodec
-from sans_io.providers.openai import OpenAICodec
-from sans_io.replay import decode
-from sans_io.response import ChatResponse, Usage
-from sans_io.urls import parse_base_url
-from transports.testing.connection import ServerConnection
-from transports.testing.script import ScriptedError, ScriptedReply, ToolUse
-from transports.testing.servers import FakeLLMServer
+from sans_io.calls.replay import decode
+from sans_io.chat.messages import chat_request
+from sans_io.chat.response import ChatResponse, Usage
+from sans_io.http.http11 import HTTPExchange
+from sans_io.http.urls import parse_base_url
+from sans_io.providers.anthropic.codec import AnthropicCodec
+from sans_io.providers.ollama.codec import OllamaCodec
+from sans_io.providers.openai_chat.codec import OpenAICodec
+from sans_io.providers.openai_chat.dialects import DIALECTS
+from transports.testing.servers.connection import ServerConnection
+from transports.testing.servers.in_memory import FakeLLMServer
+from transports.testing.servers.script import ScriptedError, ScriptedReply, ToolUse
 
 CODECS = {
     "openai": OpenAICodec(parse_base_url("http://127.0.0.1:1/v1"), DIALECTS["generic"]),

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.testing.connection import Piece, ServerConnection
-from transports.testing.script import ReceivedRequest, ScriptedReply
-from transports.testing.servers import FakeLLMServer
+from transports.testing.servers.connection import Piece, ServerConnection
+from transports.testing.servers.in_memory import FakeLLMServer
+from transports.testing.servers.script import ReceivedRequest, ScriptedReply
 
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hello there!"}]}).encode()
 STREAM = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()

@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from transports.testing import FakeLLMServer, LoopbackServer, ScriptedReply
-from transports.testing.loopback import serve
+from transports.testing.servers.loopback import serve
 
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hello there!"}]}).encode()
 STREAM = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()

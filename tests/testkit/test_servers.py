@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sans_io.response import Usage
-from transports.testing.answers import instance_of, tokens
-from transports.testing.script import Ask, ReceivedRequest, ReplyPlan, ScriptedError, ScriptedReply, ToolUse
-from transports.testing.servers import FakeLLMServer
-from transports.testing.wires import EPOCH, WIRES
+from sans_io.chat.response import Usage
+from transports.testing.servers.answers import instance_of, tokens
+from transports.testing.servers.in_memory import FakeLLMServer
+from transports.testing.servers.script import Ask, ReceivedRequest, ReplyPlan, ScriptedError, ScriptedReply, ToolUse
+from transports.testing.servers.wires import EPOCH, WIRES
 
 WEATHER = {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]}
 PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages", "ollama": "/api/chat"}

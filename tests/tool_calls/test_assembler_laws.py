@@ -10,9 +10,9 @@ from typing import Any
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from sans_io.events import ToolCallCompleted, ToolCallDelta, ToolCallStarted
-from sans_io.response import ToolCall
-from sans_io.tool_calls import INCOMPLETE, ToolCallAssembler
+from sans_io.chat.events import ToolCallCompleted, ToolCallDelta, ToolCallStarted
+from sans_io.chat.response import ToolCall
+from sans_io.chat.tool_calls import INCOMPLETE, ToolCallAssembler
 
 
 @dataclass

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sans_io.assembly import ChoiceAssembler, ReplyAssembler
-from sans_io.events import Finished, ToolCallCompleted
+from sans_io.chat.assembly import ChoiceAssembler, ReplyAssembler
+from sans_io.chat.events import Finished, ToolCallCompleted
+from sans_io.chat.response import ChatResponse, Choice, Usage
+from sans_io.chat.tool_calls import INCOMPLETE
 from sans_io.policy.limits import DEFAULT_LIMITS
-from sans_io.response import ChatResponse, Choice, Usage
-from sans_io.tool_calls import INCOMPLETE
 
 
 def assembled(**slots: Any) -> ReplyAssembler:

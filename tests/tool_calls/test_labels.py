@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sans_io.events import ToolCallDelta
-from sans_io.response import ToolCall
-from sans_io.tool_calls import ToolCallAssembler
+from sans_io.chat.events import ToolCallDelta
+from sans_io.chat.response import ToolCall
+from sans_io.chat.tool_calls import ToolCallAssembler
 
 
 def assembled(*fragments: dict[str, Any]) -> ToolCallAssembler:

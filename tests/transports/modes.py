@@ -13,17 +13,17 @@ from time import monotonic, sleep
 
 import trio
 
-from sans_io.call import Call
-from sans_io.events import Event, TextDelta
-from sans_io.messages import chat_request
+from sans_io.calls.call import Call
+from sans_io.chat.events import Event, TextDelta
+from sans_io.chat.messages import chat_request
+from sans_io.http.urls import parse_base_url
 from sans_io.policy.deadline import Timers
 from sans_io.policy.pool import Route
 from sans_io.policy.retry import RetryPolicy
-from sans_io.providers.anthropic import AnthropicCodec
-from sans_io.urls import parse_base_url
+from sans_io.providers.anthropic.codec import AnthropicCodec
 from transports.anyio_async import AsyncioTransport
 from transports.httpcore_sync import SyncTransport
-from transports.testing.conformance_bench import run_blocking
+from transports.testing.conformance.bench import run_blocking
 from transports.trio_async import TrioTransport
 
 Main = Callable[[], Awaitable[None]]

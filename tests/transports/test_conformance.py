@@ -10,7 +10,7 @@ import trio
 
 from transports.anyio_async import AsyncioTransport
 from transports.httpcore_sync import SyncTransport
-from transports.testing.conformance import SCENARIOS, check_transport
+from transports.testing.conformance.checks import SCENARIOS, check_transport
 from transports.trio_async import TrioTransport
 
 

@@ -19,7 +19,7 @@ import trustme
 from cloud.llm import LLMConnectionError
 from cloud.llm import logs as log
 from cloud.llm.loops import running_loop, running_loop_object, running_task
-from sans_io import jsontext
+from sans_io.decode import jsontext
 from tests import wire_server as w
 from tests.security.test_tls import context
 from transports import loading
@@ -481,7 +481,7 @@ def test_ca_files_that_cannot_be_opened_for_want_of_a_descriptor_are_not_blamed(
 
 SURROGATES = """
 import errno, sys
-from sans_io import jsontext
+from sans_io.decode import jsontext
 from cloud.llm import redact
 def hook(event, args):
     if event in ("open", "os.listdir"):

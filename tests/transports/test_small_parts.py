@@ -11,12 +11,12 @@ import pytest
 import trio
 import trio.testing
 
-from sans_io.call import Call
+from sans_io.calls.call import Call
 from sans_io.errors import LLMConnectionError, LLMStreamError, LLMTimeoutError, LocalProtocolError
+from sans_io.http.proxies import parse_proxy
+from sans_io.http.urls import Origin
 from sans_io.policy.deadline import Timers
 from sans_io.policy.pool import PoolStats, Route, Ticket
-from sans_io.proxies import parse_proxy
-from sans_io.urls import Origin
 from tests.callers import BUSY
 from tests.transports.modes import ASYNCIO, MODES, SYNC, TRIO, Ask, Mode, answer
 from transports.faults import Fault
@@ -31,8 +31,8 @@ from transports.testing import (
     ScriptedReply,
     ScriptedTransport,
 )
-from transports.testing.conformance_bench import run_blocking
-from transports.testing.scripted import ScriptedWire
+from transports.testing.conformance.bench import run_blocking
+from transports.testing.servers.scripted import ScriptedWire
 
 URL = "http://scripted.example"
 BODY = (
@@ -121,7 +121,7 @@ def test_the_request_seen_shows_no_credential() -> None:
 
 
 def _peer(transport: ScriptedTransport):
-    from transports.testing.scripted import _ScriptPeer
+    from transports.testing.servers.scripted import _ScriptPeer
 
     return _ScriptPeer(transport, 0)
 
@@ -472,7 +472,7 @@ class Asks:
 
 
 def test_a_call_that_asks_out_of_turn_is_our_own_mistake() -> None:
-    from sans_io.actions import Authorize, Connect, Receive, Send
+    from sans_io.calls.actions import Authorize, Connect, Receive, Send
 
     transport = SYNC.transport()
     for action in (Receive(1, 1.0), Send(memoryview(b"x"), 1.0), Connect((), 1.0), Authorize(False, 1.0), object()):

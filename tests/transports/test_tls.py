@@ -16,9 +16,9 @@ import trustme
 from cryptography import x509
 
 from sans_io.errors import LLMConnectionError, LLMTimeoutError
+from sans_io.http.urls import Origin
 from sans_io.policy.deadline import Timers
 from sans_io.policy.pool import Route
-from sans_io.urls import Origin
 from tests.callers import BUSY
 from tests.transports.modes import MODES, SYNC, Ask, Mode, answer
 from transports import tls, trust

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sans_io.errors import LLMBadRequestError
-from sans_io.http11 import RequestHead
-from sans_io.urls import BaseURL, Origin, parse_base_url, path_segment
+from sans_io.http.http11 import RequestHead
+from sans_io.http.urls import BaseURL, Origin, parse_base_url, path_segment
 
 
 def parsed(text: str) -> BaseURL | None:

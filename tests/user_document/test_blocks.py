@@ -17,7 +17,7 @@ from cloud import close_all_cloud_clients
 from cloud.llm import AsyncAnthropicClient, AsyncOllamaClient, AsyncOpenAICompatClient, ChatResponse, ToolCall
 from tests.user_document import blocks
 from transports.testing import FakeLLMServer, ScriptedError, ScriptedReply, ToolUse
-from transports.testing.loopback import LoopbackServer
+from transports.testing.servers.loopback import LoopbackServer
 
 LOOPS = ("asyncio", "trio")
 #: Everybody who has `chat`: name -> (the blocking class, its twin, constructor arguments).

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from sans_io.content import has_content
+from sans_io.chat.content import has_content
+from sans_io.chat.events import Event, Finished, ReasoningDelta, TextDelta, ToolCallCompleted
+from sans_io.chat.response import ChatResponse
 from sans_io.errors import LLMError
-from sans_io.events import Event, Finished, ReasoningDelta, TextDelta, ToolCallCompleted
 from sans_io.providers.base import ReplyReader
-from sans_io.response import ChatResponse
 
 
 @dataclass

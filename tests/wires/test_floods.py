@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sans_io.body import ChunkedReader
+from sans_io.http.body import ChunkedReader
 from sans_io.policy.limits import DEFAULT_LIMITS, Limits
-from sans_io.providers.anthropic_reply import MessageStreamReader
-from sans_io.providers.ollama_reply import ChatStreamReader, PullReader
-from sans_io.providers.openai_reply import OpenAIStreamReader
-from sans_io.providers.streams import LONG, StreamReader
+from sans_io.providers.anthropic.reply import MessageStreamReader
+from sans_io.providers.ollama.reply import ChatStreamReader, PullReader
+from sans_io.providers.openai_chat.reply import OpenAIStreamReader
+from sans_io.providers.stream_readers import LONG, StreamReader
 from tests.call.test_content import CONTENT, KEEPALIVES, ONCE, REPETITIONS, WIRES, begun, event, fragment, sse, step
 from tests.decoders.cuts import road
 

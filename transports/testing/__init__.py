@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .cassettes import Cassette, CassetteError
+from .cassettes.cassette import Cassette, CassetteError
+from .cassettes.recording import AsyncRecordingTransport, RecordingTransport
+from .cassettes.replaying import AsyncReplayTransport, ReplayTransport
 from .clock import FakeClock
-from .conformance import check_transport
-from .connection import Piece
-from .loopback import LoopbackServer
-from .recording import AsyncRecordingTransport, RecordingTransport
-from .replaying import AsyncReplayTransport, ReplayTransport
-from .script import Ask, ReceivedRequest, ScriptedError, ScriptedReply, ToolUse
-from .scripted import AsyncScriptedTransport, ScriptedTransport
-from .servers import FakeLLMServer
+from .conformance.checks import check_transport
+from .servers.connection import Piece
+from .servers.in_memory import FakeLLMServer
+from .servers.loopback import LoopbackServer
+from .servers.script import Ask, ReceivedRequest, ScriptedError, ScriptedReply, ToolUse
+from .servers.scripted import AsyncScriptedTransport, ScriptedTransport
 
 __all__ = [
     "Ask",

@@ -19,14 +19,14 @@ from pathlib import Path
 
 import pytest
 
-from .cassettes import Cassette, CassetteError
+from .cassettes.cassette import Cassette, CassetteError
+from .cassettes.recording import AsyncRecordingTransport, RecordingTransport
+from .cassettes.replaying import AsyncReplayTransport, ReplayTransport
 from .clock import FakeClock
-from .loopback import LoopbackServer
-from .recording import AsyncRecordingTransport, RecordingTransport
-from .replaying import AsyncReplayTransport, ReplayTransport
-from .script import Ask, ReceivedRequest, ScriptedReply
-from .scripted import AsyncScriptedTransport, ScriptedTransport
-from .servers import FakeLLMServer
+from .servers.in_memory import FakeLLMServer
+from .servers.loopback import LoopbackServer
+from .servers.script import Ask, ReceivedRequest, ScriptedReply
+from .servers.scripted import AsyncScriptedTransport, ScriptedTransport
 
 #: The environment variable that makes `llm_cassette` record when its value is "record".
 SWITCH = "LLM_CASSETTE"

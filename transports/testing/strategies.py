@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from sans_io.faults import FAULT_KINDS
+from sans_io.calls.faults import FAULT_KINDS
 
 from ..faults import Fault
-from .script import ScriptedError, ScriptedReply, ToolUse
+from .servers.script import ScriptedError, ScriptedReply, ToolUse
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-    from sans_io.jsontext import JSON, JSONObject
+    from sans_io.decode.jsontext import JSON, JSONObject
 
 _NAMES = st.text(string.ascii_lowercase + "_", min_size=1, max_size=12).filter(lambda name: name.strip("_") != "")
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=60)

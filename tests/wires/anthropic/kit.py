@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from hypothesis import strategies as st
 
-from sans_io.providers.anthropic import AnthropicCodec
-from sans_io.providers.anthropic_reply import MessageStreamReader, WholeMessageReader
-from sans_io.urls import parse_base_url
+from sans_io.http.urls import parse_base_url
+from sans_io.providers.anthropic.codec import AnthropicCodec
+from sans_io.providers.anthropic.reply import MessageStreamReader, WholeMessageReader
 from tests.wires.reading import Reading, read
 
 BASE_URL = parse_base_url("https://api.anthropic.com")

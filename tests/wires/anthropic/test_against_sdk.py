@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sans_io.jsontext import well_formed
-from sans_io.replay import decode
+from sans_io.calls.replay import decode
+from sans_io.decode.jsontext import well_formed
 from tests.wires.anthropic.kit import (
     MESSAGES,
     PING,

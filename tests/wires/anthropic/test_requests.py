@@ -7,6 +7,7 @@ from base64 import b64encode
 
 import pytest
 
+from sans_io.chat.messages import chat_request
 from sans_io.errors import (
     LLMAuthError,
     LLMBadRequestError,
@@ -16,11 +17,10 @@ from sans_io.errors import (
     LLMRateLimitError,
     LLMServerError,
 )
-from sans_io.messages import chat_request
+from sans_io.http.secret import Secret
+from sans_io.http.urls import parse_base_url
 from sans_io.policy.retry import AMBIGUOUS, FATAL, THROTTLED, TRANSIENT
-from sans_io.providers.anthropic import RETRY_TABLE, AnthropicCodec
-from sans_io.secret import Secret
-from sans_io.urls import parse_base_url
+from sans_io.providers.anthropic.codec import RETRY_TABLE, AnthropicCodec
 from tests.wires.anthropic.kit import BASE_URL, CODEC, whole
 from tests.wires.reading import read
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sans_io.messages import chat_request
+from sans_io.chat.messages import chat_request
 from tests.wires.anthropic.test_requests import CODEC, HELLO
 
 RETIRED = {

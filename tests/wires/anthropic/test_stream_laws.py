@@ -8,7 +8,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sans_io.providers.anthropic_reply import MessageStreamReader, WholeMessageReader
+from sans_io.providers.anthropic.reply import MessageStreamReader, WholeMessageReader
 from tests.wires.anthropic.kit import (
     MESSAGES,
     PING,

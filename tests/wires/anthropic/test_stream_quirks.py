@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from sans_io.errors import LLMContextLengthError, LLMQuotaError, LLMRateLimitError, LLMServerError, LLMStreamError
-from sans_io.events import (
+from sans_io.chat.events import (
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
@@ -16,10 +15,11 @@ from sans_io.events import (
     ToolCallStarted,
     UsageReported,
 )
+from sans_io.errors import LLMContextLengthError, LLMQuotaError, LLMRateLimitError, LLMServerError, LLMStreamError
 from sans_io.policy.limits import Limits
 from sans_io.policy.retry import AMBIGUOUS, FATAL, THROTTLED, TRANSIENT
-from sans_io.providers.anthropic import RETRY_TABLE
-from sans_io.providers.anthropic_reply import MessageStreamReader, WholeMessageReader
+from sans_io.providers.anthropic.codec import RETRY_TABLE
+from sans_io.providers.anthropic.reply import MessageStreamReader, WholeMessageReader
 from tests.wires.anthropic.kit import (
     PING,
     STOP,

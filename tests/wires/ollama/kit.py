@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from sans_io.providers.ollama import OllamaCodec
-from sans_io.providers.ollama_reply import ChatStreamReader, WholeChatReader
-from sans_io.urls import parse_base_url
+from sans_io.http.urls import parse_base_url
+from sans_io.providers.ollama.codec import OllamaCodec
+from sans_io.providers.ollama.reply import ChatStreamReader, WholeChatReader
 from tests.wires.reading import Reading, read
 
 CODEC = OllamaCodec(parse_base_url("http://127.0.0.1:11434"))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sans_io.messages import chat_request
+from sans_io.chat.messages import chat_request
 from tests.wires.conversations import TOOLS, conversations
 from tests.wires.ollama.kit import CODEC, REPLIES, whole
 

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
+from sans_io.chat.messages import chat_request
 from sans_io.errors import LLMAuthError, LLMBadRequestError, LLMError, LLMNotFoundError, LLMServerError
-from sans_io.messages import chat_request
+from sans_io.http.secret import Secret
+from sans_io.http.urls import parse_base_url
 from sans_io.policy.retry import FATAL, THROTTLED, TRANSIENT
-from sans_io.providers.ollama import OllamaCodec, full_model_name, parse_ollama_host
-from sans_io.providers.ollama_reply import ChatStreamReader, PullReader
-from sans_io.secret import Secret
-from sans_io.urls import parse_base_url
+from sans_io.providers.ollama.codec import OllamaCodec, full_model_name, parse_ollama_host
+from sans_io.providers.ollama.reply import ChatStreamReader, PullReader
 from tests.wires.ollama.kit import CODEC, call, last, line
 from tests.wires.reading import read
 

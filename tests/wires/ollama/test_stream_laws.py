@@ -8,7 +8,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sans_io.providers.ollama_reply import ChatStreamReader, PullReader, WholeChatReader
+from sans_io.providers.ollama.reply import ChatStreamReader, PullReader, WholeChatReader
 from tests.wires.ollama.kit import REPLIES, call, last, line, streamed, whole
 from tests.wires.reading import check_every_cut_of_the_stream, cut, places, read
 

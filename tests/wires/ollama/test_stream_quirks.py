@@ -6,13 +6,13 @@ import json
 
 import pytest
 
+from sans_io.chat.events import PullProgress, ReasoningDelta, TextDelta, ToolCallStarted, UsageReported
+from sans_io.chat.response import Usage
 from sans_io.errors import LLMBadRequestError, LLMNotFoundError, LLMServerError, LLMStreamError
-from sans_io.events import PullProgress, ReasoningDelta, TextDelta, ToolCallStarted, UsageReported
 from sans_io.policy.limits import Limits
 from sans_io.policy.retry import FATAL, THROTTLED, TRANSIENT
-from sans_io.providers.ollama import RETRY_TABLE
-from sans_io.providers.ollama_reply import ChatStreamReader, ModelsReader, PullReader, VersionReader, WholeChatReader
-from sans_io.response import Usage
+from sans_io.providers.ollama.codec import RETRY_TABLE
+from sans_io.providers.ollama.reply import ChatStreamReader, ModelsReader, PullReader, VersionReader, WholeChatReader
 from tests.wires.ollama.kit import END, TIME, call, last, line, stream, whole
 from tests.wires.reading import read
 

@@ -10,14 +10,14 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from sans_io.content import has_content
+from sans_io.chat.content import has_content
+from sans_io.chat.events import Event, Finished, ReasoningDelta, RefusalDelta, TextDelta, ToolCallCompleted
+from sans_io.chat.response import ChatResponse
 from sans_io.errors import LLMError
-from sans_io.events import Event, Finished, ReasoningDelta, RefusalDelta, TextDelta, ToolCallCompleted
 from sans_io.policy.limits import DEFAULT_LIMITS, Limits
 from sans_io.providers.base import ReplyReader
 from sans_io.providers.failures import DEFAULT_RULES
-from sans_io.providers.openai_reply import OpenAIBodyReader, OpenAIStreamReader
-from sans_io.response import ChatResponse
+from sans_io.providers.openai_chat.reply import OpenAIBodyReader, OpenAIStreamReader
 
 JSON = object
 DONE = b"data: [DONE]\n\n"

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sans_io.replay import decode
+from sans_io.calls.replay import decode
 from tests.wires.mock_sdk import JSON, SSE, answer, http_client
 
 openai = pytest.importorskip("openai")

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from sans_io.calls.replay import decode
 from sans_io.errors import LLMProtocolError, LLMServerError
-from sans_io.replay import decode
 from tests.wires.openai.kit import body, chunk, read, read_body, read_stream, sse, stream_reader, text
 
 

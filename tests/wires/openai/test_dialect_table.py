@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sans_io.providers.dialects import DIALECTS, Dialect, dialect_for
-from sans_io.urls import parse_base_url
+from sans_io.http.urls import parse_base_url
+from sans_io.providers.openai_chat.dialects import DIALECTS, Dialect, dialect_for
 
 PLAIN: dict[str, Any] = {
     "base_url": None, "key_variables": (), "needs_key": False, "auth": "bearer", "max_tokens_field": "max_tokens",

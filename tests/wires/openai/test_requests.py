@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sans_io.chat.messages import chat_request
 from sans_io.errors import LLMBadRequestError
-from sans_io.http11 import HTTPRequest
-from sans_io.messages import chat_request
-from sans_io.providers.dialects import DIALECTS, dialect_for
-from sans_io.providers.openai import OpenAICodec
-from sans_io.secret import Secret
-from sans_io.urls import parse_base_url
+from sans_io.http.http11 import HTTPRequest
+from sans_io.http.secret import Secret
+from sans_io.http.urls import parse_base_url
+from sans_io.providers.openai_chat.codec import OpenAICodec
+from sans_io.providers.openai_chat.dialects import DIALECTS, dialect_for
 from tests.wires.conversations import TOOLS, conversations
 from tests.wires.openai.kit import chunk, read_stream
 

@@ -6,15 +6,7 @@ import json
 
 import pytest
 
-from sans_io.errors import (
-    LLMBadRequestError,
-    LLMContextLengthError,
-    LLMProtocolError,
-    LLMRateLimitError,
-    LLMServerError,
-    LLMStreamError,
-)
-from sans_io.events import (
+from sans_io.chat.events import (
     Finished,
     ReasoningDelta,
     TextDelta,
@@ -23,7 +15,15 @@ from sans_io.events import (
     ToolCallStarted,
     UsageReported,
 )
-from sans_io.response import ToolCall, Usage
+from sans_io.chat.response import ToolCall, Usage
+from sans_io.errors import (
+    LLMBadRequestError,
+    LLMContextLengthError,
+    LLMProtocolError,
+    LLMRateLimitError,
+    LLMServerError,
+    LLMStreamError,
+)
 from tests.wires.openai.kit import DONE, chunk, read, read_stream, sse, stream_reader, text, usage_chunk
 
 STOP = chunk({}, "stop")

@@ -16,9 +16,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sans_io.call import Call
+from sans_io.calls.call import Call
+from sans_io.chat.response import Attempt
 from sans_io.policy.pool import PoolStats
-from sans_io.response import Attempt
 
 from ...interface import Authorizer
 from ...pump import Pump

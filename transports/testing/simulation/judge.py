@@ -15,8 +15,8 @@ from .loop import Cancelled, Task
 from .refusals import REFUSALS
 
 if TYPE_CHECKING:
+    from sans_io.chat.response import ChatResponse
     from sans_io.errors import LLMError
-    from sans_io.response import ChatResponse
 
     from .world import SimCall, World
 

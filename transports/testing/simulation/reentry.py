@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from warnings import catch_warnings, simplefilter
 from weakref import ref
 
-from sans_io import heads
+from sans_io.http import heads
 from sans_io.records import replace
 
 from ...pump import SWEEP_EVERY, Pump

@@ -16,9 +16,9 @@ from .judge import Judge
 from .loop import Bell, Task
 
 if TYPE_CHECKING:
+    from sans_io.chat.response import ChatResponse
     from sans_io.errors import LLMError
     from sans_io.policy.pool import PoolStats
-    from sans_io.response import ChatResponse
 
     from .reentry import ReentrantWorld
     from .world import SimCall

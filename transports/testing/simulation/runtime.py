@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from sans_io import jsontext
+from sans_io.decode import jsontext
 from sans_io.policy.pool import Pool, Route
 
 from ...faults import Fault

@@ -1,7 +1,7 @@
 """The servers' side of the three wires, as cheap as a million calls need: request bytes in, body pieces out.
 
 The nonce of a request comes back in every piece of its reply, so that a byte which reaches the wrong caller is seen.
-`transports.testing.servers` is the complete server; this one knows only what the simulation says to it.
+`transports.testing.servers.in_memory` is the complete server; this one knows only what the simulation says to it.
 
 Rules of this file:
 - One piece is one provider event: where it is cut on the network is the network's business.

@@ -22,15 +22,15 @@ from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from sans_io.call import SEND_PIECE, Call
-from sans_io.events import Event, TextDelta
-from sans_io.http11 import HTTPRequest
-from sans_io.messages import ChatRequest
+from sans_io.calls.call import SEND_PIECE, Call
+from sans_io.chat.events import Event, TextDelta
+from sans_io.chat.messages import ChatRequest
+from sans_io.http.http11 import HTTPRequest
+from sans_io.http.secret import Secret
+from sans_io.http.urls import Origin, parse_base_url
 from sans_io.policy.deadline import Timers
 from sans_io.policy.pool import Route
 from sans_io.policy.retry import RetryBudget, RetryPolicy
-from sans_io.secret import Secret
-from sans_io.urls import Origin, parse_base_url
 
 from ...pump import Pump
 from .faults import Draw, draw_caller
@@ -324,18 +324,18 @@ class Operations:
         base = parse_base_url(f"{origin.scheme}://{origin.host}/v1")
         secrets = [Secret(f"key-{number}") for number in range(MOST_CALLERS)]
         if wire == "openai":
-            from sans_io.providers.dialects import DIALECTS
-            from sans_io.providers.openai import OpenAICodec
+            from sans_io.providers.openai_chat.codec import OpenAICodec
+            from sans_io.providers.openai_chat.dialects import DIALECTS
 
             self._codecs: list[_Codec] = [
                 OpenAICodec(base, DIALECTS["generic"], credential=secret) for secret in secrets
             ]
         elif wire == "anthropic":
-            from sans_io.providers.anthropic import AnthropicCodec
+            from sans_io.providers.anthropic.codec import AnthropicCodec
 
             self._codecs = [AnthropicCodec(base, credential=secret) for secret in secrets]
         else:
-            from sans_io.providers.ollama import OllamaCodec
+            from sans_io.providers.ollama.codec import OllamaCodec
 
             self._codecs = [OllamaCodec(base, credential=secret) for secret in secrets]
 

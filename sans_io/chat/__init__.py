@@ -1,0 +1,1 @@
+"""The vocabulary: what a user says, what comes back, what can go wrong."""

@@ -1,0 +1,345 @@
+"""Fragments of tool calls in, whole `ToolCall`s out.
+
+Rules of this file:
+- Nothing received raises. What cannot be a call that may be run becomes a `ToolCall` with `arguments_error`.
+- Which call a fragment belongs to is decided by id first, then index, then "the last one opened": servers leave out
+  the index, give every call index 0, or repeat id and name in every delta.
+- Argument text is kept as received and parsed only when the stream is over; a cut text is never repaired.
+- Bounded: `max_tool_index` + 1 calls, `max_tool_arguments` characters each; beyond that `error` is set and stays.
+"""
+
+from __future__ import annotations
+
+from ..decode import jsontext
+from ..decode.jsontext import JSON, JSONObject, JSONTextError, SurrogateJoiner
+from ..errors import LLMProtocolError
+from ..policy.limits import DEFAULT_LIMITS, Limits
+from .content import Tally
+from .events import Event, ToolCallCompleted, ToolCallDelta, ToolCallStarted
+from .response import ToolCall
+
+#: `arguments_error` of a call whose stream had not ended in order.
+INCOMPLETE = "incomplete"
+
+
+class ToolCallAssembler:
+    """The tool calls of one choice. Feed `fragment()`, end with `finish()`, read `tool_calls()` at any time.
+
+    `error` is None or the cap that was exceeded (`LLMProtocolError`, codes "too_many_tool_calls",
+    "tool_arguments_too_large"); fragments after it are ignored. With `compact`, the `raw_arguments` of a valid call
+    are its arguments in compact JSON: for wires that send an object in one form of a reply and text in the other.
+    `tally` is told of content that makes no event.
+    """
+
+    __slots__ = ("_by_id", "_by_index", "_calls", "_choice", "_compact", "_finished", "_limits", "_tally", "error")
+
+    def __init__(
+        self, choice: int = 0, limits: Limits = DEFAULT_LIMITS, *, compact: bool = False, tally: Tally | None = None
+    ) -> None:
+        self._choice = choice
+        self._limits = limits
+        self._compact = compact
+        self._tally = tally or Tally()
+        self._calls: list[_OpenCall] = []
+        self._by_id: dict[str, _OpenCall] = {}
+        self._by_index: dict[int, _OpenCall] = {}
+        self._finished = False
+        self.error: LLMProtocolError | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def fragment(
+        self,
+        *,
+        index: JSON = None,
+        id: JSON = None,  # noqa: A002 - the wire's own word
+        name: JSON = None,
+        arguments: JSON = None,
+        extras: JSONObject | None = None,
+    ) -> list[Event]:
+        """One piece of a call, each field as the server sent it (any JSON type; None where it was missing).
+
+        `arguments` is a piece of JSON text, or a whole object from servers that send one; `extras` are keys of the
+        call that the provider wants back. Returns `ToolCallStarted` once the call's name is known, and
+        `ToolCallDelta` for argument text. Check `error` afterwards.
+        """
+        if self.error is not None or self._finished:
+            return []
+        place = index if type(index) is int and index >= 0 else None
+        if place is not None and place > self._limits.max_tool_index:
+            return self._refuse("too_many_tool_calls", f"a tool call has an index above {self._limits.max_tool_index}")
+        label, title = _label(id), _label(name)
+        call = self._find(place, label, title, arguments)
+        if call is None:
+            if len(self._calls) > self._limits.max_tool_index:
+                return self._refuse("too_many_tool_calls", f"more than {len(self._calls)} tool calls")
+            call = _OpenCall(len(self._calls), place)
+            self._calls.append(call)
+            if place is not None:
+                self._by_index[place] = call
+        if label:
+            call.id = label
+            self._by_id[label] = call
+        call.name = call.name or title
+        if extras:
+            known = call.extras or {}
+            call.extras = {**known, **extras}
+            if call.extras != known:
+                self._tally.take(extras)
+        piece = call.add(arguments)
+        if call.size > self._limits.max_tool_arguments:
+            limit = self._limits.max_tool_arguments
+            return self._refuse("tool_arguments_too_large", f"a tool call has more than {limit} characters")
+        if call.shown_id:
+            return [ToolCallDelta(call.number, piece, self._choice)] if piece else []
+        if call.name:
+            return self._start(call)
+        if piece:
+            self._tally.content += 1
+        return []
+
+    def cut_last(self) -> None:
+        """The reply reached its token limit inside the last call, which stays invalid even if what came is JSON.
+
+        For wires whose whole replies hold parsed arguments: a cut call looks like one with fewer arguments there.
+        """
+        if self._calls:
+            self._calls[-1].cut = True
+
+    def finish(self) -> list[Event]:
+        """The stream ended in order: one `ToolCallCompleted` for each call, in order of appearance.
+
+        Calling it again returns `[]`. Read `tool_calls()` next.
+        """
+        if self._finished:
+            return []
+        self._finished = True
+        events: list[Event] = []
+        for call in self._calls:
+            if not call.shown_id:
+                events += self._start(call)
+            tail = call.end()
+            if tail:
+                events.append(ToolCallDelta(call.number, tail, self._choice))
+            events.append(ToolCallCompleted(call.number, self._whole(call), self._choice))
+        return events
+
+    def tool_calls(self) -> tuple[list[ToolCall], list[ToolCall]]:
+        """`(runnable, invalid)`, fresh lists of fresh objects. Before `finish()` every call is invalid."""
+        return self.tool_calls_and_extras()[:2]
+
+    def tool_calls_and_extras(self) -> tuple[list[ToolCall], list[ToolCall], list[JSONObject | None]]:
+        """`(runnable, invalid, extras)`: `tool_calls()`, and what `fragment()` was given for each runnable call."""
+        runnable: list[ToolCall] = []
+        invalid: list[ToolCall] = []
+        extras: list[JSONObject | None] = []
+        for call in self._calls:
+            tool_call = self._whole(call)
+            if tool_call.arguments_error is None:
+                runnable.append(tool_call)
+                extras.append(call.extras)
+            else:
+                invalid.append(tool_call)
+        return runnable, invalid, extras
+
+    def _find(self, index: int | None, label: str, name: str, arguments: JSON) -> _OpenCall | None:
+        """The call that this fragment continues, or None if it opens one."""
+        if not self._calls:
+            return None
+        call = self._calls[-1] if index is None else self._by_index.get(index)
+        if label:
+            same = self._by_id.get(label)
+            if same is not None:
+                # A second call under a known id: only where a new index and a name say so.
+                opens = call is None and same.index is not None and bool(name)
+                return None if opens else same
+            # An id nobody has yet is a new call, unless the call at this very place is still waiting for its id.
+            waits = call is not None and not call.id and not (name and call.name)
+            return call if waits else None
+        if call is not None and name and call.name and (name != call.name or call.ends_before(arguments)):
+            return None
+        return call
+
+    def _start(self, call: _OpenCall) -> list[Event]:
+        number = call.number
+        while not call.id and f"call_{number}" in self._by_id:
+            number += len(self._calls)
+        call.shown_id = call.id or f"call_{number}"
+        self._by_id.setdefault(call.shown_id, call)
+        events: list[Event] = [ToolCallStarted(call.number, call.shown_id, call.name, self._choice)]
+        text = call.text_to_show()
+        if text:
+            events.append(ToolCallDelta(call.number, text, self._choice))
+        return events
+
+    def _whole(self, call: _OpenCall) -> ToolCall:
+        text = call.text()
+        label = call.id or call.shown_id
+        if not self._finished:
+            return ToolCall(label, call.name, {}, text, INCOMPLETE)
+        arguments, problem = parse_arguments(text, self._limits)
+        if problem is None and not call.name:
+            arguments, problem = {}, "the call has no name"
+        if self._compact and problem is None:
+            text = jsontext.dumps(arguments).decode()
+        if call.cut:
+            arguments, problem = {}, INCOMPLETE
+        return ToolCall(label, call.name, arguments, text, problem)
+
+    def _refuse(self, code: str, message: str) -> list[Event]:
+        self.error = LLMProtocolError(message, code=code)
+        return []
+
+
+def parse_arguments(raw: JSON, limits: Limits = DEFAULT_LIMITS) -> tuple[JSONObject, str | None]:
+    """The arguments of a call as a fresh object, and None; or `{}` and what is wrong with them.
+
+    `raw` is the JSON text of an object, or the object itself. None, `""`, white space and the text `null` mean `{}`.
+    """
+    if raw is None:
+        return {}, None
+    if not isinstance(raw, str):
+        try:
+            raw = jsontext.dumps(jsontext.well_formed_tree(raw)).decode()
+        except (JSONTextError, RecursionError) as fault:
+            return {}, f"the arguments are not JSON: {fault}"
+    if not raw or raw == "{}":
+        return {}, None
+    try:
+        value = jsontext.loads(raw, limits=limits, unique_keys=True)
+    except JSONTextError as fault:
+        return ({}, f"the arguments are not valid JSON: {fault}") if raw.strip(" \t\r\n") else ({}, None)
+    if value is None:
+        return {}, None
+    if not isinstance(value, dict):
+        return {}, f"the arguments are not a JSON object but {_KINDS.get(type(value), 'something else')}"
+    return value, None
+
+
+def tool_call_from_openai(obj: JSON) -> ToolCall:
+    """From `{"id", "function": {"name", "arguments"}}` or `{"id", "custom": {"name", "input"}}`, dict or SDK object.
+
+    A custom tool's free text becomes `{"input": text}`.
+    """
+    custom = _field(obj, "custom")
+    if custom is not None:
+        text = _field(custom, "input")
+        text = jsontext.well_formed(text) if isinstance(text, str) else ""
+        return ToolCall(_label(_field(obj, "id")), _label(_field(custom, "name")), {"input": text}, text)
+    function = _field(obj, "function")
+    return _tool_call(_field(obj, "id"), _field(function, "name"), _field(function, "arguments"))
+
+
+def tool_call_from_anthropic(obj: JSON) -> ToolCall:
+    """From a `{"type": "tool_use", "id", "name", "input"}` block, dict or SDK object."""
+    return _tool_call(_field(obj, "id"), _field(obj, "name"), _field(obj, "input"))
+
+
+def tool_call_from_ollama(obj: JSON) -> ToolCall:
+    """From `{"id"?, "function": {"index"?, "name", "arguments"}}`, dict or SDK object; older servers send no id."""
+    function = _field(obj, "function")
+    index = _field(function, "index")
+    name = _field(function, "name")
+    made_up = f"call_{index if type(index) is int else _label(name)}"
+    return _tool_call(_label(_field(obj, "id")) or made_up, name, _field(function, "arguments"))
+
+
+class _OpenCall:
+    """A call in the making. `id` is the server's, `shown_id` what `ToolCallStarted` said ("" before it)."""
+
+    __slots__ = ("_given", "_joiner", "_pieces", "cut", "extras", "id", "index", "name", "number", "shown_id", "size")
+
+    def __init__(self, number: int, index: int | None) -> None:
+        self.number = number
+        self.extras: JSONObject | None = None
+        self.index = index
+        self.id = ""
+        self.shown_id = ""
+        self.name = ""
+        self.size = 0
+        self.cut = False
+        self._pieces: list[str] = []
+        self._joiner = SurrogateJoiner()
+        self._given: str | None = None
+
+    def add(self, arguments: JSON) -> str:
+        """Take a piece of text or a whole object; returns what is new to show."""
+        if arguments is None or arguments == "":
+            return ""
+        if isinstance(arguments, str):
+            piece = self._joiner.join(arguments)
+            self._pieces.append(piece)
+            self.size += len(piece)
+            return piece
+        try:
+            text = jsontext.dumps(jsontext.well_formed_tree(arguments)).decode()
+        except (JSONTextError, RecursionError):
+            text = "not JSON"
+        if not isinstance(arguments, dict):
+            self._pieces.append(text)
+            self.size += len(text)
+            return text
+        # An object is whole: a second one under the same id repeats the first, and text that follows replaces it.
+        first = self._given is None and not self._pieces and text != "{}"
+        self._given = text
+        self.size = max(self.size, len(text))
+        return text if first else ""
+
+    def text(self) -> str:
+        return "".join(self._pieces) or self._given or ""
+
+    def text_to_show(self) -> str:
+        """What came before the call could be shown. An empty object is no text: text may still follow it."""
+        return "" if self._given == "{}" and not self._pieces else self.text()
+
+    def end(self) -> str:
+        tail = self._joiner.flush()
+        if tail:
+            self._pieces.append(tail)
+        return tail
+
+    def ends_before(self, arguments: JSON) -> bool:
+        """Whether a fragment without an id that repeats the name opens a second call of the same tool.
+
+        It does if this call is whole and the fragment brings arguments of its own. Only the first piece is ever
+        looked at, so that this stays linear: servers that send no ids send calls whole.
+        """
+        if isinstance(arguments, dict):
+            return self._given is not None or bool(self._pieces)
+        if not isinstance(arguments, str) or not arguments.startswith("{"):
+            return False
+        if self._given is not None:
+            return True
+        if len(self._pieces) != 1 or not self._pieces[0].endswith("}"):
+            return False
+        try:
+            return isinstance(jsontext.decode(self._pieces[0]), dict)
+        except JSONTextError:
+            return False
+
+
+_KINDS = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
+
+
+def _tool_call(label: JSON, name: JSON, arguments: JSON) -> ToolCall:
+    parsed, problem = parse_arguments(arguments)
+    if isinstance(arguments, str):
+        raw = jsontext.well_formed(arguments)
+    elif arguments is None or problem is not None:
+        raw = ""
+    else:
+        raw = jsontext.dumps(parsed).decode()
+    return ToolCall(_label(label), _label(name), parsed, raw, problem)
+
+
+def _label(value: JSON) -> str:
+    """An id or name as text; `""` (which never overwrites) for null, and for what is neither text nor a number."""
+    if isinstance(value, str):
+        return jsontext.well_formed(value)
+    return str(value) if type(value) is int and -(2**63) <= value < 2**63 else ""
+
+
+def _field(obj: JSON, name: str) -> JSON:
+    """A key of a dict or an attribute of an SDK's object; None where there is none."""
+    return obj.get(name) if isinstance(obj, dict) else getattr(obj, name, None)

@@ -1,0 +1,1 @@
+"""Bytes to values: event streams, NDJSON, JSON with its guards."""

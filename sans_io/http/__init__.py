@@ -1,0 +1,1 @@
+"""HTTP/1.1 from a client's side: heads, bodies, URLs, proxies."""

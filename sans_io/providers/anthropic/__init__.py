@@ -1,0 +1,5 @@
+"""Anthropic's Messages API."""
+
+from .codec import AnthropicCodec
+
+__all__ = ["AnthropicCodec"]

@@ -1,0 +1,193 @@
+"""Anthropic's Messages API: `ChatRequest` in, requests out, and how their replies are read.
+
+Rules of this file:
+- A codec is immutable: configuration, and request heads that were built before.
+- The key travels as `x-api-key`; `Authorization: Bearer` only for a token given as `auth_token`.
+- The API version is chosen for each request (`anthropic_messages.api_version`) unless the caller pinned one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Final
+
+from ...chat.messages import ChatRequest, encode_body
+from ...chat.response import ChatResponse
+from ...decode.jsontext import JSONObject
+from ...errors import LLMError
+from ...http.http11 import HTTPRequest, RequestHead, merge_headers
+from ...http.secret import Secret
+from ...http.urls import BaseURL
+from ...policy.limits import DEFAULT_LIMITS, Limits
+from ...policy.retry import FATAL, TRANSIENT, retry_table
+from ..base import Headers, Operation, ReplyForm, ReplyReader
+from ..failures import QUOTA_CODES, FailureRules, decode_failure, rate_limit, request_id
+from ..json_replies import WholeReader
+from .assembly import FINISH_REASONS
+from .body import DEFAULT_MAX_TOKENS, api_version, build_body
+from .messages import API_VERSION, SAMPLING_VERSION
+from .reply import MessageStreamReader, WholeMessageReader
+
+__all__ = ["API_VERSION", "DEFAULT_MAX_TOKENS", "FINISH_REASONS", "RETRY_TABLE", "SAMPLING_VERSION", "AnthropicCodec"]
+
+PROVIDER: Final = "anthropic"
+
+#: The common table has this wire's statuses (529) and types already.
+RETRY_TABLE: Final = retry_table(
+    codes={**QUOTA_CODES, "conflict_error": FATAL}, events={"internal_server_error": TRANSIENT}
+)
+
+#: Dates on which models were or will be switched off (the vendor's list of deprecations).
+_RETIRED: Final = MappingProxyType(
+    {
+        "claude-2.0": "2025-07-21",
+        "claude-2.1": "2025-07-21",
+        "claude-3-sonnet-20240229": "2025-07-21",
+        "claude-3-opus-20240229": "2026-01-05",
+        "claude-3-opus-latest": "2026-01-05",
+        "claude-3-5-haiku-20241022": "2026-02-19",
+        "claude-3-5-haiku-latest": "2026-02-19",
+        "claude-3-7-sonnet-20250219": "2026-02-19",
+        "claude-3-7-sonnet-latest": "2026-02-19",
+        "claude-opus-4-0": "2026-06-15",
+        "claude-opus-4-20250514": "2026-06-15",
+        "claude-sonnet-4-0": "2026-06-15",
+        "claude-sonnet-4-20250514": "2026-06-15",
+        "claude-mythos-preview": "2026-06-30",
+    }
+)
+_RULES: Final = FailureRules(retired=_RETIRED)
+
+
+class AnthropicCodec:
+    """Requests and readers for one server and credential.
+
+    `credential` is sent as `x-api-key`, `auth_token` as a bearer token; with neither no credential is sent (loopback
+    servers). `api_version` pins the `anthropic-version` field. `betas` go into `anthropic-beta`. `headers` are added
+    to every request. Raises `LLMBadRequestError` for a header that cannot be sent.
+    """
+
+    def __init__(
+        self,
+        base_url: BaseURL,
+        *,
+        credential: Secret | None = None,
+        auth_token: Secret | None = None,
+        api_version: str | None = None,
+        betas: Sequence[str] = (),
+        headers: Mapping[str, str | Secret] | Sequence[tuple[str, str | Secret]] = (),
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.base_url = base_url
+        self.api_version = api_version
+        self.betas = (betas,) if isinstance(betas, str) else tuple(betas)
+        self.limits = limits
+        self._credential = credential
+        self._auth_token = auth_token
+        self._headers = headers
+        self._heads: dict[tuple[str, str, str], RequestHead] = {}
+        # Built at once, so that a value that cannot be sent is refused where it was given.
+        self._head("POST", "messages", api_version or API_VERSION)
+
+    def with_credential(self, secret: Secret) -> AnthropicCodec:
+        """The same codec with another credential of the same kind (key or token)."""
+        is_token = self._auth_token is not None
+        return AnthropicCodec(
+            self.base_url,
+            credential=None if is_token else secret,
+            auth_token=secret if is_token else None,
+            api_version=self.api_version,
+            betas=self.betas,
+            headers=self._headers,
+            limits=self.limits,
+        )
+
+    def build(self, chat: ChatRequest) -> HTTPRequest:
+        """The request for `chat`. Raises `LLMBadRequestError` naming what this wire cannot express."""
+        return self._build(chat, api_version(chat, self.api_version))
+
+    def operation(self, chat: ChatRequest) -> Operation:
+        """`POST /v1/messages`, and how its reply is read."""
+        version = api_version(chat, self.api_version)
+        request = self._build(chat, version)
+        reader = MessageStreamReader if chat.stream else WholeMessageReader
+        return self._operation(
+            request, "sse" if chat.stream else "json", chat.model, partial(reader, chat.model, version, self.limits)
+        )
+
+    def models_operation(self) -> Operation:
+        """`GET /v1/models`; the reader's `models` are their ids, and `response().raw` is the whole list."""
+        version = self.api_version or API_VERSION
+        request = HTTPRequest(self._head("GET", "models?limit=1000", version))
+        return self._operation(request, "json", None, partial(ModelsReader, self.limits))
+
+    def _build(self, chat: ChatRequest, version: str) -> HTTPRequest:
+        body = encode_body(build_body(chat, version))
+        head = self._head("POST", "messages", version)
+        if chat.extra_headers:
+            head = RequestHead(head.method, head.origin, head.target, merge_headers(head.headers, chat.extra_headers))
+        return HTTPRequest(head, body)
+
+    def _head(self, method: str, path: str, version: str) -> RequestHead:
+        head = self._heads.get((method, path, version))
+        if head is None:
+            # A base_url that ends in /v1 is what users of the other wires are used to.
+            prefix = "" if self.base_url.path.endswith("/v1") else "v1/"
+            target = self.base_url.target(prefix + path)
+            head = RequestHead(method, self.base_url.origin, target, self._fields(method, version))
+            self._heads[method, path, version] = head
+        return head
+
+    def _fields(self, method: str, version: str) -> tuple[tuple[str, str | Secret], ...]:
+        fields: list[tuple[str, str | Secret]] = [("Accept", "application/json"), ("anthropic-version", version)]
+        if method == "POST":
+            fields.append(("Content-Type", "application/json"))
+        if self._auth_token is not None:
+            fields.append(("Authorization", self._auth_token.bearer()))
+        elif self._credential is not None:
+            fields.append(("x-api-key", self._credential))
+        if self.betas:
+            fields.append(("anthropic-beta", ",".join(self.betas)))
+        return merge_headers(tuple(fields), self._headers)
+
+    def _operation(
+        self, request: HTTPRequest, form: ReplyForm, model: str | None, new_reader: Callable[[], ReplyReader]
+    ) -> Operation:
+        return Operation(
+            request=request,
+            form=form,
+            provider=PROVIDER,
+            model=model,
+            retry_table=RETRY_TABLE,
+            new_reader=new_reader,
+            decode_error=partial(_decode_error, model),
+            request_id=request_id,
+            rate_limit=rate_limit,
+        )
+
+
+class ModelsReader(WholeReader):
+    """The reader of `GET /v1/models`: `models` holds the ids in the server's order."""
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(PROVIDER, None, limits)
+        self.models: list[str] = []
+        self._raw: JSONObject = {}
+
+    def read(self, value: JSONObject) -> None:
+        data = value.get("data")
+        if not isinstance(data, list):
+            (self.reported if "error" in value else self.unexpected)(value)
+            return
+        self._raw = value
+        self.models = [item["id"] for item in data if isinstance(item, dict) and isinstance(item.get("id"), str)]
+
+    def response(self) -> ChatResponse:
+        """No chat: only `raw` is filled."""
+        return ChatResponse(raw=self._raw)
+
+
+def _decode_error(model: str | None, status: int, headers: Headers, body: bytes) -> LLMError:
+    return decode_failure(provider=PROVIDER, status=status, headers=headers, body=body, model=model, rules=_RULES)

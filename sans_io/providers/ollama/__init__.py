@@ -1,0 +1,5 @@
+"""Ollama's own API: chat, and the management of models."""
+
+from .codec import OllamaCodec
+
+__all__ = ["OllamaCodec"]

@@ -1,0 +1,177 @@
+"""Ollama's native API: `ChatRequest` in, requests out, and how their replies are read.
+
+Rules of this file:
+- A codec is immutable: configuration, and request heads that were built before.
+- No key is needed; one that is given (ollama.com, a proxy) travels as `Authorization: Bearer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from ...chat.messages import ChatRequest, encode_body
+from ...errors import LLMBadRequestError, LLMError
+from ...http.http11 import HTTPRequest, RequestHead, merge_headers
+from ...http.secret import Secret
+from ...http.urls import BaseURL
+from ...policy.limits import DEFAULT_LIMITS, Limits
+from ...policy.retry import retry_table
+from ..base import Headers, Operation, ReplyForm, ReplyReader
+from ..failures import QUOTA_CODES, decode_failure, rate_limit, request_id
+from .messages import build_body
+from .reply import (
+    FINISH_REASONS,
+    PROVIDER,
+    RULES,
+    ChatStreamReader,
+    ModelsReader,
+    PullReader,
+    VersionReader,
+    WholeChatReader,
+)
+
+__all__ = ["FINISH_REASONS", "RETRY_TABLE", "OllamaCodec", "full_model_name", "parse_ollama_host"]
+
+#: The common table fits: 503 "server busy" comes with the code "overloaded", a 404 is a model that is not there.
+RETRY_TABLE: Final = retry_table(codes=QUOTA_CODES)
+
+_DEFAULT_HOST: Final = "127.0.0.1"
+_DEFAULT_PORT: Final = "11434"
+
+
+class OllamaCodec:
+    """Requests and readers for one server. Raises `LLMBadRequestError` for a header that cannot be sent."""
+
+    def __init__(
+        self,
+        base_url: BaseURL,
+        *,
+        credential: Secret | None = None,
+        headers: Mapping[str, str | Secret] | Sequence[tuple[str, str | Secret]] = (),
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.base_url = base_url
+        self.limits = limits
+        self._credential = credential
+        self._headers = headers
+        self._heads: dict[str, RequestHead] = {}
+        # Built at once, so that a value that cannot be sent is refused where it was given.
+        self._head("POST", "api/chat")
+
+    def with_credential(self, secret: Secret) -> OllamaCodec:
+        """The same codec with another credential."""
+        return OllamaCodec(self.base_url, credential=secret, headers=self._headers, limits=self.limits)
+
+    def build(self, chat: ChatRequest) -> HTTPRequest:
+        """The request for `chat`. Raises `LLMBadRequestError` naming what this wire cannot express."""
+        body = encode_body(build_body(chat))
+        head = self._head("POST", "api/chat")
+        if chat.extra_headers:
+            head = RequestHead(head.method, head.origin, head.target, merge_headers(head.headers, chat.extra_headers))
+        return HTTPRequest(head, body)
+
+    def operation(self, chat: ChatRequest) -> Operation:
+        """`POST /api/chat`, and how its reply is read."""
+        reader = ChatStreamReader if chat.stream else WholeChatReader
+        called = (call.get("id") for message in chat.messages for call in message.get("tool_calls") or ())
+        taken = frozenset(label for label in called if isinstance(label, str))
+        form: ReplyForm = "ndjson" if chat.stream else "json"
+        return self._operation(self.build(chat), form, chat.model, partial(reader, chat.model, taken, self.limits))
+
+    def models_operation(self) -> Operation:
+        """`GET /api/tags`; the reader's `models` are the names, and `response().raw` is the whole list."""
+        request = HTTPRequest(self._head("GET", "api/tags"))
+        return self._operation(request, "json", None, partial(ModelsReader, self.limits))
+
+    def version_operation(self) -> Operation:
+        """`GET /api/version`, the cheapest sign of life; the reader's `version` is the server's."""
+        request = HTTPRequest(self._head("GET", "api/version"))
+        return self._operation(request, "json", None, partial(VersionReader, self.limits))
+
+    def pull_operation(self, model: str) -> Operation:
+        """`POST /api/pull`: its events are `PullProgress`. Whole only if the last status is "success"."""
+        if not model.strip() or not model.isprintable():
+            raise LLMBadRequestError("model_name must be a printable string that is not empty", code="invalid_argument")
+        request = HTTPRequest(self._head("POST", "api/pull"), encode_body({"model": model, "stream": True}))
+        return self._operation(request, "ndjson", model, partial(PullReader, model, self.limits))
+
+    def _head(self, method: str, path: str) -> RequestHead:
+        head = self._heads.get(path)
+        if head is None:
+            fields: list[tuple[str, str | Secret]] = [("Accept", "application/json")]
+            if method == "POST":
+                fields.append(("Content-Type", "application/json"))
+            if self._credential is not None:
+                fields.append(("Authorization", self._credential.bearer()))
+            headers = merge_headers(tuple(fields), self._headers)
+            head = RequestHead(method, self.base_url.origin, self.base_url.target(path), headers)
+            self._heads[path] = head
+        return head
+
+    def _operation(
+        self, request: HTTPRequest, form: ReplyForm, model: str | None, new_reader: Callable[[], ReplyReader]
+    ) -> Operation:
+        return Operation(
+            request=request,
+            form=form,
+            provider=PROVIDER,
+            model=model,
+            retry_table=RETRY_TABLE,
+            new_reader=new_reader,
+            decode_error=partial(_decode_error, model),
+            request_id=request_id,
+            rate_limit=rate_limit,
+        )
+
+
+def full_model_name(name: str) -> str:
+    """`name` with its tag: "llama3.2" means "llama3.2:latest". A colon before a slash is a registry's port."""
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def parse_ollama_host(text: str) -> str:
+    """The base URL that a value of `OLLAMA_HOST` means, by the rules of Ollama's own client (Go, `envconfig.Host` and
+    `ConnectableHost`).
+
+    White space and quotes around it are trimmed; without a scheme it is http with port 11434, with one the scheme's
+    own port; a port that is none gives the default; "ollama.com" is https; nothing, and the address that means every
+    address of a server ("0.0.0.0", "::"), is this machine. Give the result to `parse_base_url`, which refuses what is
+    no URL.
+    """
+    text = text.strip().strip("\"'").strip()
+    scheme, separator, rest = text.partition("://")
+    scheme = scheme.lower()
+    default_port = {"http": "80", "https": "443"}.get(scheme, _DEFAULT_PORT)
+    if not separator:
+        scheme, rest, default_port = "http", text, _DEFAULT_PORT
+        if rest == "ollama.com":
+            scheme, rest = "https", "ollama.com:443"
+    authority, _, path = rest.partition("/")
+    if "@" in authority or not set(authority).isdisjoint("?#"):
+        # Not a host: the URL parser says what is wrong with it, without showing it.
+        return f"{scheme}://{rest}"
+    host, port = _host_and_port(authority)
+    if not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+        port = default_port
+    path = path.strip("/")
+    return f"{scheme}://{host}:{port}" + (f"/{path}" if path else "")
+
+
+def _host_and_port(authority: str) -> tuple[str, str]:
+    """(host as it stands in a URL, port or ""), the host being one that can be dialled."""
+    if authority.startswith("["):
+        host, _, rest = authority[1:].partition("]")
+        port = rest[1:] if rest.startswith(":") else ""
+    elif authority.count(":") > 1:
+        host, port = authority, ""
+    else:
+        host, _, port = authority.partition(":")
+    if ":" not in host:
+        return (host if host not in ("", "0.0.0.0") else _DEFAULT_HOST), port  # noqa: S104 - it is replaced
+    return ("[::1]" if not host.strip(":0") else f"[{host}]"), port
+
+
+def _decode_error(model: str | None, status: int, headers: Headers, body: bytes) -> LLMError:
+    return decode_failure(provider=PROVIDER, status=status, headers=headers, body=body, model=model, rules=RULES)

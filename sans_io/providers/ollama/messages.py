@@ -1,0 +1,154 @@
+"""From OpenAI-shaped messages to the body of Ollama's `POST /api/chat`.
+
+Rules of this file:
+- Nothing is dropped silently: what the wire cannot say is an `LLMBadRequestError` naming the path, before sending.
+- The wire has no image URLs: the server fetches nothing, so images come as data.
+- Arguments of tool calls are objects in both directions; ids are sent along, servers that do not know them skip them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...chat.messages import ChatRequest
+from ...decode.jsontext import JSON, JSONObject, loads
+from ...errors import LLMBadRequestError
+from ..translate import cannot_say, merged, parse_data_url
+
+_WIRE: Final = "Ollama"
+_EFFORTS: Final = frozenset({"low", "medium", "high", "max"})
+
+
+def build_body(chat: ChatRequest) -> JSONObject:
+    """The body for `chat`. Raises `LLMBadRequestError` naming what the wire cannot express."""
+    if chat.n is not None and chat.n != 1:
+        raise cannot_say("n", _WIRE, "it gives one answer for each request")
+    if chat.parallel_tool_calls is False:
+        raise cannot_say("parallel_tool_calls", _WIRE, "the model decides how many tools it calls")
+    # The server's own default is to stream.
+    body: JSONObject = {"model": chat.model, "messages": _messages(chat), "stream": chat.stream}
+    tools = _tools(chat)
+    if tools:
+        body["tools"] = tools
+    wanted = _format(chat.response_format)
+    if wanted is not None:
+        body["format"] = wanted
+    effort = chat.reasoning_effort
+    if effort is not None:
+        if effort != "none" and effort not in _EFFORTS:
+            raise cannot_say("reasoning_effort", _WIRE, f"it knows none, low, medium, high and max, not {effort!r:.60}")
+        body["think"] = False if effort == "none" else effort
+    options = _options(chat)
+    if options:
+        body["options"] = options
+    body = merged(body, chat.extra_body)
+    if not body["model"]:
+        raise LLMBadRequestError("model is missing", code="invalid_argument")
+    return body
+
+
+def _messages(chat: ChatRequest) -> list[JSONObject]:
+    messages: list[JSONObject] = []
+    if chat.system:
+        messages.append({"role": "system", "content": chat.system})
+    #: Tool call id -> tool name: results are matched by name on older servers.
+    names: dict[str, str] = {}
+    for i, message in enumerate(chat.messages):
+        messages.append(_message(message, f"messages[{i}]", names))
+    return messages
+
+
+def _message(message: JSONObject, path: str, names: dict[str, str]) -> JSONObject:
+    role = message["role"]
+    text, images = _content(message.get("content"), f"{path}.content")
+    native_images = message.get("images")
+    if isinstance(native_images, list):
+        images = [*native_images, *images]
+    entry: JSONObject = {"role": "system" if role == "developer" else role, "content": text}
+    if role == "assistant":
+        refusal = message.get("refusal")
+        if not text and isinstance(refusal, str):
+            entry["content"] = refusal
+        thinking = message.get("thinking")
+        if isinstance(thinking, str) and thinking:
+            entry["thinking"] = thinking
+        calls = [_call(call, f"{path}.tool_calls[{i}]") for i, call in enumerate(message.get("tool_calls") or ())]
+        if calls:
+            entry["tool_calls"] = calls
+            names.update((call["id"], call["function"]["name"]) for call in calls)
+    elif role == "tool":
+        name = message.get("name") or message.get("tool_name") or names.get(message["tool_call_id"])
+        if isinstance(name, str):
+            entry["tool_name"] = name
+        entry["tool_call_id"] = message["tool_call_id"]
+    if images:
+        entry["images"] = images
+    return entry
+
+
+def _content(content: JSON, path: str) -> tuple[str, list[str]]:
+    """(text, images as raw base64). Text parts become paragraphs: the wire has one text for each message."""
+    if isinstance(content, str):
+        return content, []
+    texts: list[str] = []
+    images: list[str] = []
+    for i, part in enumerate(content or ()):
+        kind = part["type"]
+        where = f"{path}[{i}]"
+        if kind == "text":
+            texts.append(part["text"])
+        elif kind == "refusal":
+            texts.append(part["refusal"])
+        elif kind == "image_url":
+            data_url = parse_data_url(part["image_url"]["url"], f"{where}.image_url")
+            if data_url is None:
+                raise cannot_say(f"{where}.image_url", _WIRE, "the server fetches nothing; give a data URL")
+            if not data_url.media_type.startswith("image/"):
+                raise cannot_say(f"{where}.image_url", _WIRE, f"{data_url.media_type:.60} is no image")
+            images.append(data_url.data.translate(_STANDARD_ALPHABET))
+        else:
+            raise cannot_say(where, _WIRE, f"messages hold text and images, not {kind!r:.60}")
+    return "\n".join(texts), images
+
+
+def _call(call: JSONObject, path: str) -> JSONObject:
+    function = call.get("function")
+    if not isinstance(function, dict):
+        raise cannot_say(path, _WIRE, "only function calls have a place there")
+    return {"id": call["id"], "function": {"name": function["name"], "arguments": loads(function["arguments"])}}
+
+
+def _tools(chat: ChatRequest) -> list[JSONObject]:
+    choice = chat.tool_choice
+    if choice == "none":
+        return []
+    if choice is not None and choice != "auto":
+        raise cannot_say("tool_choice", _WIRE, 'it has "auto" and "none" only')
+    for i, tool in enumerate(chat.tools):
+        if tool["type"] != "function":
+            raise cannot_say(f"tools[{i}]", _WIRE, f"it has no tools of type {tool['type']!r:.60}")
+    return [{"type": "function", "function": tool["function"]} for tool in chat.tools]
+
+
+def _format(wanted: JSON) -> JSON:
+    if wanted is None or wanted["type"] == "text":
+        return None
+    if wanted["type"] == "json_schema":
+        schema = wanted["json_schema"].get("schema")
+        return "json" if schema is None else schema
+    return "json"
+
+
+def _options(chat: ChatRequest) -> JSONObject:
+    options: JSONObject = {
+        "temperature": chat.temperature,
+        "top_p": chat.top_p,
+        "seed": chat.seed,
+        "num_predict": chat.max_tokens,
+        "stop": list(chat.stop) or None,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+#: Go decodes the alphabet of RFC 4648 section 4 only, without white space.
+_STANDARD_ALPHABET: Final = {ord("-"): "+", ord("_"): "/", **dict.fromkeys(map(ord, " \t\r\n\f\v"))}

@@ -1,0 +1,408 @@
+"""What one chunk or one body of OpenAI's wire means, in every dialect that was seen (wire.md §4.2).
+
+    chunk ──choices──> delta or message ──> text, reasoning, refusal, tool fragments, keys to keep
+          ├─usage, x_groq.usage
+          └─error, x_groq.error ──> typed error
+
+Rules of this file:
+- Any JSON type may stand in any place. What carries the answer (choices, delta, content, tool_calls) and is of the
+  wrong type is an error that stays; what only describes it (counts, names) is passed over.
+- A whole message is read as one delta, so that `chat()` and a drained stream cannot differ.
+- Keys nobody here knows are kept: on the message to be sent back, elsewhere for `raw`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...chat.assembly import ReplyAssembler
+from ...chat.events import Event, ReasoningDelta, RefusalDelta, TextDelta, UsageReported
+from ...chat.response import ChatResponse, Usage
+from ...decode import jsontext
+from ...decode.jsontext import JSON, JSONObject
+from ...errors import LLMError, LLMProtocolError
+from ...policy.limits import DEFAULT_LIMITS, Limits
+from ..failures import DEFAULT_RULES, FailureRules, failure_from_event
+from ..merging import copied
+from .answer import Answer, extras_of, raw_choice
+from .error_chunks import reported_error
+from .parts import call_extras, details_text, is_nothing, merged_usage, thinking_text, usage_of
+
+#: What a choice may say at its end, in our words. Anything else is "other".
+FINISH_REASONS: Final = {
+    "stop": "stop", "eos": "stop", "end_turn": "stop", "stop_sequence": "stop", "eos_token": "stop",
+    "length": "length", "model_length": "length", "max_tokens": "length", "max_output_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_calls": "tool_calls", "function_call": "tool_calls", "tool_use": "tool_calls",
+    "content_filter": "content_filter", "safety": "content_filter", "refusal": "content_filter",
+    "error": "error",
+}  # fmt: skip
+
+_DELTA_KEYS: Final = frozenset({"role", "content", "tool_calls", "refusal"})
+_CHOICE_KEYS: Final = frozenset({"index", "delta", "message", "finish_reason", "error", "usage"})
+#: Padding against traffic analysis: of no meaning, different in every chunk.
+_NOISE: Final = frozenset({"obfuscation", "p", "choices"})
+#: Keys whose first value counts: gateways begin with empty ones and repeat them.
+_FIRST: Final = frozenset({"id", "created", "model"})
+#: Keys of a delta that are content. Pieces of something longer, so that equal ones may follow each other ...
+_CONTENT_PIECES: Final = frozenset({"audio", "reasoning", "reasoning_content", "reasoning_details", "thinking"})
+#: ... and what is whole each time, so that the same again is a repetition.
+_CONTENT_WHOLES: Final = frozenset(
+    {"annotations", "extra_content", "function_call", "image", "images", "signature", "thinking_blocks",
+     "thought_signature", "video"}
+)  # fmt: skip
+#: Lists that a choice sends in pieces beside its delta.
+_GROWING: Final = frozenset({"logprobs", "token_ids"})
+_NO_USAGE: Final = Usage()
+_NO_KEYS: Final[JSONObject] = {}
+
+
+class ChunkInterpreter:
+    """Chunks in, events out: `chunk()` for each or `body()` once, then `finish()`. `error` stays once it is set."""
+
+    __slots__ = (
+        "_latest",
+        "_top",
+        "_width",
+        "answers",
+        "assembler",
+        "error",
+        "finished",
+        "model",
+        "provider",
+        "rules",
+    )
+
+    def __init__(
+        self,
+        provider: str,
+        model: str | None = None,
+        rules: FailureRules = DEFAULT_RULES,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.provider = provider
+        self.model = model
+        self.rules = rules
+        self.assembler = ReplyAssembler(limits)
+        self.answers: dict[int, Answer] = {}
+        #: Indexes of the choices that gave a finish reason.
+        self.finished: set[int] = set()
+        #: The reply's own keys, as they will stand in `raw`, but for those of the latest chunk of the same width.
+        self._top: JSONObject = {}
+        self._latest: JSONObject = _NO_KEYS
+        self._width = -1
+        self.error: LLMError | None = None
+
+    @property
+    def all_finished(self) -> bool:
+        """Whether a finish reason was seen on every choice seen, and there was one."""
+        return bool(self.finished) and len(self.finished) == len(self.answers)
+
+    # -- inputs -----------------------------------------------------------------------------------------------------
+
+    def chunk(self, name: str, chunk: JSON) -> list[Event]:
+        """The payload of one event. Look at `error` afterwards; the events before it count."""
+        events: list[Event] = []
+        if not isinstance(chunk, dict):
+            error = reported_error(chunk)
+            if error is None:
+                self._refuse("an event that is not a JSON object")
+        else:
+            choices = chunk.get("choices")
+            error = reported_error(chunk)
+            # What the server says is wrong says more than what is wrong with the chunk that says it.
+            if isinstance(choices, list) or (choices is not None and error is None):
+                self._choices(choices, events, whole=False)
+            self._describe(chunk)
+            if error is None and name == "error" and choices is None:
+                error = chunk or {"error": "the server sent an error event without saying what it was"}
+        if error is not None:
+            self._fail(failure_from_event(self.provider, error, model=self.model, rules=self.rules))
+        return events
+
+    def body(self, body: JSONObject) -> None:
+        """A whole reply (`chat.completion`). Look at `error`, then call `finish()`."""
+        choices = body.get("choices")
+        error = reported_error(body)
+        if isinstance(choices, list) or (choices is not None and error is None):
+            self._choices(choices, [], whole=True)
+            self._describe(body)
+        elif error is None:
+            self._refuse("JSON without choices", "no_choices")
+        if error is not None:
+            self._fail(failure_from_event(self.provider, error, model=self.model, rules=self.rules))
+
+    def finish(self) -> list[Event]:
+        """The reply ended in order: what was held back, usage, every tool call completed, `Finished`."""
+        events: list[Event] = []
+        for index in sorted(self.answers):
+            answer = self.answers[index]
+            if answer.ends_unnamed and answer.choice.raw_finish_reason is None:
+                answer.choice.raw_finish_reason, answer.choice.finish_reason = "", "stop"
+            for joiner, pieces, event in (
+                (answer.reasoning_joiner, answer.choice.reasoning, ReasoningDelta),
+                (answer.text_joiner, answer.choice.text, TextDelta),
+                (answer.refusal_joiner, answer.choice.refusal, RefusalDelta),
+            ):
+                tail = joiner.flush()
+                if tail:
+                    pieces.append(tail)
+                    events.append(event(tail, index))
+            for place, (name, texts) in answer.custom.items():
+                text = jsontext.well_formed("".join(texts))
+                kept = {"type": "custom", "custom": {"name": name, "input": text}}
+                events += answer.choice.tools.fragment(index=place, arguments={"input": text}, extras=kept)
+        if self.assembler.usage != _NO_USAGE:
+            events.append(UsageReported(self.assembler.usage))
+        return events + self.assembler.finish()
+
+    # -- what came so far -------------------------------------------------------------------------------------------
+
+    def response(self, raw: JSONObject | None = None) -> ChatResponse:
+        """What has arrived so far; `raw` is the reply as received, else one is made in the whole reply's shape."""
+        for answer in self.answers.values():
+            answer.choice.extras = extras_of(answer)
+        response = self.assembler.response({} if raw is None else raw)
+        if raw is None:
+            # Where Ctrl-C came between the making of a choice and of its answer, there is nothing to show yet.
+            answers = self.answers
+            made = [raw_choice(answers[choice.index], choice) for choice in response.choices if choice.index in answers]
+            self._keep(self._latest)
+            response.raw = {**copied(self._top), "object": "chat.completion", "choices": made}
+        return response
+
+    # -- one chunk --------------------------------------------------------------------------------------------------
+
+    def _choices(self, choices: JSON, events: list[Event], *, whole: bool) -> None:
+        if not isinstance(choices, list):
+            self._refuse("choices that are not a list")
+            return
+        for position, choice in enumerate(choices):
+            if isinstance(choice, dict):
+                self._choice(choice, position, events, whole)
+            elif choice is not None:
+                self._refuse("a choice that is not an object")
+            if self.error is not None:
+                return
+
+    def _choice(self, choice: JSONObject, position: int, events: list[Event], whole: bool) -> None:
+        index = choice.get("index")
+        if type(index) is not int:
+            index = position if whole else 0
+        while whole and index in self.answers:
+            index += 1  # A whole reply holds each answer once, whatever the servers number them.
+        delta = choice.get("message" if whole else "delta")
+        if delta is None:
+            # Some send whole messages in a stream. Beside deltas they repeat what came before.
+            delta = choice.get("delta") if whole else (choice.get("message") if index not in self.answers else None)
+        finish = choice.get("finish_reason")
+        # Azure's filter sends choices without a delta, which are no answer.
+        if delta is not None or finish is not None or whole or index in self.answers:
+            answer = self._answer(index)
+            if answer is None:
+                self._refuse("a choice whose index is negative or too large")
+                return
+            if isinstance(delta, dict):
+                self._delta(answer, index, delta, events, whole)
+            elif delta is not None:
+                self._refuse("a message that is not an object")
+            self._describe_choice(answer, choice)
+            if isinstance(finish, str):
+                self._finished(answer, index, finish)
+        error = choice.get("error")
+        if error and self.error is None:  # OpenRouter, where the upstream failed in the middle.
+            self._fail(failure_from_event(self.provider, {"error": error}, model=self.model, rules=self.rules))
+
+    def _answer(self, index: int) -> Answer | None:
+        answer = self.answers.get(index)
+        if answer is None:
+            choice = self.assembler.choice(index)
+            if choice is not None:
+                answer = self.answers[index] = Answer(choice)
+        return answer
+
+    def _finished(self, answer: Answer, index: int, finish: str) -> None:
+        choice = answer.choice
+        if not finish:
+            answer.ends_unnamed = True
+            return
+        if index not in self.finished:
+            self.finished.add(index)
+            self.assembler.tally.content += 1
+        choice.raw_finish_reason = jsontext.well_formed(finish)
+        choice.finish_reason = FINISH_REASONS.get(finish.lower(), "other")
+
+    def _delta(self, answer: Answer, index: int, delta: JSONObject, events: list[Event], whole: bool) -> None:
+        content = delta.get("content")
+        if not delta.keys() <= _DELTA_KEYS:
+            for key, value in delta.items():
+                if key not in _DELTA_KEYS and not is_nothing(value):
+                    self._keep_key(answer, key, value)
+            self._reasoning(answer, index, delta, events)
+        if isinstance(content, str):
+            self.text(answer, index, content, events)
+        elif isinstance(content, list):
+            self._parts(answer, index, content, events)
+        elif content is not None:
+            self._refuse("content that is neither text nor a list of parts")
+        refusal = delta.get("refusal")
+        if isinstance(refusal, str):
+            self._refusal(answer, index, refusal, events)
+        calls = delta.get("tool_calls")
+        if calls is not None:
+            self._tool_calls(answer, calls, events, whole)
+
+    def _keep_key(self, answer: Answer, key: str, value: JSON) -> None:
+        """A key of the message that is not part of its text, refusal or tool calls."""
+        pieces = answer.keys.setdefault(key, [])
+        if key in _CONTENT_PIECES or (key in _CONTENT_WHOLES and value not in pieces[-1:]):
+            self.assembler.tally.take(value)
+        else:
+            self.assembler.tally.beside += 1
+        pieces.append(value)
+
+    def text(self, answer: Answer, index: int, text: str, events: list[Event]) -> None:
+        """A piece of a choice's text."""
+        piece = answer.text_joiner.join(text)
+        if piece:
+            answer.choice.text.append(piece)
+            events.append(TextDelta(piece, index))
+
+    def _refusal(self, answer: Answer, index: int, text: str, events: list[Event]) -> None:
+        piece = answer.refusal_joiner.join(text)
+        if piece:
+            answer.choice.refusal.append(piece)
+            events.append(RefusalDelta(piece, index))
+
+    def _reasoning(self, answer: Answer, index: int, delta: JSONObject, events: list[Event]) -> None:
+        """Under one of its names; servers in transition send the same text under two."""
+        text = delta.get("reasoning_content")
+        if not isinstance(text, str) or not text:
+            text = delta.get("reasoning")
+        if not isinstance(text, str) or not text:
+            named = answer.keys.keys() & {"reasoning_content", "reasoning"}
+            text = "" if named else details_text(delta.get("reasoning_details"))
+        self._reasoning_text(answer, index, text, events)
+
+    def _reasoning_text(self, answer: Answer, index: int, text: str, events: list[Event]) -> None:
+        piece = answer.reasoning_joiner.join(text)
+        if piece:
+            answer.choice.reasoning.append(piece)
+            events.append(ReasoningDelta(piece, index))
+
+    def _parts(self, answer: Answer, index: int, parts: list[JSON], events: list[Event]) -> None:
+        """Mistral's content: text, thinking and references as parts."""
+        for part in parts:
+            if isinstance(part, str):
+                self.text(answer, index, part, events)
+            elif not isinstance(part, dict):
+                if part is not None:
+                    self._refuse("a content part that is not an object")
+                    return
+            elif part.get("type") in ("text", "output_text", None) and isinstance(part.get("text"), str):
+                self.text(answer, index, part["text"], events)
+            elif part.get("type") == "refusal" and isinstance(part.get("refusal"), str):
+                self._refusal(answer, index, part["refusal"], events)
+            else:
+                self.assembler.tally.take(part)
+                answer.marks.append((len(answer.choice.text), part))
+                if part.get("type") == "thinking":
+                    self._reasoning_text(answer, index, thinking_text(part), events)
+
+    def _tool_calls(self, answer: Answer, calls: JSON, events: list[Event], whole: bool) -> None:
+        if isinstance(calls, dict):
+            calls = [calls]
+        if not isinstance(calls, list):
+            self._refuse("tool_calls that are not a list")
+            return
+        tools = answer.choice.tools
+        for position, call in enumerate(calls):
+            if call is None:
+                continue
+            function = call.get("function") if isinstance(call, dict) else call
+            if isinstance(call, dict) and function is None:
+                if isinstance(call.get("custom"), dict):
+                    self._custom_call(answer, call, position if whole else call.get("index"), events)
+                    continue
+                function = call if "name" in call or "arguments" in call else {}
+            if not isinstance(function, dict):
+                self._refuse("a tool call that is not an object")
+                return
+            events += tools.fragment(
+                # In a whole message each entry is a call of its own, whatever it says.
+                index=position if whole else call.get("index"),
+                id=call.get("id"),
+                name=function.get("name"),
+                arguments=function.get("arguments"),
+                extras=call_extras(call, function),
+            )
+        if tools.error is not None:
+            self._fail(tools.error)
+
+    def _custom_call(self, answer: Answer, call: JSONObject, place: JSON, events: list[Event]) -> None:
+        custom = call["custom"]
+        events += answer.choice.tools.fragment(index=place, id=call.get("id"), name=custom.get("name"))
+        name, pieces = answer.custom.setdefault(place if type(place) is int else None, ("", []))
+        if not name and isinstance(custom.get("name"), str):
+            answer.custom[place if type(place) is int else None] = (jsontext.well_formed(custom["name"]), pieces)
+        if isinstance(custom.get("input"), str) and custom["input"]:
+            self.assembler.tally.content += 1
+            pieces.append(custom["input"])
+
+    # -- what describes the reply -----------------------------------------------------------------------------------
+
+    def _describe(self, chunk: JSONObject) -> None:
+        if len(chunk) == self._width:
+            # Chunks with as many keys say the same but for the answer: the last of them stands for all.
+            self._latest = chunk
+        else:
+            self._width = len(chunk)
+            self._keep(self._latest)
+            self._keep(chunk)
+            self._latest = _NO_KEYS
+        if not self.assembler.model and isinstance(chunk.get("model"), str):
+            self.assembler.model = jsontext.well_formed(chunk["model"])
+        usage = chunk.get("usage")
+        if usage is not None:
+            self._top["usage"] = usage
+            self._count(usage)
+        groq = chunk.get("x_groq")
+        if isinstance(groq, dict):
+            self._count(groq.get("usage"))
+
+    def _keep(self, chunk: JSONObject) -> None:
+        """A chunk's own keys, for `raw`."""
+        top = self._top
+        for key, value in chunk.items():
+            if key in _NOISE:
+                continue
+            if value is None or value == "" or (key in _FIRST and top.get(key)):
+                top.setdefault(key, value)
+            else:
+                top[key] = value
+
+    def _describe_choice(self, answer: Answer, choice: JSONObject) -> None:
+        for key, value in choice.items():
+            if value is None or key in _CHOICE_KEYS or is_nothing(value):
+                continue
+            if key in _GROWING:
+                self.assembler.tally.beside += 1
+                answer.logs.setdefault(key, []).append(value)
+            else:
+                answer.other[key] = value
+        self._count(choice.get("usage"))  # Moonshot
+
+    def _count(self, usage: JSON) -> None:
+        """The last count of each kind holds: some servers send growing ones."""
+        if not isinstance(usage, dict):
+            return
+        self.assembler.usage = merged_usage(self.assembler.usage, usage_of(usage))
+
+    def _refuse(self, what: str, code: str = "bad_event") -> None:
+        self._fail(LLMProtocolError(f"{self.provider} sent {what}", code=code))
+
+    def _fail(self, error: LLMError) -> None:
+        if self.error is None:
+            error.provider = error.provider or self.provider
+            error.model = error.model or self.model
+            self.error = error

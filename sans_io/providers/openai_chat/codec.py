@@ -1,0 +1,367 @@
+"""The codec of OpenAI's chat completions wire, for every vendor that speaks it (`dialects`).
+
+    ChatRequest ──build()──> HTTPRequest        reply bytes ──operation().new_reader()──> events, ChatResponse
+
+Rules of this file:
+- Immutable configuration and pure functions; the only thing remembered is the rendered request head.
+- Nothing is sent that the caller did not say, but `stream_options` where usage would not come otherwise.
+- What this wire has no words for is refused naming the argument. What belongs to another wire's history (thinking
+  blocks with signatures, `is_error`) is left out: it stays in the caller's history for that wire.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ...chat.messages import encode_body
+from ...errors import LLMBadRequestError
+from ...http.http11 import HTTPRequest, RequestHead, merge_headers
+from ...http.urls import path_segment
+from ...policy.limits import DEFAULT_LIMITS, Limits
+from ...policy.retry import ONCE, RetryTable, retry_table
+from ...records import replace
+from ..base import Headers, Operation, ReplyReader
+from ..failures import QUOTA_CODES, FailureRules, decode_failure, rate_limit, request_id
+from ..translate import cannot_say, merged
+from .reply import ModelsReader, OpenAIBodyReader, OpenAIStreamReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...chat.messages import ChatRequest
+    from ...decode.jsontext import JSON, JSONObject
+    from ...errors import LLMError
+    from ...http.http11 import RequestHeaders
+    from ...http.secret import Secret
+    from ...http.urls import BaseURL
+    from .dialects import Auth, Dialect
+
+RETRY_TABLE: Final[RetryTable] = retry_table(statuses={409: ONCE}, codes=QUOTA_CODES)
+
+_WIRE: Final = "OpenAI"
+_USER_AGENT: Final = ("User-Agent", "cloud-llm")
+_ACCEPT: Final = ("Accept", "application/json, text/event-stream")
+_JSON_BODY: Final = ("Content-Type", "application/json")
+#: Heads kept: one per path, and a path holds a model's name in Azure's deployment style only.
+_MAX_HEADS: Final = 64
+
+
+class OpenAICodec:
+    """One server, one credential. `build(chat)` gives the request, `operation(chat)` all that a `Call` needs.
+
+    `base_url` is where the API begins (".../v1"); for Azure also the bare endpoint. `credential` is sent as the
+    dialect says, or as `auth` says; `headers` go with every request and win over our own. `api_version` chooses
+    Azure's deployment style. Raises `LLMBadRequestError` for headers that cannot be sent.
+    """
+
+    __slots__ = (
+        "_auth",
+        "_credential",
+        "_headers",
+        "_heads",
+        "_rules",
+        "api_version",
+        "base_url",
+        "dialect",
+        "limits",
+        "organization",
+        "project",
+        "provider",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        base_url: BaseURL,
+        dialect: Dialect,
+        *,
+        credential: Secret | None = None,
+        headers: RequestHeaders = (),
+        organization: str | None = None,
+        project: str | None = None,
+        api_version: str | None = None,
+        auth: Auth | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.base_url = base_url
+        self.dialect = dialect
+        self.organization = organization
+        self.project = project
+        self.api_version = api_version
+        self.limits = limits
+        #: What errors and responses call the server.
+        self.provider = base_url.origin.host if dialect.name == "generic" else dialect.name
+        self._auth: Auth = auth or dialect.auth
+        self._credential = credential
+        self._headers = headers
+        self._rules = _rules(base_url, dialect)
+        self._heads: dict[tuple[str, str], RequestHead] = {}
+
+    def __repr__(self) -> str:
+        return f"OpenAICodec({self.base_url.origin}, {self.dialect.name!r})"
+
+    def with_credential(self, credential: Secret | None) -> OpenAICodec:
+        """The same server with another credential: rotating keys, one codec per request."""
+        return OpenAICodec(
+            self.base_url,
+            self.dialect,
+            credential=credential,
+            headers=self._headers,
+            organization=self.organization,
+            project=self.project,
+            api_version=self.api_version,
+            auth=self._auth,
+            limits=self.limits,
+        )
+
+    # -- requests ---------------------------------------------------------------------------------------------------
+
+    def build(self, chat: ChatRequest) -> HTTPRequest:
+        """The request for this chat. Raises `LLMBadRequestError` naming what this wire or dialect cannot express."""
+        body = self._body(chat)
+        head = self._head("POST", self._chat_path(chat.model))
+        if chat.extra_headers:
+            head = RequestHead("POST", head.origin, head.target, merge_headers(head.headers, chat.extra_headers))
+        return HTTPRequest(head, encode_body(body))
+
+    def operation(self, chat: ChatRequest) -> Operation:
+        """The request and how its reply is read; serves every attempt of a call."""
+        new_reader: Callable[[], ReplyReader]
+        if chat.stream:
+            new_reader = partial(
+                OpenAIStreamReader, self.provider, chat.model, self._rules, self.limits, expected=chat.n or 1
+            )
+        else:
+            new_reader = partial(OpenAIBodyReader, self.provider, chat.model, self._rules, self.limits)
+        return self._operation(self.build(chat), new_reader, chat.model, stream=chat.stream)
+
+    def models_operation(self) -> Operation:
+        """`GET /models`; the reader it makes has the ids in `models` once it has ended."""
+        request = HTTPRequest(self._head("GET", self._path("/models")))
+        return self._operation(request, partial(ModelsReader, self.provider, self.limits), None, stream=False)
+
+    def _operation(
+        self, request: HTTPRequest, new_reader: Callable[[], ReplyReader], model: str | None, *, stream: bool
+    ) -> Operation:
+        return Operation(
+            request,
+            "sse" if stream else "json",
+            self.provider,
+            model,
+            RETRY_TABLE,
+            new_reader,
+            partial(_decode_error, self.provider, model, self._rules),
+            request_id,
+            rate_limit,
+        )
+
+    def _head(self, method: str, path: str) -> RequestHead:
+        key = (method, path)
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            fields: list[tuple[str, str | Secret]] = [_USER_AGENT, _ACCEPT]
+            if method == "POST":
+                fields.append(_JSON_BODY)
+            if self.organization:
+                fields.append(("OpenAI-Organization", self.organization))
+            if self.project:
+                fields.append(("OpenAI-Project", self.project))
+            headers: RequestHeaders = tuple(fields)
+            if self._headers:
+                headers = merge_headers(headers, self._headers)
+            names = {name.lower() for name, _ in headers}
+            if self._credential is not None and self._auth != "none" and not names & {"authorization", "api-key"}:
+                if self._auth == "bearer":
+                    headers += (("Authorization", self._credential.bearer()),)
+                else:
+                    headers += (("api-key", self._credential),)
+            head = self._heads[key] = RequestHead(method, self.base_url.origin, self.base_url.target(path), headers)
+        return head
+
+    def _chat_path(self, model: str | None) -> str:
+        if self.dialect.azure and self.api_version is not None and "/deployments/" not in self.base_url.path:
+            if model is None:
+                raise LLMBadRequestError("model must name the Azure deployment", code="invalid_argument")
+            return self._path(f"/deployments/{path_segment(model, 'model')}/chat/completions")
+        return self._path("/chat/completions")
+
+    def _path(self, path: str) -> str:
+        """The path below `base_url`, which for Azure may be the bare endpoint."""
+        if not self.dialect.azure:
+            return path
+        base = self.base_url.path
+        if self.api_version is None:
+            return path if base.endswith("/v1") or "/openai" in base else f"/openai/v1{path}"
+        version = path_segment(self.api_version, "api_version")
+        prefix = "" if "/openai" in base else "/openai"
+        return f"{prefix}{path}?api-version={version}"
+
+    # -- the body ---------------------------------------------------------------------------------------------------
+
+    def _body(self, chat: ChatRequest) -> JSONObject:
+        dialect = self.dialect
+        body: JSONObject = {}
+        if chat.model is not None:
+            body["model"] = chat.model
+        elif dialect.needs_model and "model" not in chat.extra_body and not self._deployment_in_url():
+            raise LLMBadRequestError(f"model is missing: {self.provider} has no default", code="invalid_argument")
+        messages = _messages(chat, dialect)
+        body["messages"] = messages
+        if chat.stream:
+            body["stream"] = True
+            if dialect.usage_in_stream:
+                body["stream_options"] = {"include_usage": True}
+        if chat.max_tokens is not None:
+            body[dialect.max_tokens_field] = chat.max_tokens
+        if chat.temperature is not None:
+            body["temperature"] = chat.temperature
+        if chat.top_p is not None:
+            body["top_p"] = chat.top_p
+        if chat.stop:
+            body["stop"] = list(chat.stop)
+        if chat.seed is not None:
+            body[dialect.seed_field] = chat.seed
+        if chat.n is not None:
+            if chat.n > 1 and not dialect.many_choices:
+                raise cannot_say("n", dialect.name, "it answers with one choice only")
+            body["n"] = chat.n
+        if chat.reasoning_effort is not None:
+            body["reasoning_effort"] = chat.reasoning_effort
+        if chat.response_format is not None:
+            body["response_format"] = _response_format(chat.response_format, dialect)
+        if chat.tools:
+            body["tools"] = _tools(chat.tools)
+        if chat.tool_choice is not None:
+            body["tool_choice"] = _tool_choice(chat.tool_choice, dialect)
+        if chat.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = chat.parallel_tool_calls
+        return merged(body, chat.extra_body)
+
+    def _deployment_in_url(self) -> bool:
+        return self.dialect.azure and "/deployments/" in self.base_url.path
+
+
+def _decode_error(
+    provider: str, model: str | None, rules: FailureRules, status: int, headers: Headers, body: bytes
+) -> LLMError:
+    return decode_failure(provider=provider, status=status, headers=headers, body=body, model=model, rules=rules)
+
+
+def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:
+    if dialect.rules.not_found or dialect.azure or base_url.path:
+        return dialect.rules
+    # Most servers have the API below /v1 only.
+    return replace(dialect.rules, not_found="is /v1 missing from base_url?")
+
+
+#: Keys of messages that are another wire's: Anthropic's blocks, Ollama's thinking and tool names, the error flag.
+_FOREIGN_KEYS: Final = frozenset({"anthropic_blocks", "anthropic_version", "thinking", "is_error", "tool_name"})
+#: Keys of an assistant message beside which its content may be null.
+_INSTEAD_OF_CONTENT: Final = frozenset({"tool_calls", "function_call", "refusal", "audio"})
+#: Content parts that only Anthropic's wire has.
+_FOREIGN_PARTS: Final = frozenset({
+    "image", "document", "tool_use", "tool_result", "redacted_thinking", "server_tool_use", "search_result",
+    "container_upload",
+})  # fmt: skip
+
+
+def _messages(chat: ChatRequest, dialect: Dialect) -> list[JSONObject]:
+    messages: list[JSONObject] = []
+    if chat.system is not None:
+        messages.append({"role": "system", "content": chat.system})
+    for i, message in enumerate(chat.messages):
+        if len(message) == 2 and isinstance(message.get("content"), str):
+            messages.append(message)
+        else:
+            messages.append(_message(message, i, dialect))
+    return messages
+
+
+def _message(message: JSONObject, i: int, dialect: Dialect) -> JSONObject:
+    out: JSONObject = {}
+    for key, value in message.items():
+        if key == "content":
+            out[key] = _content(value, i, dialect) if isinstance(value, list) else value
+        elif key == "images" and value:
+            raise cannot_say(f"messages[{i}].images", _WIRE, "use image_url parts in content")
+        elif key == "audio" and isinstance(value, dict) and "id" in value:
+            out[key] = {"id": value["id"]}  # What came back with an answer holds its data too.
+        elif key not in _FOREIGN_KEYS and value is not None and not (key == "tool_calls" and not value):
+            out[key] = value
+    if message["role"] == "assistant" and out.get("content") is None and out.keys().isdisjoint(_INSTEAD_OF_CONTENT):
+        out["content"] = ""  # The wire refuses null unless something else is said.
+    return out
+
+
+def _content(parts: list[JSON], i: int, dialect: Dialect) -> JSON:
+    kept = []
+    for k, part in enumerate(parts):
+        kind = part["type"]
+        if kind in _FOREIGN_PARTS:
+            raise cannot_say(f"messages[{i}].content[{k}]", _WIRE, f"a part of type {kind!r} is Anthropic's")
+        if kind != "thinking" or dialect.keeps_thinking:
+            kept.append(part)
+    return kept or ""
+
+
+#: Anthropic's server tools carry a date: web_search_20260318.
+_DATED_TOOL: Final = re.compile(r"[a-z_]+_20[0-9]{6}")
+
+
+def _tools(tools: tuple[JSONObject, ...]) -> list[JSONObject]:
+    for i, tool in enumerate(tools):
+        if _DATED_TOOL.fullmatch(tool["type"]):
+            raise cannot_say(f"tools[{i}]", _WIRE, f"{tool['type']!r} is a server tool of Anthropic's")
+    return list(tools)
+
+
+def _tool_choice(choice: JSON, dialect: Dialect) -> JSON:
+    if choice == "required":
+        return dialect.required
+    if isinstance(choice, dict) and choice["type"] in ("tool", "any", "auto", "none"):
+        raise cannot_say("tool_choice", _WIRE, "it is Anthropic's form; see parallel_tool_calls")
+    return choice
+
+
+def _response_format(value: JSONObject, dialect: Dialect) -> JSONObject:
+    if value.get("type") != "json_schema" or not dialect.strict_schemas:
+        return value
+    inner = value["json_schema"]
+    schema = inner.get("schema")
+    if "strict" in inner or not isinstance(schema, dict) or schema.get("type") != "object" or not _is_strict(schema):
+        return value
+    return {**value, "json_schema": {**inner, "strict": True}}
+
+
+#: Keywords that strict mode takes (OpenAI, "Structured outputs: supported schemas").
+_STRICT_KEYWORDS: Final = frozenset({
+    "type", "properties", "required", "additionalProperties", "items", "anyOf", "enum", "const", "description", "title",
+    "$ref", "$defs", "definitions", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+    "multipleOf", "minItems", "maxItems", "$schema",
+})  # fmt: skip
+
+
+def _is_strict(schema: JSON) -> bool:
+    """Whether a JSON schema is one that strict mode takes: every object closed, all its properties required."""
+    if isinstance(schema, list):
+        return all(map(_is_strict, schema))
+    if not isinstance(schema, dict):
+        return True
+    if not schema.keys() <= _STRICT_KEYWORDS:
+        return False
+    nested = [schema.get("items"), schema.get("anyOf")]
+    if schema.get("type") == "object" or "properties" in schema:
+        properties = schema.get("properties")
+        required = schema.get("required")
+        if not isinstance(properties, dict) or not isinstance(required, list):
+            return False
+        if schema.get("additionalProperties") is not False or not all(name in required for name in properties):
+            return False
+        nested += properties.values()
+    for key in ("$defs", "definitions"):
+        if isinstance(schema.get(key), dict):
+            nested += schema[key].values()
+    return all(map(_is_strict, nested))

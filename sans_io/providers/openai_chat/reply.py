@@ -1,0 +1,321 @@
+"""The readers of OpenAI's wire: event streams, whole JSON replies, lists of models.
+
+    bytes ──SSEJSONDecoder──> (name, chunk) ──fast path or ChunkInterpreter──> events
+
+Rules of this file:
+- A stream is complete at `[DONE]`, or if its body ends with a finish reason on every choice seen; else it was cut.
+- The fast paths take the one chunk and the one whole reply that nearly all are, a single choice with nothing but text,
+  and must give exactly what the interpreter gives (differential tests hold this).
+- What follows `[DONE]` is not read; errors are sticky; events before an error are returned (R5, R6).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...chat.assembly import response_of
+from ...chat.events import Event, TextDelta
+from ...chat.response import ChatResponse, Choice, Usage
+from ...decode.jsontext import JSON, JSONObject
+from ...decode.sse_json import DONE, SSEJSONDecoder
+from ...errors import LLMError, LLMStreamError
+from ...policy.limits import DEFAULT_LIMITS, Limits
+from ..failures import DEFAULT_RULES, FailureRules
+from ..json_replies import WholeReader
+from ..merging import copied
+from ..stream_readers import LONG, StreamReader
+from .chunks import FINISH_REASONS, ChunkInterpreter
+from .error_chunks import reported_error
+from .parts import usage_of
+
+
+class OpenAIStreamReader(StreamReader):
+    """Reads one streamed reply (`ReplyReader`). `expected` is the number of choices asked for."""
+
+    __slots__ = ("_chunks", "_decoder", "_ended", "_expected", "_pieces", "_width")
+
+    def __init__(
+        self,
+        provider: str,
+        model: str | None = None,
+        rules: FailureRules = DEFAULT_RULES,
+        limits: Limits = DEFAULT_LIMITS,
+        expected: int = 1,
+    ) -> None:
+        super().__init__()
+        self._chunks = ChunkInterpreter(provider, model, rules, limits)
+        self._decoder = SSEJSONDecoder(limits)
+        self._expected = expected
+        self._ended = False
+        #: Number of top-level keys of the last chunk the interpreter saw: one more or less may be news.
+        self._width = -1
+        #: Where the text of choice 0 goes; None while the fast path must not be taken.
+        self._pieces: list[str] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    @property
+    def complete(self) -> bool:
+        return self._ended or (self.error is None and self._chunks.all_finished)
+
+    @property
+    def finishing(self) -> bool:
+        return self._chunks.all_finished and len(self._chunks.finished) >= self._expected
+
+    @property
+    def keepalives(self) -> int:
+        return self._decoder.keepalives + self._silent
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Body bytes, cut anywhere. Check `error` and `ended` afterwards."""
+        events: list[Event] = []
+        if self._ended or self.error is not None:
+            return events
+        if len(data) > LONG and not self._cutting:
+            return self._receive_long(data, self._decoder, self._chunks.assembler.tally)
+        for name, chunk in self._decoder.receive_data(data):
+            pieces = self._pieces
+            if (
+                pieces is not None
+                and type(chunk) is dict
+                and len(chunk) == self._width
+                and chunk.get("usage") is None
+                and "error" not in chunk
+                and "x_groq" not in chunk
+            ):
+                choices = chunk.get("choices")
+                if type(choices) is list and len(choices) == 1:
+                    choice = choices[0]
+                    # Beside its index and delta such a choice says nothing: every other value is null.
+                    if (
+                        type(choice) is dict
+                        and choice.get("index") == 0
+                        and [*choice.values()].count(None) == len(choice) - 2
+                    ):
+                        delta = choice.get("delta")
+                        if type(delta) is dict:
+                            text = delta.get("content")
+                            said = len(delta) - [*delta.values()].count(None)
+                            if type(text) is str and (said == 1 or (said == 2 and delta.get("role") is not None)):
+                                if not text.isascii():
+                                    self._text(text, events)
+                                elif text:
+                                    self.content_events += 1
+                                    pieces.append(text)
+                                    events.append(TextDelta(text))
+                                else:
+                                    self._silent += 1
+                                continue
+            if chunk is DONE:
+                self._end(events)
+                return events
+            if not self._interpret(name, chunk, events):
+                return events
+        if self._decoder.error is not None:
+            self._fail(self._decoder.error)
+        return events
+
+    def receive_eof(self) -> list[Event]:
+        """The body ended in order: complete, or `error` says that it was cut."""
+        events: list[Event] = []
+        if self._ended or self.error is not None:
+            return events
+        self._decoder.receive_eof()
+        unfinished = self._decoder.unfinished
+        if unfinished is not None:
+            name, chunk = unfinished
+            if chunk is DONE:
+                self._end(events)
+                return events
+            # Without its blank line an event may end a stream, never add to the answer.
+            if not _adds_to_the_answer(chunk) and not self._interpret(name, chunk, events):
+                return events
+        if self._chunks.all_finished:
+            self._end(events)
+        else:
+            self._fail(self._truncated())
+        return events
+
+    def response(self) -> ChatResponse:
+        """What has arrived so far; the whole reply once `ended`."""
+        return self._chunks.response()
+
+    def _interpret(self, name: str, chunk: JSON, events: list[Event]) -> bool:
+        """One chunk; whether the reading may go on."""
+        chunks = self._chunks
+        said = chunks.chunk(name, chunk)
+        self._took(said, chunks.assembler.tally)
+        events += said
+        if chunks.error is not None:
+            self._fail(chunks.error)
+            return False
+        answer = chunks.answers.get(0)
+        if answer is not None and isinstance(chunk, dict):
+            # Gateways begin with an empty model: as long as it is, every chunk may bring it.
+            self._width = -1 if "model" in chunk and not chunks.assembler.model else len(chunk)
+            self._pieces = None if answer.text_joiner.waiting else answer.choice.text
+        return True
+
+    def _text(self, text: str, events: list[Event]) -> None:
+        """Text of choice 0 that may end in half a character; then the interpreter waits for the other half."""
+        answer = self._chunks.answers[0]
+        said: list[Event] = []
+        self._chunks.text(answer, 0, text, said)
+        self._took(said, self._chunks.assembler.tally)
+        events += said
+        if answer.text_joiner.waiting:
+            self._pieces = None
+
+    def _end(self, events: list[Event]) -> None:
+        events += self._chunks.finish()
+        self._ended = True
+
+    def _stopped(self) -> bool:
+        return self._ended or self.error is not None
+
+    def _truncated(self) -> LLMStreamError:
+        lacks = "[DONE] and a finish_reason on every choice" if self.content_events + self._silent else "a single event"
+        return LLMStreamError(f"{self._chunks.provider} ended the stream without {lacks}", code="truncated")
+
+    def _fail(self, error: LLMError) -> None:
+        error.provider = error.provider or self._chunks.provider
+        error.model = error.model or self._chunks.model
+        self.error = error
+        error.partial = self.response()
+
+
+def _adds_to_the_answer(chunk: JSON) -> bool:
+    """Whether a chunk holds text or tool calls."""
+    choices = chunk.get("choices") if isinstance(chunk, dict) else None
+    if not isinstance(choices, list):
+        return not isinstance(chunk, dict) and reported_error(chunk) is None
+    for choice in choices:
+        if not isinstance(choice, dict):
+            return choice is not None
+        for delta in (choice.get("delta"), choice.get("message")):
+            if delta and (not isinstance(delta, dict) or any(delta[key] for key in delta if key != "role")):
+                return True
+    return False
+
+
+class OpenAIBodyReader(WholeReader):
+    """Reads one whole reply (`ReplyReader`)."""
+
+    def __init__(
+        self,
+        provider: str,
+        model: str | None = None,
+        rules: FailureRules = DEFAULT_RULES,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        super().__init__(provider, model, limits)
+        self._rules = rules
+        self._chunks: ChunkInterpreter | None = None
+        #: Of a plain answer: its text, and why it ended.
+        self._plain: tuple[str, str] | None = None
+        self._raw: JSONObject = {}
+        self._handed_out = False
+
+    def read(self, value: JSONObject) -> None:
+        self._raw = value
+        self._plain = _plain_answer(value)
+        if self._plain is not None:
+            return
+        chunks = self._interpreter()
+        chunks.body(value)
+        error = chunks.error
+        if error is None:
+            chunks.finish()
+        else:
+            if chunks.answers:
+                error.partial = self.response()
+            self.fail(error)
+
+    def response(self) -> ChatResponse:
+        raw = copied(self._raw) if self._handed_out else self._raw
+        self._handed_out = True
+        if self._plain is None:
+            return self._interpreter().response(raw)
+        text, finish = self._plain
+        message: JSONObject = {"role": "assistant", "content": text}
+        reason = FINISH_REASONS.get(finish.lower(), "other")
+        model, usage = raw.get("model"), raw.get("usage")
+        return response_of(
+            (Choice(0, text, reason, finish, [], [], None, None, message),),
+            model if isinstance(model, str) else "",
+            usage_of(usage) if isinstance(usage, dict) else Usage(),
+            raw,
+        )
+
+    def _interpreter(self) -> ChunkInterpreter:
+        if self._chunks is None:
+            self._chunks = ChunkInterpreter(self.provider, self.model, self._rules, self.limits)
+        return self._chunks
+
+
+#: What a message says in a plain answer; any other key may be null or an empty list.
+_PLAIN_KEYS: Final = frozenset({"role", "content"})
+
+
+def _plain_answer(body: JSONObject) -> tuple[str, str] | None:
+    """Text and finish reason of a reply with one choice that is nothing but text; None for any other reply.
+
+    Most replies are such. Reading them here costs 25 k instructions of the interpreter's 150 k, which must say the same
+    (a differential test holds this). The decoder has mended what could not be encoded.
+    """
+    choices = body.get("choices")
+    if type(choices) is not list or len(choices) != 1 or body.get("error") or body.get("x_groq") is not None:
+        return None
+    choice = choices[0]
+    if type(choice) is not dict or choice.get("index") or choice.get("error") or choice.get("usage") is not None:
+        return None
+    message, finish = choice.get("message"), choice.get("finish_reason")
+    if type(message) is not dict or type(finish) is not str or not finish:
+        return None
+    text = message.get("content")
+    if type(text) is not str:
+        return None
+    for key, value in message.items():
+        if value is not None and value != [] and key not in _PLAIN_KEYS:
+            return None
+    return text, finish
+
+
+class ModelsReader(WholeReader):
+    """Reads a list of models; `models` holds their ids afterwards."""
+
+    def __init__(self, provider: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(provider, None, limits)
+        self.models: list[str] = []
+        self._raw: JSONObject = {}
+
+    def response(self) -> ChatResponse:
+        """No chat: only `raw` is filled."""
+        return ChatResponse(raw=self._raw)
+
+    def read(self, value: JSONObject) -> None:
+        self._raw = value
+        error = reported_error(value)
+        entries = value.get("data", value.get("models"))
+        if error is not None and not isinstance(entries, list):
+            self.reported(error)
+        elif not isinstance(entries, list):
+            self.unexpected(value)
+        else:
+            self._take(entries)
+
+    def unexpected(self, value: JSON) -> None:
+        if isinstance(value, list):  # Together sends the bare list.
+            self._take(value)
+        else:
+            super().unexpected(value)
+
+    def _take(self, entries: list[JSON]) -> None:
+        for entry in entries:
+            name = entry
+            if isinstance(entry, dict):
+                name = next((entry[key] for key in ("id", "name", "model") if isinstance(entry.get(key), str)), None)
+            if isinstance(name, str) and name:
+                self.models.append(name)

@@ -1,0 +1,1 @@
+"""Recorded exchanges: writing them down, and playing them back."""

@@ -1,0 +1,311 @@
+"""Transports that record: every exchange of the wires below, its bytes and their times, without credentials.
+
+    recording = RecordingTransport(SyncTransport())
+    OpenAICompatClient(api_key=key, model="m", transport=recording).chat(messages)
+    recording.cassette.save("hello.json")
+
+Rules of this file:
+- The calls, pool, pump, sockets and TLS are those of the transport below; only bytes that pass are noted, in plaintext.
+- A credential is never written down. Header values are kept by a list of names that hold none; the values of all other
+  fields are cut out, and cut out of bodies and replies too, however they are spelled or cut there (`masking`).
+- CONNECT to a proxy is not part of a conversation with a server and is not recorded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from ...faults import Fault
+from ...pump import BlockingPump, Pump
+from .cassette import Cassette, End, RecordedExchange, RecordedFault, RecordedRequest
+from .masking import HIDDEN, SHORTEST, starred, without
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from sans_io.calls.call import Call
+    from sans_io.chat.response import Attempt
+    from sans_io.policy.pool import PoolStats, Route
+
+    from ...anyio_async import AsyncioTransport
+    from ...httpcore_sync import SyncTransport
+    from ...interface import Authorizer, Bell, Hands, Runtime, Wire
+    from ...resolver import Addresses
+    from ...trio_async import TrioTransport
+    from ..servers.scripted import AsyncScriptedTransport, ScriptedTransport
+
+#: Request fields whose values say nothing about who asks.
+_KEPT: Final = frozenset(
+    {
+        "host", "content-type", "content-length", "accept", "accept-encoding", "user-agent", "connection", "expect",
+        "transfer-encoding", "anthropic-version", "anthropic-beta",
+    }
+)  # fmt: skip
+#: Names of query parameters and response fields that carry credentials.
+_TELLING: Final = re.compile(r"(?i)key|token|secret|password|sig|auth|cookie|credential")
+_KEPT_QUERY: Final = frozenset({"api-version", "alt", "beta", "limit", "after_id", "before_id"})
+
+
+class Recorder:
+    """What the recording wires of a transport share. `secrets`: texts to cut out that are in no header."""
+
+    def __init__(self, now: Callable[[], float], secrets: Iterable[str] = ()) -> None:
+        self.now = now
+        self.dials = 0
+        self._secrets = frozenset(secrets)
+        self._entries: list[Tape | RecordedFault] = []
+
+    @property
+    def cassette(self) -> Cassette:
+        """What was recorded so far."""
+        known = set(self._secrets)
+        for entry in self._entries:
+            if isinstance(entry, Tape):
+                known |= credentials_in(bytes(entry.request))
+        shown = [entry.exchange(known) if isinstance(entry, Tape) else entry for entry in self._entries]
+        return Cassette([entry for entry in shown if entry is not None])
+
+    def begin(self, connection: int) -> Tape:
+        tape = Tape(connection, self.now())
+        self._entries.append(tape)
+        return tape
+
+    def dial_failed(self, fault: Fault) -> None:
+        self._entries.append(RecordedFault(fault.kind))
+
+    def dialled(self) -> Track:
+        self.dials += 1
+        return Track(self, self.dials - 1)
+
+
+class Tape:
+    """One exchange while it is being recorded. Its repr shows nothing of it."""
+
+    __slots__ = ("answered", "connection", "end", "end_after", "last", "reads", "request")
+
+    def __init__(self, connection: int, now: float) -> None:
+        self.connection = connection
+        self.request = bytearray()
+        self.reads: list[tuple[float, bytes]] = []
+        self.end: End = "open"
+        self.end_after = 0.0
+        self.last = now
+        self.answered = False
+
+    def exchange(self, known: set[str]) -> RecordedExchange | None:
+        """Without credentials; None for what is no exchange with a server."""
+        request = recorded_request(bytes(self.request), known)
+        if request is None or request.method == "CONNECT":
+            return None
+        reads = _masked(self.reads, known)
+        return RecordedExchange(request, reads, self.end, self.end_after, self.connection)
+
+
+class Track:
+    """One connection: notes what passes, and where an exchange ends and the next one begins."""
+
+    def __init__(self, recorder: Recorder, number: int) -> None:
+        self._recorder = recorder
+        self._number = number
+        self._tape: Tape | None = None
+
+    def sent(self, data: bytes) -> None:
+        if self._tape is None or self._tape.answered:
+            self._tape = self._recorder.begin(self._number)
+        self._tape.request += data
+
+    def received(self, data: bytes) -> None:
+        tape, now = self._tape, self._recorder.now()
+        if tape is None:
+            return
+        tape.answered = True
+        if data:
+            tape.reads.append((max(0.0, now - tape.last), data))
+        else:
+            tape.end, tape.end_after = "fin", max(0.0, now - tape.last)
+        tape.last = now
+
+    def failed(self, fault: Fault) -> None:
+        tape, now = self._tape, self._recorder.now()
+        if tape is not None and fault.kind == "reset":
+            tape.answered = True
+            tape.end, tape.end_after = "rst", max(0.0, now - tape.last)
+
+
+def recorded_request(wire: bytes, known: Iterable[str] = ()) -> RecordedRequest | None:
+    """The request in these bytes without its credentials; None if there is no whole head."""
+    head, blank, body = wire.partition(b"\r\n\r\n")
+    if not blank:
+        return None
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, target, _ = first.split(" ", 2)
+    pairs = [(name.strip().lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    secrets = {*known, *credentials_in(wire)}
+    headers = tuple((name, without(value, secrets) if name in _KEPT else HIDDEN) for name, value in pairs)
+    shown = without(body.decode("latin-1"), secrets).encode("latin-1")
+    return RecordedRequest(method, without(_without_keys(target), secrets), headers, shown)
+
+
+def credentials_in(wire: bytes) -> set[str]:
+    """Every value of a request's head that may be a credential, without its scheme (`Bearer`)."""
+    head = wire.partition(b"\r\n\r\n")[0].decode("latin-1")
+    first, *lines = head.split("\r\n")
+    found: set[str] = set()
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip().lower() not in _KEPT:
+            found |= {value.strip(), value.strip().rpartition(" ")[2]}
+    for name, value in _parameters(first.split(" ")[1] if " " in first else ""):
+        if name not in _KEPT_QUERY and _TELLING.search(name):
+            found.add(value)
+    return {value for value in found if len(value) >= SHORTEST}
+
+
+def _parameters(target: str) -> list[tuple[str, str]]:
+    query = target.partition("?")[2]
+    return [(name, value) for name, _, value in (part.partition("=") for part in query.split("&"))]
+
+
+def _without_keys(target: str) -> str:
+    path, mark, _ = target.partition("?")
+    shown = [
+        f"{name}={HIDDEN if name not in _KEPT_QUERY and _TELLING.search(name) else value}"
+        for name, value in _parameters(target)
+    ]
+    return f"{path}?{'&'.join(shown)}" if mark else path
+
+
+def _masked(reads: Iterable[tuple[float, bytes]], secrets: Iterable[str]) -> tuple[tuple[float, bytes], ...]:
+    """The reads with stars for credentials, which may lie across two of them."""
+    kept = list(reads)
+    data = starred(b"".join(part for _, part in kept), secrets)
+    masked, place = [], 0
+    for delay, part in kept:
+        masked.append((delay, data[place : place + len(part)]))
+        place += len(part)
+    return tuple(masked)
+
+
+# -- transports --------------------------------------------------------------------------------------------------------
+
+
+class RecordingTransport:
+    """Around a blocking transport. `cassette`: what was recorded so far; `secrets`: texts to cut out besides keys."""
+
+    def __init__(self, inner: SyncTransport | ScriptedTransport, *, secrets: Iterable[str] = ()) -> None:
+        self._inner = inner
+        self.now = inner.now
+        self.recorder = Recorder(inner.now, secrets)
+
+    @property
+    def cassette(self) -> Cassette:
+        return self.recorder.cassette
+
+    def start(
+        self,
+        call: Call,
+        *,
+        authorize: Authorizer | None = None,
+        on_attempt: Callable[[Attempt], object] | None = None,
+    ) -> BlockingPump:
+        """A pump for the call. Next: `pump.advance()`."""
+        below = self._inner.start(call, authorize=authorize, on_attempt=on_attempt)
+        return BlockingPump(call, _RecordedRuntime(below._runtime, self.recorder), authorize, on_attempt)
+
+    def pool_stats(self) -> PoolStats:
+        return self._inner.pool_stats()
+
+    def close_idle(self) -> None:
+        self._inner.close_idle()
+
+
+class AsyncRecordingTransport:
+    """Around an asynchronous transport (on asyncio or trio). Otherwise as `RecordingTransport`."""
+
+    def __init__(
+        self, inner: AsyncioTransport | TrioTransport | AsyncScriptedTransport, *, secrets: Iterable[str] = ()
+    ) -> None:
+        self._inner = inner
+        self.now = inner.now
+        self.recorder = Recorder(inner.now, secrets)
+
+    @property
+    def cassette(self) -> Cassette:
+        return self.recorder.cassette
+
+    def start(
+        self,
+        call: Call,
+        *,
+        authorize: Authorizer | None = None,
+        on_attempt: Callable[[Attempt], object] | None = None,
+    ) -> Pump:
+        """A pump for the call. Next: `await pump.advance()`."""
+        below = self._inner.start(call, authorize=authorize, on_attempt=on_attempt)
+        return Pump(call, _RecordedRuntime(below._runtime, self.recorder), authorize, on_attempt)
+
+    def pool_stats(self) -> PoolStats:
+        return self._inner.pool_stats()
+
+    def close_idle(self) -> None:
+        self._inner.close_idle()
+
+
+class _Tap:
+    """A wire of which everything is written down; awaited if the wire below is."""
+
+    def __init__(self, wire: Wire, track: Track) -> None:
+        self.wire = wire
+        self.track = track
+        self.unread, self.answered = wire.unread, wire.answered
+        self.abort, self.shutdown, self.forget = wire.abort, wire.shutdown, wire.forget
+
+    def receive(self, max_bytes: int, deadline: float) -> bytes | Awaitable[bytes]:
+        try:
+            data = self.wire.receive(max_bytes, deadline)
+        except Fault as fault:
+            self.track.failed(fault)
+            raise
+        if not isinstance(data, bytes):
+            return self._awaited(data)
+        self.track.received(data)
+        return data
+
+    async def _awaited(self, coming: Awaitable[bytes]) -> bytes:
+        try:
+            data = await coming
+        except Fault as fault:
+            self.track.failed(fault)
+            raise
+        self.track.received(data)
+        return data
+
+    def send(self, data: memoryview, deadline: float) -> Awaitable[object] | None:
+        self.track.sent(bytes(data))
+        return self.wire.send(data, deadline)
+
+
+class _RecordedRuntime:
+    def __init__(self, below: Runtime, recorder: Recorder) -> None:
+        self._below = below
+        self._recorder = recorder
+        self.now, self.bell, self.nested = below.now, below.bell, below.nested
+        self.resolve, self.tls_ready, self.within = below.resolve, below.tls_ready, below.within
+
+    @property
+    def hands(self) -> Hands:
+        return self._below.hands
+
+    async def dial(self, addresses: Addresses, deadline: float, bell: Bell) -> Wire:
+        try:
+            wire = await self._below.dial(addresses, deadline, bell)
+        except Fault as fault:
+            self._recorder.dial_failed(fault)
+            raise
+        return _Tap(wire, self._recorder.dialled())
+
+    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
+        if not isinstance(wire, _Tap):
+            return await self._below.secure(wire, route, name, deadline)
+        return _Tap(await self._below.secure(wire.wire, route, name, deadline), wire.track)

@@ -1,0 +1,1 @@
+"""What every transport must do, as checks to run over one."""

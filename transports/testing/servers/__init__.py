@@ -1,0 +1,1 @@
+"""Servers of the wires in memory and on a loopback socket, and what they are told to say."""
