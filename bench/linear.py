@@ -24,7 +24,7 @@ from sans_io.decode.ndjson import NDJSONDecoder
 from sans_io.decode.sse import SSEDecoder
 from sans_io.decode.sse_json import SSEJSONDecoder
 from sans_io.http.body import ChunkedReader
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.limits import DEFAULT_LIMITS
 from sans_io.providers.anthropic.reply import MessageStreamReader
 from sans_io.providers.ollama.reply import ChatStreamReader
 from sans_io.providers.openai_chat.reply import OpenAIStreamReader

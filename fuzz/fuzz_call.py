@@ -34,7 +34,8 @@ LINES = (
 @functools.cache
 def core() -> Any:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
-    from sans_io.calls import actions, call, faults
+    from sans_io.calls import actions, call
+    from sans_io.calls import failures as faults
     from sans_io.chat import events
     from sans_io.http import http11
     from sans_io.http.urls import Origin

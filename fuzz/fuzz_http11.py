@@ -40,7 +40,7 @@ def core() -> Any:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
     from sans_io.errors import LLMProtocolError, LLMStreamError
     from sans_io.http.http11 import HTTPExchange
-    from sans_io.policy.limits import DEFAULT_LIMITS
+    from sans_io.limits import DEFAULT_LIMITS
 
     small = replace(DEFAULT_LIMITS, max_head=96, max_headers=3, max_informational=1, max_chunk_line=16)
     return SimpleNamespace(

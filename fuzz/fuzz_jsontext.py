@@ -25,7 +25,7 @@ REASONS = frozenset({"syntax", "depth", "containers", "digits", "number", "utf8"
 def core() -> Any:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
     from sans_io.decode import jsontext
-    from sans_io.policy.limits import DEFAULT_LIMITS
+    from sans_io.limits import DEFAULT_LIMITS
 
     small = replace(DEFAULT_LIMITS, max_json_depth=4)
     return SimpleNamespace(jsontext=jsontext, limits=(DEFAULT_LIMITS, small))

@@ -22,7 +22,7 @@ from faster import accelerated
 def core() -> Any:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
     from sans_io.decode import jsontext, ndjson
-    from sans_io.policy.limits import DEFAULT_LIMITS
+    from sans_io.limits import DEFAULT_LIMITS
 
     small = replace(DEFAULT_LIMITS, max_ndjson_line=64)
     return SimpleNamespace(NDJSON=ndjson.NDJSONDecoder, jsontext=jsontext, limits=(DEFAULT_LIMITS, small))

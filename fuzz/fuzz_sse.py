@@ -27,7 +27,7 @@ from faster import accelerated
 def core() -> Any:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
     from sans_io.decode import jsontext, sse, sse_json
-    from sans_io.policy.limits import DEFAULT_LIMITS
+    from sans_io.limits import DEFAULT_LIMITS
 
     theirs = None
     if importlib.util.find_spec("httpx_sse") is not None and importlib.util.find_spec("httpx") is not None:

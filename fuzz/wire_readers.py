@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Not instrumented here, for speed: they have targets of their own (sse, ndjson, jsontext).
 ELSEWHERE = [
     "sans_io.decode.sse", "sans_io.decode.sse_json", "sans_io.decode.ndjson", "sans_io.decode.jsontext",
-    "sans_io.decode.json_guards", "sans_io.printable",
+    "sans_io.decode.json_guards", "sans_io.errors",
 ]  # fmt: skip
 
 

@@ -4,11 +4,12 @@ Rules of this file:
 - Every failure is an `LLMError`; what a library or the OS said is its `__cause__`, never the error itself.
 - An error carries data, not objects that hold sockets, keys or loops, so it can be pickled and logged.
 - Constructors take keywords with defaults, so that a layer fills in what it knows and later layers add the rest.
+- Text from a server goes into a message through `printable` only.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .chat.response import Attempt, ChatResponse
@@ -135,3 +136,22 @@ class LLMStreamError(LLMError):
 
 class LLMProtocolError(LLMError):
     """The bytes are not the protocol: broken framing, wrong content type, a cap exceeded, a redirect, a coded body."""
+
+
+#: Characters that `str.isprintable` lets through or that change how the rest of the line is read (Unicode TR 36):
+#: bidirectional controls and line separators.
+_DANGEROUS: Final = frozenset("\u2028\u2029\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def printable(text: str, limit: int = MAX_SERVER_TEXT) -> str:
+    """At most `limit` characters of `text`, white space folded, everything that could steer a terminal escaped."""
+    folded = " ".join(text[: 4 * limit].split())
+    shown = folded if folded.isprintable() and folded.isascii() else "".join(map(_escaped, folded))
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable() and character not in _DANGEROUS:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

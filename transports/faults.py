@@ -11,15 +11,14 @@ import errno
 from collections.abc import Callable
 from typing import Final
 
-from sans_io.calls.faults import FaultKind
-from sans_io.errors import LLMConnectionError
-from sans_io.printable import printable
+from sans_io.calls.failures import FaultKind
+from sans_io.errors import LLMConnectionError, printable
 
 from .loading import need, out_of_descriptors
 
 
 class Fault(Exception):  # noqa: N818  it is an answer, the error is what the Call makes of it
-    """Why an action could not be done: `kind` (see `sans_io.calls.faults`), `detail` for people, `cause` or None."""
+    """Why an action could not be done: `kind` (see `sans_io.calls.failures`), `detail` for people, `cause` or None."""
 
     def __init__(self, kind: FaultKind, detail: str = "", cause: BaseException | None = None) -> None:
         super().__init__(kind, detail)

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from typing import TypeVar
 
-from sans_io.policy.numbers import is_count, is_seconds, shown
+from sans_io.limits import is_count, is_seconds, shown
 from sans_io.policy.pool import Pool, PoolStats
 from sans_io.records import dataclass
 

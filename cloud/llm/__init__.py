@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         LLMTimeoutError,
     )
     from sans_io.http.http11 import HTTPRequest
-    from sans_io.policy.limits import Limits
+    from sans_io.limits import Limits
     from sans_io.policy.retry import RetryPolicy
 
     from .anthropic import AnthropicClient, AsyncAnthropicClient
@@ -82,7 +82,7 @@ _HOMES = {
     "close_all_cloud_clients": "cloud.llm.registry",
     "close_all_cloud_clients_sync": "cloud.llm.registry",
     "RetryPolicy": "sans_io.policy.retry",
-    "Limits": "sans_io.policy.limits",
+    "Limits": "sans_io.limits",
     "HTTPRequest": "sans_io.http.http11",
     **dict.fromkeys(("Attempt", "ChatResponse", "Choice", "ToolCall", "Usage"), "sans_io.chat.response"),
     **dict.fromkeys(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sans_io.chat.response import Attempt, ChatResponse
     from sans_io.http.http11 import HTTPRequest
     from sans_io.http.proxies import Proxy
-    from sans_io.policy.limits import Limits
+    from sans_io.limits import Limits
     from sans_io.policy.retry import RetryPolicy
     from sans_io.providers.anthropic.codec import AnthropicCodec
 

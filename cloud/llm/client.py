@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from sans_io.chat.response import Attempt
     from sans_io.http.proxies import Proxy
     from sans_io.http.urls import BaseURL
+    from sans_io.limits import Limits
     from sans_io.policy.deadline import Timers
-    from sans_io.policy.limits import Limits
     from sans_io.policy.pool import Route
     from sans_io.policy.retry import RetryPolicy
     from sans_io.providers.base import Operation
@@ -257,14 +257,14 @@ class Client(ABC, Generic[CodecT]):
         # `hiding` is for errors, and an error may be that no descriptor is left to load it.
         need(
             "sans_io.calls.call",
-            "sans_io.policy.limits",
+            "sans_io.limits",
             "sans_io.policy.pool",
             "sans_io.http.hiding",
             "cloud.llm.budgets",
             "h11",
         )
         from sans_io.calls.call import Call
-        from sans_io.policy.limits import DEFAULT_LIMITS
+        from sans_io.limits import DEFAULT_LIMITS
         from sans_io.policy.pool import Route
 
         from .budgets import retry_budget

@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from sans_io.errors import LLMBadRequestError
+from sans_io.limits import is_count, is_seconds, shown
 from sans_io.policy.deadline import Timers
-from sans_io.policy.numbers import is_count, is_seconds, shown
 from sans_io.policy.retry import RetryPolicy
 from sans_io.records import dataclass, replace
 from transports.loading import need_here

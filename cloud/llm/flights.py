@@ -20,7 +20,7 @@ from os import getpid
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sans_io.calls import failures as failing
+from sans_io.calls import failures
 from sans_io.chat.events import PullProgress
 from sans_io.errors import LLMError
 from sans_io.policy.deadline import after
@@ -306,6 +306,6 @@ def _followed(flight: Flight) -> bool:
 def _too_long(told: PullProgress | None, asking: Asking) -> LLMError:
     """What this caller's own call would have raised after so long a silence."""
     timers, operation = asking.timers, asking.operation
-    error = failing.first_token(timers.first_token, "head") if told is None else failing.idle(timers.idle, "stream")
+    error = failures.first_token(timers.first_token, "head") if told is None else failures.idle(timers.idle, "stream")
     error.provider, error.model = operation.provider, operation.model
     return error

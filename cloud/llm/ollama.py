@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sans_io.http.proxies import Proxy
     from sans_io.http.secret import Secret
     from sans_io.http.urls import BaseURL
-    from sans_io.policy.limits import Limits
+    from sans_io.limits import Limits
     from sans_io.policy.retry import RetryPolicy
     from sans_io.providers.ollama.codec import OllamaCodec
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..http.proxies import Proxy
+from ..http.tunnel import Tunnel
+from ..limits import DEFAULT_LIMITS, Limits
+from ..policy.pool import Route
 from ..records import dataclass
 
 if TYPE_CHECKING:
     from ..chat.events import Event
-    from ..http.tunnel import Tunnel
-    from ..policy.pool import Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +126,20 @@ class Release:
 
 
 Action: TypeAlias = Authorize | Acquire | Connect | Send | Receive | Wait | Deliver | Release
+
+
+def dial_steps(route: Route, limits: Limits = DEFAULT_LIMITS) -> tuple[Step, ...]:
+    """TCP to the proxy or the origin; for https a tunnel through the proxy, then TLS with the origin's own name."""
+    origin, proxy = route.origin, route.proxy
+    peer = origin if proxy is None else proxy
+    steps: tuple[Step, ...] = (Tcp(peer.host, peer.port),)
+    if origin.scheme != "https":
+        return steps
+    if proxy is not None:
+        steps = (*steps, TunnelThrough(Tunnel(origin, proxy, limits)))
+    return (*steps, StartTLS(origin.host))
+
+
+def forwarding_proxy(route: Route) -> Proxy | None:
+    """The proxy that must see the whole request (plain http is forwarded, https is tunnelled)."""
+    return route.proxy if route.origin.scheme == "http" else None

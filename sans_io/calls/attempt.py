@@ -1,12 +1,12 @@
 """One try of a call: how far it got and how it ended, until it becomes a row of the ledger.
 
 Rules of this file:
-- It records; it decides nothing. What happens next is the Call's business, what a failure means is `verdict`'s.
+- It records; it decides nothing. What happens next is the Call's business, what a failure means is in `failures`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..chat.response import Attempt, late
 from ..errors import LLMError
@@ -18,15 +18,7 @@ if TYPE_CHECKING:
     from ..policy.retry import Again
     from ..providers.base import Operation
     from .exchange import Exchange
-    from .faults import FaultKind
-
-
-class Failure(NamedTuple):
-    """What a transport said: the kind, one line for people, and the exception that becomes `__cause__`."""
-
-    kind: FaultKind
-    detail: str = ""
-    cause: BaseException | None = None
+    from .failures import Fault
 
 
 class Try:
@@ -50,7 +42,7 @@ class Try:
         self.sent = 0
         self.sent_at = now
         #: Why writing failed, while we look for an early answer.
-        self.write_failure: Failure | None = None
+        self.write_failure: Fault | None = None
         #: When the idle timer was last restarted (first, when the request was sent), and the exchange's counters then.
         self.content_at = now
         self.content_seen = 0

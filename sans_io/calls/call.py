@@ -24,8 +24,8 @@ from ..chat.response import Attempt, ChatResponse
 from ..errors import LLMError, LLMStreamError, LocalProtocolError
 from ..http.heads import ResponseHead
 from ..http.server_hints import retry_after, should_retry
+from ..limits import DEFAULT_LIMITS, Limits
 from ..policy.deadline import AT_ONCE, NEVER, Timers, after
-from ..policy.limits import DEFAULT_LIMITS, Limits
 from ..policy.pool import Route
 from ..policy.retry import (
     FATAL,
@@ -41,14 +41,23 @@ from ..policy.retry import (
     retry_table,
 )
 from ..providers.base import Operation
-from . import failures as failing
-from . import verdict
-from .actions import Acquire, Action, Authorize, Connect, Deliver, Receive, Release, Send, Wait
-from .attempt import Failure, Try
+from . import failures
+from .actions import (
+    Acquire,
+    Action,
+    Authorize,
+    Connect,
+    Deliver,
+    Receive,
+    Release,
+    Send,
+    Wait,
+    dial_steps,
+    forwarding_proxy,
+)
+from .attempt import Try
 from .exchange import Exchange
-from .faults import FaultKind
-from .steps import dial_steps, forwarding_proxy
-from .verdict import Clock, Verdict
+from .failures import Clock, Failure, Fault, FaultKind
 
 State: TypeAlias = Literal[
     "AUTHORIZE", "ACQUIRE", "CONNECT", "SEND", "RECEIVE", "DELIVER", "DRAIN", "RELEASE", "WAIT", "DONE"
@@ -208,7 +217,7 @@ class Call:
             if now < self._commit_at:
                 self._send_piece(now)
             else:
-                self._send_failed(exchange, Failure("timeout"), now)
+                self._send_failed(exchange, Fault("timeout"), now)
             return
         exchange.sent_all = attempt.sent == len(attempt.view)
         exchange.early = not exchange.sent_all
@@ -245,7 +254,7 @@ class Call:
         elif exchange.http.started:
             self._take_last(exchange, exchange.receive_eof(), now)
         else:
-            self._broken(exchange, Failure("reset", "the server closed the connection without an answer"), now)
+            self._broken(exchange, Fault("reset", "the server closed the connection without an answer"), now)
 
     def on_delivered(self, now: float) -> None:
         """The user has taken the events and asks for more."""
@@ -261,7 +270,7 @@ class Call:
         if now < self._receive.deadline:
             self._action = self._receive
         elif self._try.overdue:
-            self._receive_failed(exchange, Failure("timeout"), now)
+            self._receive_failed(exchange, Fault("timeout"), now)
         else:
             self._try.overdue = True
             self._look()
@@ -279,26 +288,26 @@ class Call:
 
     def on_error(self, kind: FaultKind, now: float, detail: str = "", cause: BaseException | None = None) -> None:
         """The action could not be done. `detail` is one line of text for people, `cause` becomes `__cause__`."""
-        failure = Failure(kind, detail, cause)
+        fault = Fault(kind, detail, cause)
         clock = self._clock(now)
         exchange = self._exchange
         match self.state:
             case "RECEIVE" if exchange is not None:
-                self._receive_failed(exchange, failure, now)
+                self._receive_failed(exchange, fault, now)
             case "SEND" if exchange is not None:
-                self._send_failed(exchange, failure, now)
+                self._send_failed(exchange, fault, now)
             case "DRAIN":
                 self._release(reusable=False)
             case "CONNECT":
-                self._failed(verdict.of_dial(failure, self.route, self.timers, clock), now)
+                self._failed(failures.of_dial(fault, self.route, self.timers, clock), now)
             case "ACQUIRE":
-                self._failed(verdict.of_queue(failure, self.route, self.timers, clock, self._phase), now)
+                self._failed(failures.of_queue(fault, self.route, self.timers, clock, self._phase), now)
             case "AUTHORIZE":
-                self._give_up(verdict.of_queue(failure, self.route, self.timers, clock, self._phase).error)
+                self._give_up(failures.of_queue(fault, self.route, self.timers, clock, self._phase).error)
             case "RELEASE":
                 self.on_released(now)
             case "WAIT":
-                self._give_up(failing.deadline_passed(clock.total, "backoff"))
+                self._give_up(failures.deadline_passed(clock.total, "backoff"))
             case _:
                 raise LocalProtocolError(f"on_error({kind!r}) while {self._action!r} is outstanding")
 
@@ -353,7 +362,7 @@ class Call:
     def _send(self, now: float) -> None:
         if now >= self._commit_at:  # the seat or the connection came too late: nothing is sent any more
             clock = self._clock(now)
-            self._failed(verdict.of_queue(Failure("timeout"), self.route, self.timers, clock, self._phase), now)
+            self._failed(failures.of_queue(Fault("timeout"), self.route, self.timers, clock, self._phase), now)
             return
         operation = cast("Operation", self._operation)  # without one no Acquire is asked for
         self._exchange = self._try.exchange = Exchange(operation, self._limits)
@@ -379,7 +388,7 @@ class Call:
         elif self._receive.deadline > AT_ONCE:
             self._look()
         else:
-            self._receive_failed(exchange, Failure("timeout"), now)
+            self._receive_failed(exchange, Fault("timeout"), now)
 
     def _look(self) -> None:
         """Past a deadline: read once more, without waiting. The rest of the reply may have arrived before it passed."""
@@ -442,11 +451,11 @@ class Call:
         elif condition == "status" and head is not None and operation is not None:
             self._refused(error, head, operation, now)
         elif condition == "truncated" and (exchange.head is None or not self.stream):
-            cut = failing.broke_in_reply(error.message, self.route.origin, "head" if exchange.head is None else "body")
+            cut = failures.broke_in_reply(error.message, self.route.origin, "head" if exchange.head is None else "body")
             cut.__cause__ = error
-            self._failed(Verdict(cut, condition), now)
+            self._failed(Failure(cut, condition), now)
         else:
-            self._failed(Verdict(error, condition), now)
+            self._failed(Failure(error, condition), now)
 
     def _complete(self, exchange: Exchange, now: float) -> None:
         self.response = exchange.response()
@@ -493,9 +502,9 @@ class Call:
             error.retry_after = hint
         self._decide(error, retry_class, now)
 
-    def _failed(self, verdict: Verdict, now: float) -> None:
+    def _failed(self, failure: Failure, now: float) -> None:
         """Anything else: the condition is a fault of the table, or "event" for an error inside a 2xx."""
-        error, condition = verdict
+        error, condition = failure
         table = _DEFAULT_TABLE if self._operation is None else self._operation.retry_table
         self._try.failed(error, condition, self._operation, self.route, stream=self.stream)
         if condition == "event":
@@ -557,35 +566,35 @@ class Call:
 
     # -- failures on a standing connection ---------------------------------------------------------------------------
 
-    def _send_failed(self, exchange: Exchange, failure: Failure, now: float) -> None:
+    def _send_failed(self, exchange: Exchange, fault: Fault, now: float) -> None:
         """A server that refuses early answers and closes: its answer tells more than our broken pipe."""
-        if failure.kind == "timeout" and now >= self._commit_at:
-            self._broken(exchange, failure, now)
+        if fault.kind == "timeout" and now >= self._commit_at:
+            self._broken(exchange, fault, now)
             return
-        self._try.write_failure = failure
+        self._try.write_failure = fault
         self.state = "RECEIVE"
         self._receive.deadline = min(now + EARLY_ANSWER, self._commit_at)
         self._action = self._receive
 
-    def _receive_failed(self, exchange: Exchange, failure: Failure, now: float) -> None:
+    def _receive_failed(self, exchange: Exchange, fault: Fault, now: float) -> None:
         attempt = self._try
         if exchange.finishing:
             self._take_last(exchange, exchange.finish(), now)
-        elif failure.kind != "timeout" or attempt.write_failure is not None:
-            self._broken(exchange, failure, now)
+        elif fault.kind != "timeout" or attempt.write_failure is not None:
+            self._broken(exchange, fault, now)
         else:
             clock = self._clock(now)
             timer: Literal["idle", "first_token"] = "idle" if self._idles else "first_token"
-            self._failed(verdict.of_silence(timer, attempt, exchange, self.timers, clock, now, self._phase), now)
+            self._failed(failures.of_silence(timer, attempt, exchange, self.timers, clock, now, self._phase), now)
 
-    def _broken(self, exchange: Exchange, failure: Failure, now: float) -> None:
+    def _broken(self, exchange: Exchange, fault: Fault, now: float) -> None:
         """The connection broke, or writing failed."""
         attempt = self._try
         if attempt.write_failure is not None and not exchange.http.started:
-            failure = attempt.write_failure
+            fault = attempt.write_failure
         clock = self._clock(now)
         self._failed(
-            verdict.of_break(failure, attempt, exchange, self.route, self.timers, clock, now, committed=self.committed),
+            failures.of_break(fault, attempt, exchange, self.route, self.timers, clock, now, committed=self.committed),
             now,
         )
 

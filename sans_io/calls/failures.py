@@ -1,19 +1,162 @@
-"""The errors that a Call makes itself: one place for their wording.
+"""Failures of a call: what a transport says went wrong, what that means where it happened, and its wording.
+
+    Fault (of a transport) ──where it happened──> Failure (error for the user, condition for the retry table)
 
 Rules of this file:
-- One line each, naming what failed, where, and what the user can change. No key, no prompt, no path of the machine.
+- A transport maps every exception to one `FaultKind`; only what a fault means here decides what is done about it.
+- Pure functions of what is known. The deadline of the whole call always wins over the timer of a part ("deadline").
+- A condition is a word of `policy.retry`. An error is one line that names what failed, where, and what the user can
+  change. No key, no prompt, no path of the machine.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import LLMAuthError, LLMConnectionError, LLMError, LLMStreamError, LLMTimeoutError
-from .faults import FaultKind
 
 if TYPE_CHECKING:
     from ..http.urls import Origin
+    from ..policy.deadline import Timers
     from ..policy.pool import Route
+    from .attempt import Try
+    from .exchange import Exchange
+
+FaultKind: TypeAlias = Literal[
+    "timeout",
+    "dns_temporary",
+    "dns_failed",
+    "refused",
+    "unreachable",
+    "reset",
+    "tls_verify",
+    "tls_failed",
+    "proxy_refused",
+    "too_many_files",
+    "pool_closed",
+    "auth_callable",
+    "local",
+]
+
+#: "timeout": the action's deadline passed · "dns_temporary": EAI_AGAIN · "dns_failed": the name does not exist, or has
+#: no address · "refused", "unreachable": TCP · "reset": the peer broke the connection (RST, EPIPE, aborted)
+#: · "tls_verify": certificate or hostname · "tls_failed": any other TLS failure (alert, plain HTTP, EOF in the
+#: handshake) · "proxy_refused": CONNECT was answered by anything but 2xx · "too_many_files": EMFILE, ENFILE
+#: · "pool_closed": the loop or pool went away · "auth_callable": the user's callable raised · "local": anything else
+FAULT_KINDS: Final[tuple[FaultKind, ...]] = (
+    "timeout", "dns_temporary", "dns_failed", "refused", "unreachable", "reset", "tls_verify", "tls_failed",
+    "proxy_refused", "too_many_files", "pool_closed", "auth_callable", "local",
+)  # fmt: skip
+
+
+class Fault(NamedTuple):
+    """What a transport said: the kind, one line for people, and the exception that becomes `__cause__`."""
+
+    kind: FaultKind
+    detail: str = ""
+    cause: BaseException | None = None
+
+
+class Failure(NamedTuple):
+    """The error for the user, and the condition that the retry table knows it by."""
+
+    error: LLMError
+    condition: str
+
+
+class Clock(NamedTuple):
+    """How the time stands: whether the deadline of the whole call has passed, and how long it was (seconds)."""
+
+    overdue: bool
+    total: float | None
+
+
+# -- what a fault means, by where it happened --------------------------------------------------------------------------
+
+#: Seconds after a request was written within which the end of a reused connection may have been on its way already: the
+#: server closed it before it saw the request (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1). One round trip to
+#: another continent, 150 to 300 ms; a Call does not know its own. The longer this is, the more requests that ran could
+#: be sent twice; the shorter, the more that never ran are called ambiguous, which costs a backoff.
+ROUND_TRIP: Final = 0.25
+
+
+def of_queue(fault: Fault, route: Route, timers: Timers, clock: Clock, phase: str) -> Failure:
+    """No seat in the pool, or no credential."""
+    if fault.kind != "timeout":
+        failure = Failure(of_fault(fault.kind, fault.detail, route.origin), fault.kind)
+    elif clock.overdue:
+        failure = Failure(deadline_passed(clock.total, phase), "deadline")
+    else:
+        failure = Failure(no_free_connection(timers.pool, fault.detail), "pool_timeout")
+    return _caused(failure, fault)
+
+
+def of_dial(fault: Fault, route: Route, timers: Timers, clock: Clock) -> Failure:
+    """No connection."""
+    if fault.kind != "timeout":
+        condition = "connect_reset" if fault.kind == "reset" else fault.kind
+        failure = Failure(of_fault(fault.kind, fault.detail, route.origin), condition)
+    elif clock.overdue:
+        failure = Failure(deadline_passed(clock.total, "connect"), "deadline")
+    else:
+        failure = Failure(connect_timed_out(timers.connect, route, fault.detail), "connect_timeout")
+    return _caused(failure, fault)
+
+
+def of_silence(
+    timer: Literal["idle", "first_token"],
+    attempt: Try,
+    exchange: Exchange,
+    timers: Timers,
+    clock: Clock,
+    now: float,
+    phase: str,
+) -> Failure:
+    """Nothing that counts came in time. Keep-alives alone are named: the server lives, the answer does not."""
+    if clock.overdue:
+        failure = Failure(deadline_passed(clock.total, phase), "deadline")
+    elif timer == "idle":
+        failure = Failure(idle(timers.idle, phase), "idle")
+    else:
+        failure = Failure(first_token(timers.first_token, phase), "first_token")
+    if exchange.keepalives > attempt.keepalives_seen:
+        blame_keepalives(failure.error, now - attempt.content_at, timer)
+    return failure
+
+
+def of_break(
+    fault: Fault,
+    attempt: Try,
+    exchange: Exchange,
+    route: Route,
+    timers: Timers,
+    clock: Clock,
+    now: float,
+    committed: bool,
+) -> Failure:
+    """The connection broke or took no bytes; what it means depends on what had been sent and received."""
+    if fault.kind == "timeout" and clock.overdue:
+        failure = Failure(deadline_passed(clock.total, "write"), "deadline")
+    elif fault.kind == "timeout":
+        failure = Failure(write_timed_out(timers.write), "write_timeout")
+    elif committed:
+        failure = Failure(cut(fault.detail), "truncated")
+    elif exchange.http.started:
+        phase = "head" if exchange.head is None else "body"
+        failure = Failure(broke_in_reply(fault.detail, route.origin, phase), "truncated")
+    else:
+        unseen = attempt.write_failure is not None or now - attempt.sent_at <= ROUND_TRIP
+        condition = "stale" if attempt.reused and unseen else "no_reply" if exchange.sent_all else "write_failed"
+        failure = Failure(of_fault(fault.kind, fault.detail, route.origin), condition)
+    return _caused(failure, fault)
+
+
+def _caused(failure: Failure, fault: Fault) -> Failure:
+    failure.error.__cause__ = fault.cause
+    return failure
+
+
+# -- wording ----------------------------------------------------------------------------------------------------------
 
 _TEXTS: Final[dict[FaultKind, tuple[str, str]]] = {
     "dns_temporary": ("the name of {origin} could not be resolved for now", "dns"),

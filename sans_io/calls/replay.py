@@ -15,10 +15,10 @@ from ..chat.response import ChatResponse
 from ..errors import LLMBadRequestError, LLMStreamError
 from ..http.heads import ResponseHead, media_type
 from ..http.urls import parse_base_url
-from ..policy.limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits
 from ..providers.base import Headers, Operation
 from ..records import replace
-from .reply import Reply
+from .exchange import Exchange
 
 ProviderName: TypeAlias = Literal["openai", "anthropic", "ollama"]
 
@@ -40,15 +40,16 @@ def decode(
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     fields: Headers = tuple((name.lower(), value) for name, value in pairs)
     operation = _operation(provider, limits, stream=stream)
-    reply = Reply(operation, ResponseHead(status, fields), media_type(fields), limits)
+    exchange = Exchange(operation, limits)
+    exchange.begin(ResponseHead(status, fields), media_type(fields))
     for chunk in chunks:
         if chunk:
-            reply.receive_data(bytes(chunk))
-        if reply.done:
+            exchange.receive_body(bytes(chunk))
+        if exchange.done:
             break
-    reply.receive_eof()
-    error = reply.error
-    response = reply.response()
+    exchange.end_body()
+    error = exchange.error
+    response = exchange.response()
     if error is not None or response is None:
         error = error or LLMStreamError("there was no reply to decode", code="truncated")
         error.provider = error.provider or operation.provider
@@ -57,9 +58,6 @@ def decode(
         if stream and error.partial is None:
             error.partial = response
         raise error
-    response.headers = dict(fields)
-    response.request_id = operation.request_id(fields)
-    response.rate_limit = operation.rate_limit(fields)
     return response
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ..decode import jsontext
 from ..decode.jsontext import JSON, JSONObject
 from ..errors import LLMProtocolError
-from ..policy.limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits
 from ..records import replace
 from .content import Tally
 from .events import Event, Finished, ToolCallCompleted

@@ -14,8 +14,9 @@ from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from ..decode import jsontext
-from ..decode.jsontext import JSON, JSONObject
+from ..decode.jsontext import JSON, JSONObject, JSONTextError
 from ..errors import LLMProtocolError
+from ..limits import DEFAULT_LIMITS, Limits
 from ..records import dataclass, field
 
 if TYPE_CHECKING:
@@ -74,24 +75,34 @@ class ToolCall:
 
     @classmethod
     def from_openai(cls, tc: JSON) -> ToolCall:
-        """From `{"id", "function": {"name", "arguments": str}}`, or the OpenAI SDK's object of that shape."""
-        from .tool_calls import tool_call_from_openai
+        """From `{"id", "function": {"name", "arguments": str}}` or `{"id", "custom": {"name", "input"}}`.
 
-        return tool_call_from_openai(tc)
+        A dict or the OpenAI SDK's object of that shape. A custom tool's free text becomes `{"input": text}`.
+        """
+        custom = _field(tc, "custom")
+        if custom is not None:
+            text = _field(custom, "input")
+            text = jsontext.well_formed(text) if isinstance(text, str) else ""
+            return cls(as_label(_field(tc, "id")), as_label(_field(custom, "name")), {"input": text}, text)
+        function = _field(tc, "function")
+        return _tool_call(_field(tc, "id"), _field(function, "name"), _field(function, "arguments"))
 
     @classmethod
     def from_anthropic(cls, block: JSON) -> ToolCall:
         """From a `{"type": "tool_use", "id", "name", "input": {...}}` block, or the Anthropic SDK's object."""
-        from .tool_calls import tool_call_from_anthropic
-
-        return tool_call_from_anthropic(block)
+        return _tool_call(_field(block, "id"), _field(block, "name"), _field(block, "input"))
 
     @classmethod
     def from_ollama(cls, tc: JSON) -> ToolCall:
-        """From `{"id"?, "function": {"name", "arguments": {...}}}`, or the Ollama SDK's object."""
-        from .tool_calls import tool_call_from_ollama
+        """From `{"id"?, "function": {"index"?, "name", "arguments": {...}}}`, or the Ollama SDK's object.
 
-        return tool_call_from_ollama(tc)
+        Older servers send no id; it is then made from the index or the name.
+        """
+        function = _field(tc, "function")
+        index = _field(function, "index")
+        name = _field(function, "name")
+        made_up = f"call_{index if type(index) is int else as_label(name)}"
+        return _tool_call(as_label(_field(tc, "id")) or made_up, name, _field(function, "arguments"))
 
     def result(self, content: JSON, is_error: bool = False) -> JSONObject:
         """The tool message to append to the history; anything that is not a string or list is encoded as JSON."""
@@ -164,6 +175,57 @@ class ChatResponse:
             raise LLMProtocolError(
                 f"the answer is not JSON: {error}", code="answer_not_json", model=self.model, partial=self
             ) from error
+
+
+def parse_arguments(raw: JSON, limits: Limits = DEFAULT_LIMITS) -> tuple[JSONObject, str | None]:
+    """The arguments of a call as a fresh object, and None; or `{}` and what is wrong with them.
+
+    `raw` is the JSON text of an object, or the object itself. None, `""`, white space and the text `null` mean `{}`.
+    """
+    if raw is None:
+        return {}, None
+    if not isinstance(raw, str):
+        try:
+            raw = jsontext.dumps(jsontext.well_formed_tree(raw)).decode()
+        except (JSONTextError, RecursionError) as fault:
+            return {}, f"the arguments are not JSON: {fault}"
+    if not raw or raw == "{}":
+        return {}, None
+    try:
+        value = jsontext.loads(raw, limits=limits, unique_keys=True)
+    except JSONTextError as fault:
+        return ({}, f"the arguments are not valid JSON: {fault}") if raw.strip(" \t\r\n") else ({}, None)
+    if value is None:
+        return {}, None
+    if not isinstance(value, dict):
+        return {}, f"the arguments are not a JSON object but {_KINDS.get(type(value), 'something else')}"
+    return value, None
+
+
+_KINDS = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
+
+
+def _tool_call(label: JSON, name: JSON, arguments: JSON) -> ToolCall:
+    parsed, problem = parse_arguments(arguments)
+    if isinstance(arguments, str):
+        raw = jsontext.well_formed(arguments)
+    elif arguments is None or problem is not None:
+        raw = ""
+    else:
+        raw = jsontext.dumps(parsed).decode()
+    return ToolCall(as_label(label), as_label(name), parsed, raw, problem)
+
+
+def as_label(value: JSON) -> str:
+    """An id or name as text; `""` (which never overwrites) for null, and for what is neither text nor a number."""
+    if isinstance(value, str):
+        return jsontext.well_formed(value)
+    return str(value) if type(value) is int and -(2**63) <= value < 2**63 else ""
+
+
+def _field(obj: JSON, name: str) -> JSON:
+    """A key of a dict or an attribute of an SDK's object; None where there is none."""
+    return obj.get(name) if isinstance(obj, dict) else getattr(obj, name, None)
 
 
 class _Late(partial[object]):

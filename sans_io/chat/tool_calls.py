@@ -13,10 +13,10 @@ from __future__ import annotations
 from ..decode import jsontext
 from ..decode.jsontext import JSON, JSONObject, JSONTextError, SurrogateJoiner
 from ..errors import LLMProtocolError
-from ..policy.limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits
 from .content import Tally
 from .events import Event, ToolCallCompleted, ToolCallDelta, ToolCallStarted
-from .response import ToolCall
+from .response import ToolCall, as_label, parse_arguments
 
 #: `arguments_error` of a call whose stream had not ended in order.
 INCOMPLETE = "incomplete"
@@ -69,7 +69,7 @@ class ToolCallAssembler:
         place = index if type(index) is int and index >= 0 else None
         if place is not None and place > self._limits.max_tool_index:
             return self._refuse("too_many_tool_calls", f"a tool call has an index above {self._limits.max_tool_index}")
-        label, title = _label(id), _label(name)
+        label, title = as_label(id), as_label(name)
         call = self._find(place, label, title, arguments)
         if call is None:
             if len(self._calls) > self._limits.max_tool_index:
@@ -192,59 +192,6 @@ class ToolCallAssembler:
         return []
 
 
-def parse_arguments(raw: JSON, limits: Limits = DEFAULT_LIMITS) -> tuple[JSONObject, str | None]:
-    """The arguments of a call as a fresh object, and None; or `{}` and what is wrong with them.
-
-    `raw` is the JSON text of an object, or the object itself. None, `""`, white space and the text `null` mean `{}`.
-    """
-    if raw is None:
-        return {}, None
-    if not isinstance(raw, str):
-        try:
-            raw = jsontext.dumps(jsontext.well_formed_tree(raw)).decode()
-        except (JSONTextError, RecursionError) as fault:
-            return {}, f"the arguments are not JSON: {fault}"
-    if not raw or raw == "{}":
-        return {}, None
-    try:
-        value = jsontext.loads(raw, limits=limits, unique_keys=True)
-    except JSONTextError as fault:
-        return ({}, f"the arguments are not valid JSON: {fault}") if raw.strip(" \t\r\n") else ({}, None)
-    if value is None:
-        return {}, None
-    if not isinstance(value, dict):
-        return {}, f"the arguments are not a JSON object but {_KINDS.get(type(value), 'something else')}"
-    return value, None
-
-
-def tool_call_from_openai(obj: JSON) -> ToolCall:
-    """From `{"id", "function": {"name", "arguments"}}` or `{"id", "custom": {"name", "input"}}`, dict or SDK object.
-
-    A custom tool's free text becomes `{"input": text}`.
-    """
-    custom = _field(obj, "custom")
-    if custom is not None:
-        text = _field(custom, "input")
-        text = jsontext.well_formed(text) if isinstance(text, str) else ""
-        return ToolCall(_label(_field(obj, "id")), _label(_field(custom, "name")), {"input": text}, text)
-    function = _field(obj, "function")
-    return _tool_call(_field(obj, "id"), _field(function, "name"), _field(function, "arguments"))
-
-
-def tool_call_from_anthropic(obj: JSON) -> ToolCall:
-    """From a `{"type": "tool_use", "id", "name", "input"}` block, dict or SDK object."""
-    return _tool_call(_field(obj, "id"), _field(obj, "name"), _field(obj, "input"))
-
-
-def tool_call_from_ollama(obj: JSON) -> ToolCall:
-    """From `{"id"?, "function": {"index"?, "name", "arguments"}}`, dict or SDK object; older servers send no id."""
-    function = _field(obj, "function")
-    index = _field(function, "index")
-    name = _field(function, "name")
-    made_up = f"call_{index if type(index) is int else _label(name)}"
-    return _tool_call(_label(_field(obj, "id")) or made_up, name, _field(function, "arguments"))
-
-
 class _OpenCall:
     """A call in the making. `id` is the server's, `shown_id` what `ToolCallStarted` said ("" before it)."""
 
@@ -317,29 +264,3 @@ class _OpenCall:
             return isinstance(jsontext.decode(self._pieces[0]), dict)
         except JSONTextError:
             return False
-
-
-_KINDS = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
-
-
-def _tool_call(label: JSON, name: JSON, arguments: JSON) -> ToolCall:
-    parsed, problem = parse_arguments(arguments)
-    if isinstance(arguments, str):
-        raw = jsontext.well_formed(arguments)
-    elif arguments is None or problem is not None:
-        raw = ""
-    else:
-        raw = jsontext.dumps(parsed).decode()
-    return ToolCall(_label(label), _label(name), parsed, raw, problem)
-
-
-def _label(value: JSON) -> str:
-    """An id or name as text; `""` (which never overwrites) for null, and for what is neither text nor a number."""
-    if isinstance(value, str):
-        return jsontext.well_formed(value)
-    return str(value) if type(value) is int and -(2**63) <= value < 2**63 else ""
-
-
-def _field(obj: JSON, name: str) -> JSON:
-    """A key of a dict or an attribute of an SDK's object; None where there is none."""
-    return obj.get(name) if isinstance(obj, dict) else getattr(obj, name, None)

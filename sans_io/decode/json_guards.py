@@ -1,16 +1,21 @@
-"""How much memory a JSON text will take once decoded, so that a dense one can be refused before anything is built.
+"""How much memory a JSON text takes once decoded, and how deep it is nested: what is too large or too deep is refused
+before anything is built.
 
 Rules of this file:
-- The answer is an upper bound on the peak of decoding, in bytes, for the objects of CPython 3.11 to 3.14 (64 bit).
-- The text is read window by window, with strings taken out, small numbers free (CPython shares them) and every key
-  counted once; a string longer than its window is skipped by the C decoder. It costs what decoding costs, evenly.
-- It judges nothing: text that is not JSON gets some number, and its verdict from the decoder.
+- `too_large` is judged by an upper bound on the peak of decoding, in bytes, for the objects of CPython 3.11 to 3.14
+  (64 bit). Small numbers are free (CPython shares them), every key counts once.
+- The C decoder calls itself for each level. Where the stack is small (a thread's, WebAssembly's) a text of 50 KB ends
+  the process before Python's own limit is met, so no text with many brackets is decoded that `too_deep` has not seen.
+- The text is read window by window with strings taken out, in C: it takes little memory and costs no more than
+  decoding, evenly. A string longer than its window is skipped by the C decoder.
+- Nothing else is judged here: text that is not JSON gets some answer, and its verdict from the decoder.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 from typing import Final
 
 #: An empty list or dict with its collector's header; the first table of a dict (5 keys); the first block of a list.
@@ -36,7 +41,7 @@ _DECODER: Final = json.JSONDecoder(strict=False)
 _NUMBERS: Final = re.compile(r"[-+.0-9eE]{2,}")
 
 
-def exceeds(text: str, budget: int, unique_keys: bool = False) -> bool:
+def too_large(text: str, budget: int, unique_keys: bool = False) -> bool:
     """Whether decoding might take more than `budget` bytes beside the text. With `unique_keys` pairs are kept too."""
     # Characters of strings are copied once, as wide as the text's widest; a string being unescaped grows by a quarter.
     width = (text.__sizeof__() - "".__sizeof__()) // (len(text) or 1)
@@ -91,3 +96,25 @@ def _keys_of_small_dicts(skeleton: str) -> int:
             break
         keys += flat.count(",") - skeleton.count(",") + found
     return keys
+
+
+#: A string, or one that the window cuts: then group 1 is what it ends with, "" or half an escape. Possessive: nothing
+#: is ever tried twice.
+_CUT_STRINGS: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|(\\?)\Z)', re.DOTALL)
+#: What a bracket adds to the depth, as a signed byte; all that is no bracket is dropped.
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_OTHERS: Final = bytes(set(range(256)) - set(b"[{]}"))
+
+
+def too_deep(text: str, limit: int) -> bool:
+    """Whether brackets outside strings are nested deeper than `limit` somewhere."""
+    depth, begun = 0, ""
+    for at in range(0, len(text), _WINDOW):
+        parts = _CUT_STRINGS.split(begun + text[at : at + _WINDOW])
+        begun = "" if len(parts) == 1 or parts[-2] is None else '"' + parts[-2]
+        brackets = "".join(parts[::2]).encode("ascii", "replace").translate(_STEPS, _OTHERS)
+        steps = memoryview(brackets).cast("b")
+        if max(accumulate(steps, initial=depth)) > limit:
+            return True
+        depth += sum(steps)
+    return False

@@ -16,9 +16,8 @@ from codecs import utf_16_le_decode, utf_16_le_encode
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TypeAlias
 
-from ..policy.limits import DEFAULT_LIMITS, Limits
-from . import json_guards as jsonsize
-from . import jsondepth
+from ..limits import DEFAULT_LIMITS, Limits
+from . import json_guards
 
 #: A JSON value. The one explicit `Any` of the core: a recursive alias would force a cast at every look into a reply.
 JSON: TypeAlias = Any
@@ -128,9 +127,9 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
     if len(text) > MAX_IN_PLACE:
         size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         # The body and the text decoded from it count too.
-        if jsonsize.exceeds(text, 11 * size + _FREE_MEMORY - text.__sizeof__(), unique_keys):
+        if json_guards.too_large(text, 11 * size + _FREE_MEMORY - text.__sizeof__(), unique_keys):
             raise JSONTextError("so many small values that decoding them would take many times the text", "too_large")
-    if containers > limits.max_json_depth and jsondepth.exceeds(text, limits.max_json_depth):
+    if containers > limits.max_json_depth and json_guards.too_deep(text, limits.max_json_depth):
         raise JSONTextError(f"nested deeper than {limits.max_json_depth}", "depth")
     scan = _UNIQUE_SCAN if unique_keys else SCAN
     digits = limits.max_json_digits

@@ -13,7 +13,7 @@ import re
 from typing import Final
 
 from ..errors import LLMProtocolError
-from ..policy.limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits
 from . import jsontext
 from .jsontext import JSON, JSONTextError
 

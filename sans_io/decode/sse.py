@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..errors import LLMProtocolError
-from ..policy.limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits
 from ..records import dataclass
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..errors import LLMProtocolError
-from ..policy.limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits
 from . import jsontext
 from .jsontext import JSON, JSONTextError
 from .sse import ServerSentEvent, SSEDecoder

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from ..decode.repetition import repetitions
 from ..errors import LLMProtocolError, LLMStreamError
-from ..policy.limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits
 
 
 class BodyReader(Protocol):

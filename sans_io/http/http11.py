@@ -15,7 +15,7 @@ import re
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ..errors import LLMBadRequestError, LLMProtocolError, LLMStreamError, LocalProtocolError
-from ..policy.limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits
 from .body import BodyReader, ChunkedReader, CloseReader, LengthReader
 from .heads import BARE_LINE_FEED, HeadFault, ParsedHead, ResponseHead, parse_response_head
 from .secret import Secret

@@ -7,8 +7,8 @@ Rules of this file:
 
 from __future__ import annotations
 
+from ..limits import is_seconds, shown
 from ..records import dataclass
-from .numbers import is_seconds, shown
 
 #: What "no deadline" is, so that deadlines can be compared without asking for None.
 NEVER = float("inf")

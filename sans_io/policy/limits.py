@@ -1,56 +1,5 @@
-"""Every cap of the core in one frozen object. L is accepted, L + 1 is refused with a typed error (R8)."""
+"""Public path of `Limits`, which lives in `sans_io.limits`: whatever reads bytes knows it, policies among others."""
 
-from __future__ import annotations
+from ..limits import DEFAULT_LIMITS, Limits
 
-from ..records import dataclass
-from .numbers import is_count, shown
-
-KIB = 1024
-MIB = 1024 * KIB
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What may be buffered or counted, in bytes unless said otherwise. None is unlimited by default."""
-
-    #: Status line and header fields of one response head; nginx and Apache stop at 8 to 32 KiB.
-    max_head: int = 64 * KIB
-    #: Header fields of one response head, a count; real providers send 20 to 40.
-    max_headers: int = 128
-    #: 1xx responses before the final one, a count: more is somebody keeping us busy.
-    max_informational: int = 8
-    #: One chunk-size line with its extensions (RFC 9112 section 7.1).
-    max_chunk_line: int = 4 * KIB
-    #: A JSON body, decoded whole: a 128k-token answer with log probabilities stays below it.
-    max_json: int = 16 * MIB
-    #: What is read of an error body: its beginning explains, the rest is dropped, and the error says so.
-    max_error_body: int = 1 * MIB
-    #: One line of an event stream, without its end.
-    max_sse_line: int = 1 * MIB
-    #: The joined data of one event.
-    max_sse_event: int = 8 * MIB
-    #: All body bytes of one stream.
-    max_stream: int = 256 * MIB
-    #: One NDJSON line, without its end.
-    max_ndjson_line: int = 8 * MIB
-    #: Nesting of a JSON document, a count: the interpreter's own recursion limit is a crash, this is an error.
-    max_json_depth: int = 128
-    #: `{` and `[` in one document, a count: a tree of them costs some 100 bytes each.
-    max_json_containers: int = 500_000
-    #: Digits of one integer, a count: CPython's own conversion limit (CVE-2020-10735).
-    max_json_digits: int = 4_300
-    #: Highest `index` of a tool call, and of a choice.
-    max_tool_index: int = 255
-    #: All argument text of one tool call, in characters.
-    max_tool_arguments: int = 8 * MIB
-    #: Head of a proxy's answer to CONNECT.
-    max_tunnel_head: int = 16 * KIB
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if not is_count(value):
-                raise ValueError(f"Limits.{name} must be an integer of at least 0, not {shown(value)}")
-
-
-DEFAULT_LIMITS = Limits()
+__all__ = ["DEFAULT_LIMITS", "Limits"]

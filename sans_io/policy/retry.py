@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeAlias
 
+from ..limits import is_count, is_seconds, shown
 from ..records import dataclass, field
 from .dice import Dice
-from .numbers import is_count, is_seconds, shown
 
 RetryClass: TypeAlias = Literal["A", "B", "B1", "C", "D", "E", "E1"]
 

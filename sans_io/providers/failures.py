@@ -26,14 +26,13 @@ from ..errors import (
     LLMQuotaError,
     LLMRateLimitError,
     LLMServerError,
+    printable,
 )
 from ..http.server_hints import retry_after
 from ..policy.retry import FATAL, RetryClass
-from ..printable import printable
 from ..records import dataclass, field
-from .error_body import Said, read_error
+from .error_body import Said, looks_like_html, page_text, read_error
 from .reply_headers import rate_limit, request_id
-from .text import looks_like_html, page_text
 
 if TYPE_CHECKING:
     from ..decode.jsontext import JSON

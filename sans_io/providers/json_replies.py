@@ -14,7 +14,7 @@ from ..chat.response import ChatResponse
 from ..decode import jsontext
 from ..decode.jsontext import JSON, JSONObject, JSONTextError
 from ..errors import LLMError, LLMProtocolError
-from ..policy.limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits
 from .failures import failure_from_event, not_json, printable
 
 #: The largest token count that is believed; servers send signed 64-bit numbers.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from ..errors import printable
 from ..http.server_hints import http_date
-from ..printable import printable
 
 if TYPE_CHECKING:
     from .base import Headers

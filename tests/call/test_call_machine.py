@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sans_io.calls.actions import Acquire, Action, Authorize, Connect, Deliver, Receive, Release, Send, Wait
 from sans_io.calls.call import TRANSITIONS, Call
-from sans_io.calls.faults import FAULT_KINDS
+from sans_io.calls.failures import FAULT_KINDS
 from sans_io.chat.events import TextDelta
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryBudget, RetryPolicy

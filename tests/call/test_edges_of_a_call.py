@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from sans_io.calls.actions import Authorize, Deliver, Receive, Release, Send, Wait
+from sans_io.calls.actions import Authorize, Deliver, Receive, Release, Send, Wait, forwarding_proxy
 from sans_io.calls.call import Call
-from sans_io.calls.steps import forwarding_proxy
 from sans_io.chat.events import TextDelta, UsageReported
 from sans_io.errors import LLMConnectionError, LLMError, LLMServerError, LLMTimeoutError
 from sans_io.http.http11 import HTTPRequest, RequestHead

@@ -6,7 +6,7 @@ import pytest
 
 from sans_io.calls.actions import Acquire, Connect, Deliver, Receive, Release, Send
 from sans_io.calls.call import Call
-from sans_io.calls.faults import FaultKind
+from sans_io.calls.failures import FaultKind
 from sans_io.chat.events import UsageReported
 from sans_io.errors import LLMServerError, LLMStreamError, LocalProtocolError
 from sans_io.policy.deadline import Timers

@@ -9,8 +9,8 @@ import pytest
 from sans_io.calls.actions import Authorize, Receive, Release, Wait
 from sans_io.calls.call import EXPLAINING, FINISHING, Call
 from sans_io.errors import LLMError, LLMProtocolError
+from sans_io.limits import DEFAULT_LIMITS
 from sans_io.policy.deadline import Timers
-from sans_io.policy.limits import DEFAULT_LIMITS
 from sans_io.policy.retry import RetryPolicy
 from tests.call.kit import ROUTE, operation, reply
 from tests.call.test_call import make, to_receive

@@ -10,7 +10,7 @@ import pytest
 
 from sans_io.calls.replay import ProviderName, decode
 from sans_io.errors import LLMBadRequestError, LLMNotFoundError, LLMProtocolError, LLMServerError, LLMStreamError
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.limits import DEFAULT_LIMITS
 from tests.wires.openai.kit import body, chunk, sse, text
 
 

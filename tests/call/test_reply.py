@@ -1,4 +1,4 @@
-"""`Reply`: from the first byte of a body to what it is taken for, without a call around it."""
+"""An `Exchange`'s content: from the first byte of a body to what it is taken for, without a call around it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from sans_io.calls.actions import Deliver, Release
 from sans_io.calls.call import Call
-from sans_io.calls.reply import Reply
+from sans_io.calls.exchange import Exchange
 from sans_io.chat.events import Finished, TextDelta, ToolCallCompleted
 from sans_io.chat.messages import ChatRequest
 from sans_io.errors import LLMError, LLMProtocolError
 from sans_io.http.heads import ResponseHead, media_type
 from sans_io.http.urls import parse_base_url
+from sans_io.limits import DEFAULT_LIMITS, Limits
 from sans_io.policy.deadline import Timers
-from sans_io.policy.limits import DEFAULT_LIMITS, Limits
 from sans_io.providers.base import Headers, Operation
 from sans_io.providers.openai_chat.codec import OpenAICodec
 from sans_io.providers.openai_chat.dialects import DIALECTS
@@ -35,21 +35,23 @@ def openai(*, stream: bool = True) -> Operation:
 
 def reply(
     content_type: str | None = SSE, status: int = 200, *, stream: bool = True, limits: Limits = DEFAULT_LIMITS
-) -> Reply:
+) -> Exchange:
     headers = () if content_type is None else (("server", "x"), ("content-type", content_type))
     return reply_to(openai(stream=stream), status, headers, limits)
 
 
-def reply_to(asked: Operation, status: int, headers: Headers, limits: Limits = DEFAULT_LIMITS) -> Reply:
-    return Reply(asked, ResponseHead(status, headers), media_type(headers), limits)
+def reply_to(asked: Operation, status: int, headers: Headers, limits: Limits = DEFAULT_LIMITS) -> Exchange:
+    made = Exchange(asked, limits)
+    made.begin(ResponseHead(status, headers), media_type(headers))
+    return made
 
 
-def failed(made: Reply) -> LLMError:
+def failed(made: Exchange) -> LLMError:
     assert made.done
     assert not made.complete
     assert not made.finishing
     assert made.error is not None
-    assert (made.receive_data(b"more"), made.receive_eof()) == ([], []), "errors are sticky"
+    assert (made.receive_body(b"more"), made.end_body()) == ([], []), "errors are sticky"
     return made.error
 
 
@@ -68,8 +70,8 @@ WHOLE = json.dumps(body()).encode()
 )  # fmt: skip
 def test_a_stream_is_one_by_its_bytes_under_any_of_these_types(content_type: str | None, before: bytes) -> None:
     made = reply(content_type)
-    events = [event for place in before for event in made.receive_data(bytes([place]))]
-    events += made.receive_data(STREAM)
+    events = [event for place in before for event in made.receive_body(bytes([place]))]
+    events += made.receive_body(STREAM)
     assert events[0] == TextDelta("Hi")
     assert made.done
     assert made.complete
@@ -84,9 +86,9 @@ def test_a_stream_is_one_by_its_bytes_under_any_of_these_types(content_type: str
 )
 def test_a_whole_reply_is_one_under_any_of_these_types(content_type: str | None) -> None:
     made = reply(content_type, stream=False)
-    made.receive_data(WHOLE)
+    made.receive_body(WHOLE)
     assert not made.done, "only the end of the body tells"
-    assert made.receive_eof() == []
+    assert made.end_body() == []
     assert made.done
     assert made.complete
     response = made.response()
@@ -96,9 +98,9 @@ def test_a_whole_reply_is_one_under_any_of_these_types(content_type: str | None)
 
 def test_white_space_alone_does_not_say_what_follows() -> None:
     made = reply()
-    assert made.receive_data(b" " * 4095) == []
+    assert made.receive_body(b" " * 4095) == []
     assert made.response() is None
-    assert made.receive_data(b" ") == []
+    assert made.receive_body(b" ") == []
     assert made.response() is not None, "after 4096 bytes it is read whatever it is"
 
 
@@ -106,11 +108,11 @@ def test_white_space_alone_does_not_say_what_follows() -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_page_is_no_reply_whatever_it_is_called(start: bytes, stream: bool) -> None:
     made = reply(SSE if stream else JSON, stream=stream)
-    made.receive_data(start)
-    made.receive_data(b"Sorry")
+    made.receive_body(start)
+    made.receive_body(b"Sorry")
     assert not made.done, "the rest says what it is"
     assert made.response() is None
-    made.receive_eof()
+    made.end_body()
     error = failed(made)
     assert made.condition == "wrong_type"
     assert error.code == "wrong_content_type"
@@ -119,8 +121,8 @@ def test_a_page_is_no_reply_whatever_it_is_called(start: bytes, stream: bool) ->
 @pytest.mark.parametrize("data", [b'{"a": 1}', b'[{"a": 1}]', b'\n{"a": 1}', b"[]"])
 def test_json_where_a_stream_was_asked_for_is_no_stream(data: bytes) -> None:
     made = reply()
-    made.receive_data(data)
-    made.receive_eof()
+    made.receive_body(data)
+    made.end_body()
     assert failed(made).code == "wrong_content_type"
 
 
@@ -133,8 +135,8 @@ def test_json_where_a_stream_was_asked_for_is_no_stream(data: bytes) -> None:
 )
 def test_what_was_expected_and_what_came_instead(form: str, words: str) -> None:
     made = reply_to(replace(operation(), form=form), 201, (("content-type", "image/png; q=1"),))  # type: ignore[arg-type]
-    made.receive_data(b"\x89PNG" + b"x" * 300)
-    made.receive_eof()
+    made.receive_body(b"\x89PNG" + b"x" * 300)
+    made.end_body()
     error = failed(made)
     assert error.message.startswith(words)
     assert "got 'image/png': '\ufffdPNGxxx" in error.message
@@ -155,8 +157,8 @@ def test_what_was_expected_and_what_came_instead(form: str, words: str) -> None:
 )
 def test_a_page_makes_one_think_of_the_address(content_type: str | None, data: bytes, hinted: bool) -> None:
     made = reply(content_type, stream=False)
-    made.receive_data(data)
-    made.receive_eof()
+    made.receive_body(data)
+    made.end_body()
     message = failed(made).message
     assert message.endswith(" Is `/v1` missing from base_url, or a proxy in between?") == hinted
     assert ("got 'no content type'" in message) == (content_type is None)
@@ -169,9 +171,9 @@ def test_a_page_makes_one_think_of_the_address(content_type: str | None, data: b
 @pytest.mark.parametrize("content_type", [SSE, "image/png"])
 def test_an_error_is_one_whatever_its_type_says(content_type: str, data: bytes) -> None:
     made = reply(content_type)
-    made.receive_data(data[:5])
-    made.receive_data(data[5:])
-    made.receive_eof()
+    made.receive_body(data[:5])
+    made.receive_body(data[5:])
+    made.end_body()
     assert failed(made).message == "m"
     assert made.condition == "event"
 
@@ -181,8 +183,8 @@ def test_an_error_is_one_whatever_its_type_says(content_type: str, data: bytes) 
 )
 def test_what_is_no_error_is_only_of_another_type(data: bytes) -> None:
     made = reply("image/png")
-    made.receive_data(data)
-    made.receive_eof()
+    made.receive_body(data)
+    made.end_body()
     failed(made)
     assert made.condition == "wrong_type"
 
@@ -193,10 +195,10 @@ def test_what_is_no_error_is_only_of_another_type(data: bytes) -> None:
 @pytest.mark.parametrize("status", [199, 400, 404, 599])
 def test_a_failure_is_read_to_its_end(status: int) -> None:
     made = reply(JSON, status)
-    made.receive_data(b'{"error": {"mess')
+    made.receive_body(b'{"error": {"mess')
     assert not made.done
-    made.receive_data(b'age": "m"}}')
-    assert made.receive_eof() == []
+    made.receive_body(b'age": "m"}}')
+    assert made.end_body() == []
     error = failed(made)
     assert (error.message, error.status_code, made.condition) == ("m", status, "status")
     assert made.response() is None
@@ -206,10 +208,10 @@ def test_a_failure_is_read_to_its_end(status: int) -> None:
 def test_a_failure_that_is_too_long_is_decoded_as_far_as_it_is_kept(excess: int, done: bool) -> None:
     limits = replace(DEFAULT_LIMITS, max_error_body=100)
     made = reply("text/plain", 500, limits=limits)
-    made.receive_data(b"x" * 60)
-    made.receive_data(b"x" * (40 + excess))
+    made.receive_body(b"x" * 60)
+    made.receive_body(b"x" * (40 + excess))
     assert made.done == done
-    made.receive_eof()
+    made.end_body()
     dropped = " (the rest of its body was dropped; see Limits.max_error_body)"
     assert failed(made).message == "x" * (99 if excess < 0 else 100) + (dropped if excess > 0 else "")
 
@@ -256,8 +258,8 @@ def test_where_a_redirect_leads_is_said_without_secrets(location: str, shown: st
 )
 def test_how_a_stream_failed_is_named_for_the_retry_table(data: bytes, condition: str) -> None:
     made = reply()
-    made.receive_data(data)
-    made.receive_eof()
+    made.receive_body(data)
+    made.end_body()
     failed(made)
     assert made.condition == condition
 
@@ -265,8 +267,8 @@ def test_how_a_stream_failed_is_named_for_the_retry_table(data: bytes, condition
 @pytest.mark.parametrize(("data", "condition"), [(b"[1", "garbled"), (b"", "garbled"), (b'{"error": "m"}', "event")])
 def test_how_a_whole_reply_failed(data: bytes, condition: str) -> None:
     made = reply(JSON, stream=False)
-    made.receive_data(data)
-    made.receive_eof()
+    made.receive_body(data)
+    made.end_body()
     failed(made)
     assert made.condition == condition
 
@@ -276,7 +278,7 @@ def test_a_stream_has_a_largest_size_whatever_the_pieces(first: int) -> None:
     data = sse(*[text("Hi")] * 9, done=False)
     for size, oversize in ((len(data), False), (len(data) - 1, True)):
         made = reply(limits=replace(DEFAULT_LIMITS, max_stream=size))
-        events = made.receive_data(data[:first]) + made.receive_data(data[first:])
+        events = made.receive_body(data[:first]) + made.receive_body(data[first:])
         assert (made.condition == "oversize") == oversize
         assert len(events) == (0 if oversize and first < 50 else len(events))
         if oversize:
@@ -287,13 +289,13 @@ def test_a_stream_has_a_largest_size_whatever_the_pieces(first: int) -> None:
 def test_a_reply_that_says_how_it_ends_is_finishing_then_done() -> None:
     made = reply()
     assert not made.finishing
-    made.receive_data(sse(text("Hi"), done=False))
+    made.receive_body(sse(text("Hi"), done=False))
     assert (made.finishing, made.complete, made.done) == (False, False, False)
-    made.receive_data(sse(chunk({}, "stop"), done=False))
+    made.receive_body(sse(chunk({}, "stop"), done=False))
     assert (made.finishing, made.complete, made.done) == (True, True, False)
-    made.receive_data(DONE)
+    made.receive_body(DONE)
     assert (made.complete, made.done) == (True, True)
-    assert made.receive_eof() == []
+    assert made.end_body() == []
     assert made.error is None
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from sans_io.calls.actions import Acquire, Receive, Wait
 from sans_io.calls.call import Call
-from sans_io.calls.verdict import ROUND_TRIP
+from sans_io.calls.failures import ROUND_TRIP
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryBudget, RetryPolicy
 from tests.call.kit import reply

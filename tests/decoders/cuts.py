@@ -13,7 +13,7 @@ from sans_io.decode import jsontext
 from sans_io.decode.ndjson import NDJSONDecoder
 from sans_io.decode.sse import ServerSentEvent, SSEDecoder
 from sans_io.decode.sse_json import DONE, SSEJSONDecoder
-from sans_io.policy.limits import DEFAULT_LIMITS, Limits
+from sans_io.limits import DEFAULT_LIMITS, Limits
 
 #: What a decoder made of a wire: what it gave, the code of its error, what was left, how many keep-alives it counted.
 Outcome = tuple[list[Any], str | None, Any, int]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sans_io.decode import jsondepth, jsontext
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.decode import json_guards, jsontext
+from sans_io.limits import DEFAULT_LIMITS
 
 WASM = sys.platform == "emscripten"
 values = st.recursive(
@@ -72,9 +72,9 @@ def test_it_is_the_depth_of_the_value(value: Any, window: int, ascii_only: bool)
     """Wherever the window cuts: in a string, in an escape, between brackets."""
     text = json.dumps(value, ensure_ascii=ascii_only)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jsondepth, "_WINDOW", window)
-        assert not jsondepth.exceeds(text, depth(value))
-        assert depth(value) == 0 or jsondepth.exceeds(text, depth(value) - 1)
+        patch.setattr(json_guards, "_WINDOW", window)
+        assert not json_guards.too_deep(text, depth(value))
+        assert depth(value) == 0 or json_guards.too_deep(text, depth(value) - 1)
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 7, 64 * 1024])
@@ -82,13 +82,13 @@ def test_it_is_the_depth_of_the_value(value: Any, window: int, ascii_only: bool)
 def test_brackets_of_a_string_without_an_end_do_not_count(
     text: str, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jsondepth, "_WINDOW", window)
-    assert not jsondepth.exceeds(text, 1)
+    monkeypatch.setattr(json_guards, "_WINDOW", window)
+    assert not json_guards.too_deep(text, 1)
 
 
 def test_what_follows_too_deep_a_place_does_not_excuse_it() -> None:
-    assert jsondepth.exceeds("[" * 4 + "]" * 4 + "[]" * 100_000, 3)
-    assert jsondepth.exceeds("[]" * 100_000 + "[" * 4, 3)
+    assert json_guards.too_deep("[" * 4 + "]" * 4 + "[]" * 100_000, 3)
+    assert json_guards.too_deep("[]" * 100_000 + "[" * 4, 3)
 
 
 @pytest.mark.skipif(WASM, reason="no threads here; the whole stack is as small as this one's")

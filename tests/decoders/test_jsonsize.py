@@ -8,19 +8,19 @@ import tracemalloc
 
 import pytest
 
-from sans_io.decode import json_guards as jsonsize
+from sans_io.decode import json_guards
 from sans_io.decode.jsontext import loads
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.limits import DEFAULT_LIMITS
 
 
 def estimate(text: str, unique_keys: bool = False) -> int:
     """The smallest budget that is not exceeded, in bytes."""
     low, high = -1, 1
-    while jsonsize.exceeds(text, high, unique_keys):
+    while json_guards.too_large(text, high, unique_keys):
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if jsonsize.exceeds(text, middle, unique_keys) else (low, middle)
+        low, high = (middle, high) if json_guards.too_large(text, middle, unique_keys) else (low, middle)
     return high
 
 
@@ -96,8 +96,8 @@ def test_where_a_window_ends_changes_nothing(unit: str) -> None:
     whole = estimate(text)
     for before in range(1, len(unit) + 2):
         shifted = " " * before + text
-        assert jsonsize.exceeds(shifted, whole - whole // 1000)
-        assert not jsonsize.exceeds(shifted, whole + whole // 1000)
+        assert json_guards.too_large(shifted, whole - whole // 1000)
+        assert not json_guards.too_large(shifted, whole + whole // 1000)
 
 
 @pytest.mark.parametrize("colon", [":", " \n\t\r: "])
@@ -116,8 +116,8 @@ def test_the_same_key_is_held_once() -> None:
 
 def test_it_refuses_before_it_has_read_all() -> None:
     text = "[" + "[]," * 50_000 + '"never ends'
-    assert jsonsize.exceeds(text, 300_000), "its first window says so"
-    assert not jsonsize.exceeds(text, 50_000_000)
+    assert json_guards.too_large(text, 300_000), "its first window says so"
+    assert not json_guards.too_large(text, 50_000_000)
 
 
 def test_what_is_refused_is_not_built() -> None:

@@ -13,10 +13,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sans_io.decode import json_guards as jsonsize
-from sans_io.decode import jsontext
+from sans_io.decode import json_guards, jsontext
 from sans_io.decode.jsontext import JSONTextError, SurrogateJoiner, dumps, loads, well_formed
-from sans_io.policy.limits import DEFAULT_LIMITS, Limits
+from sans_io.limits import DEFAULT_LIMITS, Limits
 from tests.decoders.cuts import road
 
 __all__ = ["road"]
@@ -373,7 +372,7 @@ def test_decoding_takes_at_most_twelve_times_the_body(name: str, size: int, uniq
 def test_the_estimate_leaves_the_verdict_on_broken_text_to_the_decoder() -> None:
     for tail in ('"' + "x" * 300_000, '"' + '\\"' * 100_000, '"' + "x" * 100_000 + "\\"):
         text = "[" + "[]," * 50_000 + tail
-        assert not jsonsize.exceeds(text, 5_000_000)
+        assert not json_guards.too_large(text, 5_000_000)
         with pytest.raises(JSONTextError) as caught:
             loads(text)
         assert caught.value.reason == "syntax"
@@ -383,8 +382,8 @@ def test_the_estimate_grows_with_what_is_there_and_does_not_depend_on_white_spac
     nested = '{"a":{"b":{"c":{"d":{"e":{"f":1}}}}}}'
     dense, wide = f"[{','.join([nested] * 5000)}]", f"[{' , '.join([nested.replace(':', ' : ')] * 5000)}]"
     for text in (dense, wide):
-        assert not jsonsize.exceeds(text, 12_500_000)
-        assert jsonsize.exceeds(text, 5_000_000)
+        assert not json_guards.too_large(text, 12_500_000)
+        assert json_guards.too_large(text, 5_000_000)
 
 
 def test_ordinary_large_bodies_are_accepted() -> None:

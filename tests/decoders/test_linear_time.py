@@ -17,7 +17,7 @@ from sans_io.decode import jsontext
 from sans_io.decode.ndjson import NDJSONDecoder
 from sans_io.decode.sse import SSEDecoder
 from sans_io.decode.sse_json import SSEJSONDecoder
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.limits import DEFAULT_LIMITS
 from tests.linear import assert_linear
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(300)]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sans_io.decode.sse import ServerSentEvent, SSEDecoder
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.limits import DEFAULT_LIMITS
 from tests.decoders.cuts import all_cuts, assert_cuts_never_matter, bytewise, sse, sse_by_the_letter
 
 PIECES = [

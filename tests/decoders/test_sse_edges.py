@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sans_io.decode.sse import SSEDecoder
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.limits import DEFAULT_LIMITS
 from tests.decoders.cuts import bytewise, sse
 
 BOM = b"\xef\xbb\xbf"

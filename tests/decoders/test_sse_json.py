@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sans_io.decode import jsontext
 from sans_io.decode.sse_json import DONE, SSEJSONDecoder
-from sans_io.policy.limits import DEFAULT_LIMITS, Limits
+from sans_io.limits import DEFAULT_LIMITS, Limits
 from tests.decoders.cuts import (
     assert_cuts_never_matter,
     bytewise,

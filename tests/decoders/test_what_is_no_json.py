@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.limits import DEFAULT_LIMITS
 from tests.decoders.cuts import bytewise, ndjson, road, sse_json
 
 __all__ = ["road"]

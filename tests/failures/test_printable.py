@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sans_io.printable import printable
+from sans_io.errors import printable
 
 
 @pytest.mark.parametrize(

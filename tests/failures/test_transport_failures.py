@@ -9,8 +9,8 @@ from typing import get_args
 
 import pytest
 
-from sans_io.calls import failures as failing
-from sans_io.calls.faults import FAULT_KINDS, FaultKind
+from sans_io.calls import failures
+from sans_io.calls.failures import FAULT_KINDS, FaultKind
 from sans_io.errors import LLMAuthError, LLMConnectionError, LLMStreamError, LLMTimeoutError
 from sans_io.http.proxies import parse_proxy
 from sans_io.http.urls import Origin
@@ -37,10 +37,10 @@ SAID = {
 @pytest.mark.parametrize("kind", SAID)
 def test_a_fault_says_what_failed_and_where(kind: FaultKind) -> None:
     code, text = SAID[kind]
-    error = failing.of_fault(kind, "", ORIGIN)
+    error = failures.of_fault(kind, "", ORIGIN)
     assert type(error) is (LLMAuthError if kind == "auth_callable" else LLMConnectionError)
     assert (error.code, error.message) == (code, text)
-    assert failing.of_fault(kind, "errno 5", ORIGIN).message == f"{text}: errno 5"
+    assert failures.of_fault(kind, "errno 5", ORIGIN).message == f"{text}: errno 5"
 
 
 def test_every_fault_that_a_transport_may_report_is_listed_and_has_its_words() -> None:
@@ -62,22 +62,22 @@ def test_every_fault_that_a_transport_may_report_is_listed_and_has_its_words() -
     ],
 )
 def test_a_deadline_says_where_it_passed(phase: str, where: str) -> None:
-    error = failing.deadline_passed(1.5, phase)
+    error = failures.deadline_passed(1.5, phase)
     assert type(error) is LLMTimeoutError
     assert (error.code, error.phase) == ("timeout", phase)
     assert error.message == f"timed out after 1.5 s {where}"
-    assert failing.deadline_passed(None, phase).message == f"timed out after its deadline {where}"
+    assert failures.deadline_passed(None, phase).message == f"timed out after its deadline {where}"
 
 
 def test_a_timer_names_the_setting_that_raises_it() -> None:
     route = Route(ORIGIN)
     through = Route(ORIGIN, parse_proxy("http://proxy.example:3128"))
     said = {
-        "connect": (failing.connect_timed_out(2.0, route, ""), "connect_timeout", "connect"),
-        "connect ": (failing.connect_timed_out(2.0, through, ""), "connect_timeout", "connect"),
-        "write": (failing.write_timed_out(2.0), "write_timeout", "write"),
-        "first_token": (failing.first_token(2.0, "head"), "first_token_timeout", "head"),
-        "idle": (failing.idle(2.0, "stream"), "idle_timeout", "stream"),
+        "connect": (failures.connect_timed_out(2.0, route, ""), "connect_timeout", "connect"),
+        "connect ": (failures.connect_timed_out(2.0, through, ""), "connect_timeout", "connect"),
+        "write": (failures.write_timed_out(2.0), "write_timeout", "write"),
+        "first_token": (failures.first_token(2.0, "head"), "first_token_timeout", "head"),
+        "idle": (failures.idle(2.0, "stream"), "idle_timeout", "stream"),
     }
     for setting, (error, code, phase) in said.items():
         assert type(error) is LLMTimeoutError
@@ -86,22 +86,22 @@ def test_a_timer_names_the_setting_that_raises_it() -> None:
         assert f"raise Timeouts({setting.strip()}=" in error.message
     assert "through the proxy" in said["connect "][0].message
     assert "proxy" not in said["connect"][0].message
-    assert "within 2 s: slow name server;" in failing.connect_timed_out(2.0, route, "slow name server").message
+    assert "within 2 s: slow name server;" in failures.connect_timed_out(2.0, route, "slow name server").message
 
 
 def test_a_full_pool_says_what_it_held_and_which_settings_help() -> None:
-    error = failing.no_free_connection(30.0, "10 leased")
+    error = failures.no_free_connection(30.0, "10 leased")
     assert type(error) is LLMConnectionError
     assert (error.code, error.phase) == ("pool_timeout", "acquire")
     assert "within 30 s (10 leased);" in error.message
     assert "Timeouts(pool=" in error.message
     assert "max_connections" in error.message
-    assert "within 30 s;" in failing.no_free_connection(30.0, "").message
+    assert "within 30 s;" in failures.no_free_connection(30.0, "").message
 
 
 def test_an_idle_stream_that_still_sent_keepalives_says_so_to_whoever_reads_it() -> None:
-    error = failing.idle(120.0, "stream")
-    failing.blame_keepalives(error, 240.0)
+    error = failures.idle(120.0, "stream")
+    failures.blame_keepalives(error, 240.0)
     assert error.code == "idle_keepalive_only"
     assert "only keep-alives for 240 s" in error.message
     assert str(error) == error.message
@@ -109,16 +109,16 @@ def test_an_idle_stream_that_still_sent_keepalives_says_so_to_whoever_reads_it()
 
 @pytest.mark.parametrize("phase", ["head", "body", "stream"])
 def test_a_broken_answer_is_a_truncated_one(phase: str) -> None:
-    cut = failing.cut("no last chunk")
+    cut = failures.cut("no last chunk")
     assert type(cut) is LLMStreamError
     assert (cut.code, cut.phase, cut.message) == (
         "truncated",
         "stream",
         "the stream was cut before its end: no last chunk",
     )
-    assert failing.cut("").message == "the stream was cut before its end"
-    broke = failing.broke_in_reply("reset", ORIGIN, phase)
+    assert failures.cut("").message == "the stream was cut before its end"
+    broke = failures.broke_in_reply("reset", ORIGIN, phase)
     assert type(broke) is LLMConnectionError
     assert (broke.code, broke.phase) == ("truncated", phase)
     assert broke.message == f"{AT} broke the connection in the middle of its answer: reset"
-    assert failing.broke_in_reply("", ORIGIN, phase).message.endswith("its answer")
+    assert failures.broke_in_reply("", ORIGIN, phase).message.endswith("its answer")

@@ -151,6 +151,7 @@ PUBLIC = {
     "sans_io.http11": ("sans_io.http.http11", {"HTTPExchange", "HTTPRequest", "RequestHead"}),
     "sans_io.call": ("sans_io.calls.call", {"Call"}),
     "sans_io.replay": ("sans_io.calls.replay", {"decode"}),
+    "sans_io.policy.limits": ("sans_io.limits", {"DEFAULT_LIMITS", "Limits"}),
     "sans_io.events": ("sans_io.chat.events", {"Event", "TextDelta", "Finished", "UsageReported"}),
     "sans_io.providers.openai": ("sans_io.providers.openai_chat.codec", {"OpenAICodec"}),
     "sans_io.providers.anthropic": ("sans_io.providers.anthropic.codec", {"AnthropicCodec"}),

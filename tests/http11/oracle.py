@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import h11
 
 from sans_io.http.http11 import HTTPExchange
-from sans_io.policy.limits import DEFAULT_LIMITS, Limits
+from sans_io.limits import DEFAULT_LIMITS, Limits
 
 
 class Outcome(NamedTuple):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sans_io.http.body import BodyReader, ChunkedReader, CloseReader, LengthReader
-from sans_io.policy.limits import DEFAULT_LIMITS, Limits
+from sans_io.limits import DEFAULT_LIMITS, Limits
 from tests.http11.oracle import all_cuts, h11_verdict, random_cut
 from tests.linear import assert_linear
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sans_io.http.http11 import HTTPExchange
-from sans_io.policy.limits import DEFAULT_LIMITS, Limits
+from sans_io.limits import DEFAULT_LIMITS, Limits
 from tests.http11.oracle import outcome, random_cut, seen
 
 OK = b"HTTP/1.1 200 OK\r\n"

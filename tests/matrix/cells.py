@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from cloud.llm import Timeouts
-from sans_io.policy.limits import Limits
+from sans_io.limits import Limits
 from tests.matrix.driver import NOBODY_TRUSTS, PROMPT, SERVER_TLS, Cell, T
 from tests.wire_server import (
     DONE,

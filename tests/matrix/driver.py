@@ -18,7 +18,7 @@ from typing import Any
 import trustme
 
 from cloud.llm import LLMError, Timeouts
-from sans_io.policy.limits import DEFAULT_LIMITS, Limits
+from sans_io.limits import DEFAULT_LIMITS, Limits
 from sans_io.policy.retry import RetryPolicy
 from tests.callers import HELLO, IN_THREADS, THREADS, Mode, chat, drain
 from tests.transports.test_pool_in_use import SlowDial

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.limits import DEFAULT_LIMITS
 
 KIB, MIB = 1024, 1024 * 1024
 EXPECTED = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sans_io.calls import failures as failing
+from sans_io.calls import failures
 from sans_io.decode.ndjson import NDJSONDecoder
 from sans_io.policy import deadline, pool, retry
 from sans_io.policy.dice import Dice
@@ -131,4 +131,4 @@ def test_every_mutant_of_a_module_differs_from_it_and_compiles() -> None:
     for each in made:
         tree = each.tree()
         assert ast.unparse(tree) != original
-        compile(tree, failing.__file__, "exec")
+        compile(tree, failures.__file__, "exec")

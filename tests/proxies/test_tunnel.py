@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sans_io.http.proxies import parse_proxy
 from sans_io.http.tunnel import Tunnel
 from sans_io.http.urls import Origin
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.limits import DEFAULT_LIMITS
 from tests.http11.oracle import all_cuts, random_cut
 
 ORIGIN = Origin("https", "api.example.com", 443)

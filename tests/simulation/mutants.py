@@ -71,9 +71,8 @@ MUTANTS = (
         "taken = self.budget.take(cost, now)", "taken = 0",
     ),
     Mutant(
-        "terminal event ignored", "sans_io/calls/reply.py",
-        "return self.error is not None or self._eof or (self.reader is not None and self.reader.ended)",
-        "return self.error is not None or self._eof",
+        "terminal event ignored", "sans_io/calls/exchange.py",
+        "        elif reader.ended:\n            self.done = True\n", "",
     ),
     Mutant(
         "truncated stream completed", "sans_io/providers/openai_chat/reply.py",
@@ -115,7 +114,7 @@ MUTANTS = (
         'self._fresh = attempt.condition == "stale"', "self._fresh = False",
     ),
     Mutant(
-        "a connection that died late is stale", "sans_io/calls/verdict.py",
+        "a connection that died late is stale", "sans_io/calls/failures.py",
         "now - attempt.sent_at <= ROUND_TRIP", "not exchange.http.started",
     ),
     Mutant(
@@ -133,7 +132,7 @@ MUTANTS = (
     ),
     Mutant(
         "a coded refusal is a garbled answer", "sans_io/calls/exchange.py",
-        "        elif reply.status >= 300:\n            reply.receive_eof(COMPRESSED)\n", "",
+        "            elif self._head.status >= 300:\n                self.end_body(COMPRESSED)\n", "",
     ),
     Mutant(
         "a refusal is waited for to its end", "sans_io/calls/call.py",

@@ -14,7 +14,7 @@ from sans_io.chat.assembly import ChoiceAssembler, ReplyAssembler
 from sans_io.chat.events import Finished, ToolCallCompleted
 from sans_io.chat.response import ChatResponse, Choice, Usage
 from sans_io.chat.tool_calls import INCOMPLETE
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.limits import DEFAULT_LIMITS
 
 
 def assembled(**slots: Any) -> ReplyAssembler:

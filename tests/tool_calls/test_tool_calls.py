@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sans_io.chat.events import ToolCallCompleted, ToolCallDelta, ToolCallStarted
-from sans_io.chat.response import ToolCall
-from sans_io.chat.tool_calls import INCOMPLETE, ToolCallAssembler, parse_arguments
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.chat.response import ToolCall, parse_arguments
+from sans_io.chat.tool_calls import INCOMPLETE, ToolCallAssembler
+from sans_io.limits import DEFAULT_LIMITS
 
 
 def made_of(*fragments: dict[str, Any], compact: bool = False) -> list[tuple[str, str, str, str | None]]:

@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from cloud.llm import LLMConnectionError, LLMError
-from sans_io.calls.verdict import ROUND_TRIP
+from sans_io.calls.failures import ROUND_TRIP
 from sans_io.policy.retry import RetryPolicy
 from tests import wire_server as w
 from tests.callers import IN_THREADS, MODES, THREADS, Mode, chat, drain

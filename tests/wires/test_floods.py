@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sans_io.http.body import ChunkedReader
-from sans_io.policy.limits import DEFAULT_LIMITS, Limits
+from sans_io.limits import DEFAULT_LIMITS, Limits
 from sans_io.providers.anthropic.reply import MessageStreamReader
 from sans_io.providers.ollama.reply import ChatStreamReader, PullReader
 from sans_io.providers.openai_chat.reply import OpenAIStreamReader

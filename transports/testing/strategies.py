@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from sans_io.calls.faults import FAULT_KINDS
+from sans_io.calls.failures import FAULT_KINDS
 
 from ..faults import Fault
 from .servers.script import ScriptedError, ScriptedReply, ToolUse

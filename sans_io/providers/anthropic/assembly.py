@@ -16,7 +16,7 @@ from ...chat.events import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolC
 from ...chat.response import ToolCall, Usage
 from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject, JSONTextError, SurrogateJoiner
-from ...policy.limits import Limits
+from ...limits import Limits
 from ..json_replies import count
 from .messages import native_keys
 

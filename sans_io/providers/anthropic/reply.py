@@ -17,7 +17,7 @@ from ...chat.response import ChatResponse, Usage
 from ...decode.jsontext import JSON, JSONObject
 from ...decode.sse_json import DONE, SSEJSONDecoder
 from ...errors import LLMError, LLMStreamError
-from ...policy.limits import DEFAULT_LIMITS, Limits
+from ...limits import DEFAULT_LIMITS, Limits
 from ..failures import failure_from_event
 from ..json_replies import WholeReader
 from ..stream_readers import LONG, StreamReader

@@ -16,7 +16,7 @@ from ...errors import LLMBadRequestError, LLMError
 from ...http.http11 import HTTPRequest, RequestHead, merge_headers
 from ...http.secret import Secret
 from ...http.urls import BaseURL
-from ...policy.limits import DEFAULT_LIMITS, Limits
+from ...limits import DEFAULT_LIMITS, Limits
 from ...policy.retry import retry_table
 from ..base import Headers, Operation, ReplyForm, ReplyReader
 from ..failures import QUOTA_CODES, decode_failure, rate_limit, request_id

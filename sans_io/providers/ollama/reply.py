@@ -22,7 +22,7 @@ from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject, SurrogateJoiner
 from ...decode.ndjson import NDJSONDecoder
 from ...errors import LLMError, LLMNotFoundError, LLMServerError, LLMStreamError
-from ...policy.limits import DEFAULT_LIMITS, Limits
+from ...limits import DEFAULT_LIMITS, Limits
 from ..failures import FailureRules, failure_from_event
 from ..json_replies import WholeReader, count
 from ..stream_readers import LONG, StreamReader

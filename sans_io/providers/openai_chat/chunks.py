@@ -8,6 +8,8 @@ Rules of this file:
 - Any JSON type may stand in any place. What carries the answer (choices, delta, content, tool_calls) and is of the
   wrong type is an error that stays; what only describes it (counts, names) is passed over.
 - A whole message is read as one delta, so that `chat()` and a drained stream cannot differ.
+- An error may come inside a 2xx reply: beside `choices` only as `error`, without them in any of the flat shapes. A key
+  that is there but empty (`"error": null`) is no error.
 - Keys nobody here knows are kept: on the message to be sent back, elsewhere for `raw`.
 """
 
@@ -21,12 +23,20 @@ from ...chat.response import ChatResponse, Usage
 from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject
 from ...errors import LLMError, LLMProtocolError
-from ...policy.limits import DEFAULT_LIMITS, Limits
+from ...limits import DEFAULT_LIMITS, Limits
 from ..failures import DEFAULT_RULES, FailureRules, failure_from_event
 from ..merging import copied
-from .answer import Answer, extras_of, raw_choice
-from .error_chunks import reported_error
-from .parts import call_extras, details_text, is_nothing, merged_usage, thinking_text, usage_of
+from .answer import (
+    Answer,
+    call_extras,
+    details_text,
+    extras_of,
+    is_nothing,
+    merged_usage,
+    raw_choice,
+    thinking_text,
+    usage_of,
+)
 
 #: What a choice may say at its end, in our words. Anything else is "other".
 FINISH_REASONS: Final = {
@@ -406,3 +416,35 @@ class ChunkInterpreter:
             error.provider = error.provider or self.provider
             error.model = error.model or self.model
             self.error = error
+
+
+#: What is handed to `failure_from_event()` of a chunk that may hold text of the answer as well.
+_TELLING: Final = ("error", "message", "msg", "code", "type", "detail", "errors", "status", "request_id", "object")
+
+
+def reported_error(value: JSON) -> JSON:
+    """The part of a chunk or body that is the server's error, or None."""
+    if isinstance(value, list):  # Gemini wraps its errors in an array.
+        first = value[0] if value else None
+        return value if isinstance(first, dict) and first.get("error") else None
+    if not isinstance(value, dict):
+        return None
+    if value.get("error"):
+        return _telling(value)
+    groq = value.get("x_groq")
+    if isinstance(groq, dict) and groq.get("error"):
+        return {"error": groq["error"]}
+    if value.get("choices") is not None:
+        return None
+    if value.get("object") == "error" or value.get("type") == "error":
+        return _telling(value)
+    if value.get("detail") or value.get("errors") or (isinstance(value.get("message"), str) and value["message"]):
+        return _telling(value)
+    minimax = value.get("base_resp")
+    if isinstance(minimax, dict) and minimax.get("status_code"):
+        return minimax
+    return None
+
+
+def _telling(value: JSONObject) -> JSONObject:
+    return {key: value[key] for key in _TELLING if key in value}

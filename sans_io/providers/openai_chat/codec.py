@@ -19,7 +19,7 @@ from ...chat.messages import encode_body
 from ...errors import LLMBadRequestError
 from ...http.http11 import HTTPRequest, RequestHead, merge_headers
 from ...http.urls import path_segment
-from ...policy.limits import DEFAULT_LIMITS, Limits
+from ...limits import DEFAULT_LIMITS, Limits
 from ...policy.retry import ONCE, RetryTable, retry_table
 from ...records import replace
 from ..base import Headers, Operation, ReplyReader

@@ -19,14 +19,13 @@ from ...chat.response import ChatResponse, Choice, Usage
 from ...decode.jsontext import JSON, JSONObject
 from ...decode.sse_json import DONE, SSEJSONDecoder
 from ...errors import LLMError, LLMStreamError
-from ...policy.limits import DEFAULT_LIMITS, Limits
+from ...limits import DEFAULT_LIMITS, Limits
 from ..failures import DEFAULT_RULES, FailureRules
 from ..json_replies import WholeReader
 from ..merging import copied
 from ..stream_readers import LONG, StreamReader
-from .chunks import FINISH_REASONS, ChunkInterpreter
-from .error_chunks import reported_error
-from .parts import usage_of
+from .answer import usage_of
+from .chunks import FINISH_REASONS, ChunkInterpreter, reported_error
 
 
 class OpenAIStreamReader(StreamReader):

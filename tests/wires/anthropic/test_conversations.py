@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sans_io.chat.messages import chat_request
-from sans_io.providers.anthropic.body import api_version, build_body
+from sans_io.providers.anthropic.codec import api_version, build_body
 from tests.wires.anthropic.kit import CODEC, MESSAGES, whole
 from tests.wires.conversations import TOOLS, conversations, plain_text
 

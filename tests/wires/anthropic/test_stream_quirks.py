@@ -16,7 +16,7 @@ from sans_io.chat.events import (
     UsageReported,
 )
 from sans_io.errors import LLMContextLengthError, LLMQuotaError, LLMRateLimitError, LLMServerError, LLMStreamError
-from sans_io.policy.limits import Limits
+from sans_io.limits import Limits
 from sans_io.policy.retry import AMBIGUOUS, FATAL, THROTTLED, TRANSIENT
 from sans_io.providers.anthropic.codec import RETRY_TABLE
 from sans_io.providers.anthropic.reply import MessageStreamReader, WholeMessageReader

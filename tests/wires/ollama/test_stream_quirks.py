@@ -9,7 +9,7 @@ import pytest
 from sans_io.chat.events import PullProgress, ReasoningDelta, TextDelta, ToolCallStarted, UsageReported
 from sans_io.chat.response import Usage
 from sans_io.errors import LLMBadRequestError, LLMNotFoundError, LLMServerError, LLMStreamError
-from sans_io.policy.limits import Limits
+from sans_io.limits import Limits
 from sans_io.policy.retry import FATAL, THROTTLED, TRANSIENT
 from sans_io.providers.ollama.codec import RETRY_TABLE
 from sans_io.providers.ollama.reply import ChatStreamReader, ModelsReader, PullReader, VersionReader, WholeChatReader

@@ -14,7 +14,7 @@ from sans_io.chat.content import has_content
 from sans_io.chat.events import Event, Finished, ReasoningDelta, RefusalDelta, TextDelta, ToolCallCompleted
 from sans_io.chat.response import ChatResponse
 from sans_io.errors import LLMError
-from sans_io.policy.limits import DEFAULT_LIMITS, Limits
+from sans_io.limits import DEFAULT_LIMITS, Limits
 from sans_io.providers.base import ReplyReader
 from sans_io.providers.failures import DEFAULT_RULES
 from sans_io.providers.openai_chat.reply import OpenAIBodyReader, OpenAIStreamReader

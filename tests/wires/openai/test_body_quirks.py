@@ -9,7 +9,7 @@ import pytest
 
 from sans_io.chat.response import ToolCall, Usage
 from sans_io.errors import LLMAuthError, LLMError, LLMNotFoundError, LLMProtocolError, LLMServerError
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.limits import DEFAULT_LIMITS
 from sans_io.providers.openai_chat.reply import ModelsReader
 from tests.wires.openai.kit import body, body_reader, read, read_body
 

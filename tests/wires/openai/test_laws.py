@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sans_io.chat.events import Finished, TextDelta
 from sans_io.decode import jsontext
 from sans_io.errors import LLMError
-from sans_io.policy.limits import DEFAULT_LIMITS
+from sans_io.limits import DEFAULT_LIMITS
 from sans_io.providers.openai_chat import reply as openai_reply
 from sans_io.providers.openai_chat.chunks import ChunkInterpreter
 from tests.wires.openai.kit import (

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
-from sans_io.calls.faults import FAULT_KINDS, FaultKind
+from sans_io.calls.failures import FAULT_KINDS, FaultKind
 
 from ..servers.connection import Piece
 
@@ -79,7 +79,7 @@ class RecordedExchange:
 
 @dataclass(frozen=True, slots=True)
 class RecordedFault:
-    """A dial that failed; `kind` as in `sans_io.calls.faults`."""
+    """A dial that failed; `kind` as in `sans_io.calls.failures`."""
 
     kind: FaultKind
 

@@ -1,0 +1,167 @@
+"""Figures of the house: `python tests/house/measure.py [ROOT]` prints them for a checkout, so that two can be compared.
+
+What each counts:
+- rooms and arrows: packages of `sans_io` and imports from one to another, imports for types included. Modules that lie
+  beside the packages and define something are rooms too; those that only hand on a name (public paths) are not.
+- upward arrows: those that are part of a circle.
+- written twice: lines of functions that are equal once `await`, `async` and Sync/Async in names are folded, of four lines
+  or more, each pair once; docstrings do not count.
+- names with two meanings: classes of one name in two modules.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGES = ("sans_io", "transports", "cloud", "ai")
+
+
+class House:
+    """The shipped modules of a checkout, parsed."""
+
+    def __init__(self, root: Path) -> None:
+        self.modules: dict[str, tuple[Path, ast.Module]] = {}
+        for package in PACKAGES:
+            for path in sorted((root / package).rglob("*.py")):
+                name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+                self.modules[name] = (path, ast.parse(path.read_text(encoding="utf-8")))
+
+    def lines(self) -> int:
+        return sum(len(path.read_text(encoding="utf-8").splitlines()) for path, _ in self.modules.values())
+
+    def functions(self) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+        for name, (_, tree) in self.modules.items():
+            for node in ast.walk(tree):
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    yield name, node
+
+    # -- rooms ---------------------------------------------------------------------------------------------------------
+
+    def arrows(self) -> dict[tuple[str, str], int]:
+        """How many imports lead from one room of `sans_io` to another."""
+        arrows: Counter[tuple[str, str]] = Counter()
+        for name, (path, tree) in self.modules.items():
+            if name == "sans_io" or not name.startswith("sans_io.") or _only_hands_on(tree):
+                continue
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            for node in ast.walk(tree):
+                if not isinstance(node, ast.ImportFrom):
+                    continue
+                base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+                module = ".".join([*base, *([node.module] if node.module else [])])
+                for alias in node.names:
+                    target = f"{module}.{alias.name}" if f"{module}.{alias.name}" in self.modules else module
+                    here, there = _room(name), _room(target)
+                    if there and here != there:
+                        arrows[here, there] += 1
+        return dict(arrows)
+
+    # -- repetition ----------------------------------------------------------------------------------------------------
+
+    def written_twice(self) -> list[tuple[int, str, str]]:
+        """`(lines, here, there)` for each pair of functions that are one text, once for `await` and once without."""
+        seen: dict[str, str] = {}
+        pairs = []
+        for name, node in self.functions():
+            text = _folded(node)
+            size = len(text.splitlines())
+            if size < 4:
+                continue
+            place = f"{name}.{node.name}"
+            if text in seen:
+                pairs.append((size, seen[text], place))
+            else:
+                seen[text] = place
+        return sorted(pairs, reverse=True)
+
+    def names_with_two_meanings(self) -> dict[str, list[str]]:
+        homes: dict[str, list[str]] = defaultdict(list)
+        for name, (_, tree) in self.modules.items():
+            for node in tree.body:
+                if isinstance(node, ast.ClassDef):
+                    homes[node.name].append(name)
+        return {name: places for name, places in homes.items() if len(places) > 1}
+
+
+def _only_hands_on(tree: ast.Module) -> bool:
+    """A public path: a docstring, imports and `__all__`."""
+    return all(
+        isinstance(node, (ast.Expr, ast.Import, ast.ImportFrom))
+        or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
+        for node in tree.body
+    )
+
+
+def _room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "sans_io" and len(parts) > 1 else ""
+
+
+def _folded(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """The body's text without what tells blocking code from asynchronous code."""
+    body = node.body
+    if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body = body[1:]
+    text = "\n".join(ast.unparse(statement) for statement in body)
+    text = re.sub(r"\b(await|async) ", "", text)
+    text = re.sub(r"_?(Async|Sync|async_|sync_|_async|_sync)", "", text)
+    return re.sub(r"__a(enter|exit|iter|next)__|\ba(close|next|iter)\b", lambda m: f"__{m[1] or m[2]}__", text)
+
+
+def count_arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    spec = node.args
+    return len([*spec.posonlyargs, *spec.args, *spec.kwonlyargs])
+
+
+def circles(arrows: dict[tuple[str, str], int]) -> list[tuple[str, str]]:
+    """The arrows that are part of a circle."""
+    onward: dict[str, set[str]] = defaultdict(set)
+    for here, there in arrows:
+        onward[here].add(there)
+
+    def reaches(here: str, goal: str) -> bool:
+        seen, todo = set(), [here]
+        while todo:
+            room = todo.pop()
+            if room == goal:
+                return True
+            if room not in seen:
+                seen.add(room)
+                todo += onward[room]
+        return False
+
+    return [(here, there) for here, there in arrows if reaches(there, here)]
+
+
+def main() -> None:
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2]
+    house = House(root)
+    arrows = house.arrows()
+    rooms = {room for arrow in arrows for room in arrow}
+    packages = {room for room in rooms if (root / "sans_io" / room).is_dir()}
+    longest = max(house.functions(), key=lambda found: (found[1].end_lineno or 0) - found[1].lineno)
+    many = [f"{name}.{node.name}" for name, node in house.functions() if count_arguments(node) >= 12]
+    twice, names = house.written_twice(), house.names_with_two_meanings()
+    print(f"rooms of sans_io          {len(rooms)}, {len(packages)} of them packages")
+    print(f"arrows between them       {len(arrows)}, in circles {len(circles(arrows))}")
+    print(f"files, lines              {len(house.modules)}, {house.lines()}")
+    length = (longest[1].end_lineno or 0) - longest[1].lineno + 1
+    print(f"longest function          {length} lines, {longest[0]}.{longest[1].name}")
+    print(f"functions of >= 12 args   {len(many)}")
+    print(f"lines written twice       {sum(size for size, *_ in twice)}")
+    print(f"names with two meanings   {len(names)}")
+    if "-v" in sys.argv:
+        print(*(f"  arrow {here} -> {there} {count}" for (here, there), count in sorted(arrows.items())), sep="\n")
+        print(*(f"  circle {here} -> {there}" for here, there in circles(arrows)), sep="\n")
+        print(*(f"  twice {size:3} {here} {there}" for size, here, there in twice), sep="\n")
+        print(*(f"  >= 12 {place}" for place in many), sep="\n")
+        print(*(f"  name {name} {places}" for name, places in names.items()), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
