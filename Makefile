@@ -118,9 +118,9 @@ dist: .venv/lint.stamp
 proof: .venv/test.stamp
 	$(PY) -m transports.testing.simulation search 0 40000
 	$(PY) -m transports.testing.simulation search 0 40000 --reentrant
-	REENTRY_STRIDE=1 REENTRY_SIGNALS=5000 $(PY) -m pytest -q --timeout 3000 tests/reentry
-	SOAK_CALLS=50000 $(PY) -m pytest -q tests/soak
-	HYPOTHESIS_PROFILE=nightly $(PY) -m pytest -q --timeout 3000 tests/call tests/policy tests/decoders
+	REENTRY_STRIDE=1 REENTRY_SIGNALS=5000 $(PY) -m pytest -q --timeout 3000 tests/interrupts
+	SOAK_CALLS=50000 $(PY) -m pytest -q tests/proof/soak
+	HYPOTHESIS_PROFILE=nightly $(PY) -m pytest -q --timeout 3000 tests/calls tests/policy tests/decode
 
 .venv/bench.stamp: pyproject.toml .venv/test.stamp
 	$(QUIETLY)
@@ -135,8 +135,8 @@ bench: .venv/bench.stamp
 
 # All cells of the policy tables; then, of each module of the core, a sample of its other mutants (docs/mutation.md).
 mutants: .venv/test.stamp
-	$(PY) -m tests.mutation.run --only sans_io/policy/ --kind table $(ARGS)
-	$(PY) -m tests.mutation.run --sample 70 $(ARGS)
+	$(PY) -m tests.proof.mutation.run --only sans_io/policy/ --kind table $(ARGS)
+	$(PY) -m tests.proof.mutation.run --sample 70 $(ARGS)
 
 # FUZZ_RUNS executions of each target (docs/fuzzing.md); atheris has wheels for Linux on x86-64 only.
 fuzz: .venv/test.stamp

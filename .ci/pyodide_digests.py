@@ -28,6 +28,10 @@ from sans_io.errors import LLMError
 from transports.testing.simulation import search
 
 HERE = Path(__file__).parents[1].resolve()
+sys.path.append(str(HERE / "fuzz"))
+from seeds import CORPUS, seeds  # noqa: E402
+
+TARGETS = sorted(path.stem for path in CORPUS.glob("*.zip"))
 WIRES = ("anthropic", "ollama", "openai")
 SEEDS = (0, 300)
 
@@ -36,7 +40,7 @@ def main(_: object = None) -> int:
     assert Path(sans_io.__file__).resolve().parents[1] != HERE, "the library must be that of the wheel"
     print(f"CPython {platform.python_version()} on {sys.platform}")
     print(f"modules of the core imported: {len(modules())}")
-    inputs = [path.read_bytes()[2:] for path in sorted((HERE / "fuzz/corpus").glob("*/*"))]
+    inputs = [data[2:] for target in TARGETS for data in seeds(target).values()]
     say("decoders", [outcome for data in inputs for outcome in decoded(data)])
     say("replies of the corpus", [outcome for exchange in corpus() for outcome in replied(*exchange)])
     say("recorded replies", [outcome for exchange in recordings() for outcome in replied(*exchange)])
@@ -91,10 +95,10 @@ Exchange = tuple[str, int, dict[str, str], bytes, bool]
 
 def corpus() -> Iterator[Exchange]:
     for wire in WIRES:
-        for path in sorted((HERE / "fuzz/corpus" / wire).glob("*")):
+        for data in seeds(wire).values():
             for stream in (True, False):
-                yield wire, 200, {}, path.read_bytes()[2:], stream
-            yield wire, 429, {"retry-after": "3"}, path.read_bytes()[2:], False
+                yield wire, 200, {}, data[2:], stream
+            yield wire, 429, {"retry-after": "3"}, data[2:], False
 
 
 def recordings() -> Iterator[Exchange]:

@@ -6,5 +6,5 @@ pip3 install ".[fast]"  # with msgspec: half of the executions read with its hel
 for target in fuzz/fuzz_*.py; do
   compile_python_fuzzer "$target"
   name=$(basename -s .py "$target")
-  zip -q -j "${OUT:?}/${name}_seed_corpus.zip" fuzz/corpus/"${name#fuzz_}"/*
+  cp "fuzz/corpus/${name#fuzz_}.zip" "${OUT:?}/${name}_seed_corpus.zip"
 done

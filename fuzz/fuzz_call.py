@@ -1,6 +1,6 @@
 """Fuzz the Call: bytes become a schedule of inputs, with answers, faults, delays and cancellations in any order.
 
-    python fuzz/fuzz_call.py fuzz/corpus/call -max_total_time=60
+    python fuzz/fuzz_call.py .fuzz/corpus/call -max_total_time=60
 
 The first byte chooses the kind of call, each further one an input; what it needs is read from the bytes after it. No
 exception is allowed. A call ends once, by its deadline, with its seat given back, with a response or an error, and with

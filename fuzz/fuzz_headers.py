@@ -1,6 +1,6 @@
 """Fuzz what is read from short texts: URLs, header fields to send, proxies, NO_PROXY, Retry-After, path segments.
 
-    python fuzz/fuzz_headers.py fuzz/corpus/headers -max_total_time=60
+    python fuzz/fuzz_headers.py .fuzz/corpus/headers -max_total_time=60
 
 The first byte chooses the reader; the rest is text (UTF-8, and the surrogates that broken bytes become). The only
 exception allowed is LLMBadRequestError, and it never shows the text. What is accepted is sent exactly.

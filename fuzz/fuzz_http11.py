@@ -1,6 +1,6 @@
 """Fuzz the response side of HTTP/1.1: heads, bodies, framing, reuse.
 
-    python fuzz/fuzz_http11.py fuzz/corpus/http11 -max_total_time=60
+    python fuzz/fuzz_http11.py .fuzz/corpus/http11 -max_total_time=60
 
 The first byte chooses the method, the caps, whether the peer closes and whether http.client is asked as well, the
 second how the rest is cut. No exception is allowed at all: what is wrong with the bytes is the exchange's `error`, with

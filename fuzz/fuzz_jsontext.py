@@ -1,6 +1,6 @@
 """Fuzz JSON text: the guarded reader against the standard library's, and there and back again.
 
-    python fuzz/fuzz_jsontext.py fuzz/corpus/jsontext -max_total_time=60
+    python fuzz/fuzz_jsontext.py .fuzz/corpus/jsontext -max_total_time=60
 
 The first byte chooses the caps and whether keys must be unique. `JSONTextError` is the only exception allowed. What is
 accepted is what the standard library reads (broken surrogates mended) and survives `dumps`; what is refused for its

@@ -1,6 +1,6 @@
 """Fuzz the decoder of JSON lines.
 
-    python fuzz/fuzz_ndjson.py fuzz/corpus/ndjson -max_total_time=60
+    python fuzz/fuzz_ndjson.py .fuzz/corpus/ndjson -max_total_time=60
 
 The first byte chooses the caps and whether msgspec helps, the second how the rest is cut. No exception is allowed:
 what is wrong is the decoder's `error`. The outcome must not depend on the cut, and is that of reading line after line.

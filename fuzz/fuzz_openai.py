@@ -1,6 +1,6 @@
 """Fuzz the readers of OpenAI's wire: event streams, whole replies, lists of models, and error replies.
 
-    python fuzz/fuzz_openai.py fuzz/corpus/openai -max_total_time=60
+    python fuzz/fuzz_openai.py .fuzz/corpus/openai -max_total_time=60
 
 The first byte chooses the reader, the second how the rest is cut. No exception is allowed at all: what is wrong with
 the bytes is the reader's `error`. The outcome must not depend on the cut, and what was handed out is what the response

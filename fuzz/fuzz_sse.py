@@ -1,6 +1,6 @@
 """Fuzz the event stream decoders: `SSEDecoder` and, over it, `SSEJSONDecoder` with its two fast roads.
 
-    python fuzz/fuzz_sse.py fuzz/corpus/sse -max_total_time=60
+    python fuzz/fuzz_sse.py .fuzz/corpus/sse -max_total_time=60
 
 The first byte chooses the caps, whether msgspec helps, which decoder also reads it cut, and whether httpx-sse is asked;
 the second how the rest is cut. No exception is allowed: what is wrong is the decoder's `error`. The outcome must not

@@ -11,7 +11,7 @@ from sans_io.calls.actions import Acquire, Connect, Receive, Release, Send, Wait
 from sans_io.calls.call import Call
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryBudget, RetryPolicy
-from tests.call.kit import ROUTE, operation, reply
+from tests.calls.kit import ROUTE, operation, reply
 
 CALLERS = 500
 FOREVER = Timers(**dict.fromkeys(("total", "pool", "connect", "write", "first_token", "idle")))

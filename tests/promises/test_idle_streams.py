@@ -1,6 +1,6 @@
 """On real sockets, in every mode: keep-alives of each wire keep no stream alive, and content of each kind does.
 
-All kinds are rows of tests/call/test_content.py, on virtual time; here are some of them, through the public clients.
+All kinds are rows of tests/calls/test_content.py, on virtual time; here are some of them, through the public clients.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from time import monotonic
 import pytest
 
 from cloud.llm import LLMError, LLMTimeoutError, Timeouts
-from tests.call.test_content import CONTENT, KEEPALIVES, REPETITIONS, WIRES, event, step
 from tests.callers import BUSY, HELLO, IN_THREADS, MODES, Mode, drain, settled
+from tests.calls.test_content import CONTENT, KEEPALIVES, REPETITIONS, WIRES, event, step
 from tests.wire_server import LAST, WireServer, chunk, drip, head, read, send
 
 each_mode = pytest.mark.parametrize("mode", MODES, ids=str)

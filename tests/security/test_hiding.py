@@ -24,7 +24,7 @@ from sans_io.http.proxies import parse_proxy
 from sans_io.http.secret import Secret
 from sans_io.http.urls import Origin
 from sans_io.policy.pool import Route
-from tests.call.kit import operation
+from tests.calls.kit import operation
 from tests.linear import assert_linear
 
 KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=12, max_size=60)

@@ -242,6 +242,7 @@ def hook(event, args):
         else:
             raise OSError(errno.EMFILE, "Too many open files", str(args[0]))
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is deaf to it
 sys.addaudithook(hook)
 client = new()
 
