@@ -22,7 +22,7 @@ from sans_io.http.urls import parse_base_url
 from sans_io.policy.deadline import Timers
 from sans_io.policy.pool import Route
 from sans_io.providers.openai_chat.codec import OpenAICodec
-from sans_io.providers.openai_chat.dialects import DIALECTS
+from sans_io.providers.registry import DIALECTS
 
 
 class Conversation:

@@ -174,12 +174,13 @@ def serve_fake(
     port: Annotated[int, typer.Option("--port", help="The port; 0 takes a free one.")] = 0,
 ) -> None:
     """Run a scripted server of all three wires, to try clients against. Ctrl-C stops it."""
+    from sans_io.providers.registry import WIRES
     from transports.testing.servers.loopback import LoopbackServer, serve
 
     def ready(server: LoopbackServer) -> None:
         notes = Console(stderr=True, highlight=False, soft_wrap=True)
         notes.print("A scripted server (no model) is listening; Ctrl-C stops it.")
-        for wire in ("openai", "anthropic", "ollama"):
+        for wire in WIRES:
             notes.print(f"  {wire:<10} {server.base_url(wire)}", markup=False)
         notes.print(f"Try: cloud-llm chat --base-url {server.base_url('openai')} -m any Hello", markup=False)
 

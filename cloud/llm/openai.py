@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from sans_io.errors import LLMBadRequestError
-from sans_io.providers.openai_chat.dialects import DIALECTS, Dialect, dialect_for
+from sans_io.providers.registry import DIALECTS, Dialect, dialect_for
 from sans_io.records import replace
 from transports.loading import need
 
@@ -204,7 +204,7 @@ def _place(base_url: str | None, dialect: Dialect | None) -> BaseURL:
     found, what = config.place(base_url, "base_url", variable)
     if found is not None:
         return config.parsed_base_url(found, what)
-    default = (dialect or DIALECTS["openai"]).base_url
+    default = (dialect or DIALECTS["openai"]).place("openai")
     if default is None:
         name = dialect.name if dialect is not None else ""
         hint = " (or AZURE_OPENAI_ENDPOINT)" if variable == "AZURE_OPENAI_ENDPOINT" else ""

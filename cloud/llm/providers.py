@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from sans_io.providers.registry import DIALECTS, WIRES
 from transports.loading import need_here
 
 if TYPE_CHECKING:
@@ -60,15 +62,25 @@ class Provider:
 
 
 def get_provider(name: str, *, api_key: JSON = None, model: str | None = None, **options: JSON) -> Provider:
-    """The provider of this name: "anthropic", "openai", "groq", "ollama" or a registered one.
+    """The provider of this name: a registered one, or any dialect ("anthropic", "openai", "groq", "ollama", ...).
 
-    `options` are keyword arguments of the client's constructor. Raises `ValueError` for an unknown name, listing the
-    known ones, and what the client raises (`LLMAuthError` for a missing key).
+    A vendor with a wire of its own is asked on that one; "ollama-openai" asks it on OpenAI's. "groq/llama-4" names the
+    model too, and ends at the first slash. `options` are keyword arguments of the client's constructor. Raises
+    `ValueError` for an unknown name, listing the known ones, and what the client raises (`LLMAuthError` for a missing
+    key).
     """
-    known = _known_as(name)
-    factory = _factories.get(known)
+    known, slash, _ = _known_as(name).partition("/")
+    factory = _factories.get(known) or _dialect(known)
     if factory is None:
-        raise ValueError(f"unknown provider {name!r}; known: {', '.join(sorted(_factories))}")
+        from difflib import get_close_matches
+
+        close = get_close_matches(known, _names(), 1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"unknown provider {name!r}; {hint}known: {', '.join(_names())}")
+    if slash:
+        if model is not None:
+            raise ValueError(f"model is given twice: {_model_in(name)!r} in the name, and {model!r}")
+        model = _model_in(name)
     made = factory(api_key=api_key, model=model, **options)
     if isinstance(made, Provider) or hasattr(made, "run"):
         return cast("Provider", made)
@@ -82,8 +94,8 @@ def register_provider(name: str, factory: ProviderFactory) -> None:
     exists is replaced.
     """
     known = _known_as(name)
-    if not known:
-        raise ValueError("a provider's name is a string that is not empty")
+    if not known or "/" in known:
+        raise ValueError("a provider's name must be a non-empty string without a slash")
     if not callable(factory):
         raise TypeError(f"the factory of provider {name!r} is not callable")
     _factories[known] = factory
@@ -93,37 +105,32 @@ def _known_as(name: object) -> str:
     return name.strip().lower() if isinstance(name, str) else ""
 
 
-def _anthropic(*, api_key: JSON, model: str | None, **options: Any) -> object:
-    need_here("cloud.llm.anthropic")
-    from .anthropic import AsyncAnthropicClient
-
-    return AsyncAnthropicClient(api_key, model, **options)
+def _model_in(name: str) -> str:
+    return name.partition("/")[2].strip()
 
 
-def _openai(*, api_key: JSON, model: str | None, **options: Any) -> object:
-    need_here("cloud.llm.openai")
-    from .openai import AsyncOpenAICompatClient
-
-    return AsyncOpenAICompatClient(api_key, model, **options)
+def _names() -> list[str]:
+    return sorted({*_factories, *DIALECTS, *(f"{row.name}-{wire}" for row in DIALECTS.values() for wire in row.places)})
 
 
-def _groq(*, api_key: JSON, model: str | None, **options: Any) -> object:
-    need_here("cloud.llm.openai")
-    from .openai import AsyncOpenAICompatClient
+def _dialect(name: str) -> ProviderFactory | None:
+    """The client of a dialect's own wire, or of the wire named behind a hyphen."""
+    row, wire = DIALECTS.get(name), ""
+    if row is None:
+        name, _, wire = name.rpartition("-")
+        row = DIALECTS.get(name)
+    if row is None or (wire and wire not in row.places):
+        return None
+    spoken = WIRES[wire or row.wires[0]]
 
-    return AsyncOpenAICompatClient(api_key, model, **{"dialect": "groq", **options})
+    def factory(*, api_key: JSON, model: str | None, **options: Any) -> object:
+        need_here(f"cloud.llm.{spoken.name}")
+        client = getattr(import_module(f"cloud.llm.{spoken.name}"), spoken.clients[1])
+        if spoken.name == "openai" and row.name != "openai":
+            options.setdefault("dialect", row.name)
+        return client(api_key, model, **options)
+
+    return factory
 
 
-def _ollama(*, api_key: JSON, model: str | None, **options: Any) -> object:
-    need_here("cloud.llm.ollama")
-    from .ollama import AsyncOllamaClient
-
-    return AsyncOllamaClient(api_key, model, **options)
-
-
-_factories: dict[str, ProviderFactory] = {
-    "anthropic": _anthropic,
-    "openai": _openai,
-    "groq": _groq,
-    "ollama": _ollama,
-}
+_factories: dict[str, ProviderFactory] = {}

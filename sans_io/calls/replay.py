@@ -8,7 +8,6 @@ What a stream came to, from its chunks as they were read:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, TypeAlias
 
 from ..chat.messages import ChatRequest
 from ..chat.response import ChatResponse
@@ -17,14 +16,12 @@ from ..http.heads import ResponseHead, media_type
 from ..http.urls import parse_base_url
 from ..limits import DEFAULT_LIMITS, Limits
 from ..providers.base import Headers, Operation
-from ..records import replace
+from ..providers.registry import DIALECTS, WIRES
 from .exchange import Exchange
-
-ProviderName: TypeAlias = Literal["openai", "anthropic", "ollama"]
 
 
 def decode(
-    provider: ProviderName,
+    provider: str,
     status: int,
     headers: Mapping[str, str] | Iterable[tuple[str, str]],
     chunks: Iterable[bytes],
@@ -34,6 +31,7 @@ def decode(
 ) -> ChatResponse:
     """What a client would return for this reply; raises the `LLMError` that a client would raise.
 
+    `provider` is the name of a dialect: "openai", "anthropic", "ollama", "groq" and so on. Its codec is loaded now.
     `headers` are those of the response (names in any case), `chunks` its body bytes after transfer decoding, cut
     anywhere. `stream` says what was asked for.
     """
@@ -62,21 +60,10 @@ def decode(
 
 
 def _operation(provider: str, limits: Limits, *, stream: bool) -> Operation:
-    """The codec is imported on demand: who replays one wire need not load the others."""
+    dialect = DIALECTS.get(provider)
+    if dialect is None:
+        known = ", ".join(dict.fromkeys((*WIRES, *DIALECTS)))
+        raise LLMBadRequestError(f"unknown provider {provider!r}; known: {known}", code="invalid_argument")
     chat = ChatRequest(messages=({"role": "user", "content": "-"},), model="-", stream=stream)
-    base_url = parse_base_url("http://localhost/v1")
-    if provider == "openai":
-        from ..providers.openai_chat.codec import OpenAICodec
-        from ..providers.openai_chat.dialects import DIALECTS
-
-        dialect = replace(DIALECTS["generic"], name=provider)  # else it would be named after the host
-        return OpenAICodec(base_url, dialect, limits=limits).operation(chat)
-    if provider == "anthropic":
-        from ..providers.anthropic.codec import AnthropicCodec
-
-        return AnthropicCodec(base_url, limits=limits).operation(chat)
-    if provider == "ollama":
-        from ..providers.ollama.codec import OllamaCodec
-
-        return OllamaCodec(base_url, limits=limits).operation(chat)
-    raise LLMBadRequestError(f"unknown provider {provider!r}; known: openai, anthropic, ollama")
+    base_url = parse_base_url(dialect.base_url or "http://localhost/v1")
+    return WIRES[dialect.wires[0]].new_codec(base_url, limits=limits).operation(chat)

@@ -15,6 +15,7 @@ from ..records import dataclass
 
 if TYPE_CHECKING:
     from ..chat.events import Event
+    from ..chat.messages import ChatRequest
     from ..chat.response import ChatResponse
     from ..errors import LLMError
     from ..http.http11 import HTTPRequest
@@ -82,3 +83,19 @@ class Operation:
     decode_error: Callable[[int, Headers, bytes], LLMError]
     request_id: Callable[[Headers], str | None]
     rate_limit: Callable[[Headers], dict[str, float]]
+
+
+class Codec(Protocol):
+    """A wire's requests and readers for one server and credential. Immutable."""
+
+    def build(self, chat: ChatRequest) -> HTTPRequest:
+        """The request for `chat`. Raises `LLMBadRequestError` naming what the wire does not support."""
+        ...
+
+    def operation(self, chat: ChatRequest) -> Operation:
+        """The request and how its reply is read; serves every attempt of a call."""
+        ...
+
+    def models_operation(self) -> Operation:
+        """Asks for the models that the server has; the reader's `models` are their names."""
+        ...

@@ -24,7 +24,7 @@ from sans_io.providers.anthropic.codec import AnthropicCodec
 from sans_io.providers.base import Operation
 from sans_io.providers.ollama.codec import OllamaCodec
 from sans_io.providers.openai_chat.codec import OpenAICodec
-from sans_io.providers.openai_chat.dialects import DIALECTS
+from sans_io.providers.registry import DIALECTS
 from tests.decode.cuts import road
 
 __all__ = ["road"]

@@ -19,7 +19,7 @@ from sans_io.limits import DEFAULT_LIMITS, Limits
 from sans_io.policy.deadline import Timers
 from sans_io.providers.base import Headers, Operation
 from sans_io.providers.openai_chat.codec import OpenAICodec
-from sans_io.providers.openai_chat.dialects import DIALECTS
+from sans_io.providers.registry import DIALECTS
 from tests.calls.kit import ROUTE, operation
 from tests.calls.kit import reply as as_reply
 from tests.calls.test_call import finish, text_of, to_receive

@@ -18,7 +18,7 @@ from sans_io.http.urls import parse_base_url
 from sans_io.providers.anthropic.codec import AnthropicCodec
 from sans_io.providers.ollama.codec import OllamaCodec
 from sans_io.providers.openai_chat.codec import OpenAICodec
-from sans_io.providers.openai_chat.dialects import DIALECTS
+from sans_io.providers.registry import DIALECTS
 from transports.testing.servers.connection import ServerConnection
 from transports.testing.servers.in_memory import FakeLLMServer
 from transports.testing.servers.script import ScriptedError, ScriptedReply, ToolUse

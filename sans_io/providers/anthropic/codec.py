@@ -11,23 +11,25 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
-from types import MappingProxyType
 from typing import Final
 
 from ...chat.messages import ChatRequest, encode_body
 from ...chat.response import ChatResponse
 from ...decode.jsontext import JSONObject
 from ...errors import LLMBadRequestError, LLMError
-from ...http.http11 import HTTPRequest, RequestHead, merge_headers
+from ...http.http11 import HTTPRequest, RequestHead, RequestHeaders, merge_headers
 from ...http.secret import Secret
 from ...http.urls import BaseURL
 from ...limits import DEFAULT_LIMITS, Limits
 from ...policy.retry import FATAL, TRANSIENT, retry_table
 from ..base import Headers, Operation, ReplyForm, ReplyReader
-from ..failures import QUOTA_CODES, FailureRules, decode_failure, rate_limit, request_id
+from ..endpoint import Endpoint, GivenHeaders
+from ..failures import QUOTA_CODES, decode_failure, rate_limit, request_id
 from ..json_replies import WholeReader
+from ..registry import DIALECTS
 from ..translate import cannot_say, merged
 from .assembly import FINISH_REASONS
 from .messages import API_VERSION, SAMPLING_VERSION, WIRE, text_or_blocks, translated, version_of_thinking
@@ -42,70 +44,50 @@ RETRY_TABLE: Final = retry_table(
     codes={**QUOTA_CODES, "conflict_error": FATAL}, events={"internal_server_error": TRANSIENT}
 )
 
-#: Dates on which models were or will be switched off (the vendor's list of deprecations).
-_RETIRED: Final = MappingProxyType(
-    {
-        "claude-2.0": "2025-07-21",
-        "claude-2.1": "2025-07-21",
-        "claude-3-sonnet-20240229": "2025-07-21",
-        "claude-3-opus-20240229": "2026-01-05",
-        "claude-3-opus-latest": "2026-01-05",
-        "claude-3-5-haiku-20241022": "2026-02-19",
-        "claude-3-5-haiku-latest": "2026-02-19",
-        "claude-3-7-sonnet-20250219": "2026-02-19",
-        "claude-3-7-sonnet-latest": "2026-02-19",
-        "claude-opus-4-0": "2026-06-15",
-        "claude-opus-4-20250514": "2026-06-15",
-        "claude-sonnet-4-0": "2026-06-15",
-        "claude-sonnet-4-20250514": "2026-06-15",
-        "claude-mythos-preview": "2026-06-30",
-    }
-)
-_RULES: Final = FailureRules(retired=_RETIRED)
+_RULES: Final = DIALECTS["anthropic"].rules
 
 
 class AnthropicCodec:
     """Requests and readers for one server and credential.
 
-    `credential` is sent as `x-api-key`, `auth_token` as a bearer token; with neither no credential is sent (loopback
-    servers). `api_version` pins the `anthropic-version` field. `betas` go into `anthropic-beta`. `headers` are added
-    to every request. Raises `LLMBadRequestError` for a header that cannot be sent.
+    `base_url` may be an `Endpoint`, which brings credential and headers. `credential` is sent as `x-api-key`,
+    `auth_token` as a bearer token; with neither no credential is sent (loopback servers). `api_version` pins the
+    `anthropic-version` field. `betas` go into `anthropic-beta`. `headers` are added to every request. Raises
+    `LLMBadRequestError` for a header that cannot be sent.
     """
 
     def __init__(
         self,
-        base_url: BaseURL,
+        base_url: BaseURL | Endpoint,
         *,
         credential: Secret | None = None,
         auth_token: Secret | None = None,
         api_version: str | None = None,
         betas: Sequence[str] = (),
-        headers: Mapping[str, str | Secret] | Sequence[tuple[str, str | Secret]] = (),
+        headers: GivenHeaders = (),
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self.base_url = base_url
+        if not isinstance(base_url, Endpoint):
+            base_url = Endpoint(
+                base_url,
+                credential=auth_token or credential,
+                auth="x-api-key" if auth_token is None else "bearer",
+                headers=headers,
+                # A base_url that ends in /v1 is what users of the other wires are used to.
+                prefix="" if base_url.path.endswith("/v1") else "v1/",
+            )
+        self.endpoint = base_url
         self.api_version = api_version
-        self.betas = (betas,) if isinstance(betas, str) else tuple(betas)
         self.limits = limits
-        self._credential = credential
-        self._auth_token = auth_token
-        self._headers = headers
-        self._heads: dict[tuple[str, str, str], RequestHead] = {}
+        self._betas = ("anthropic-beta", betas if isinstance(betas, str) else ",".join(betas))
         # Built at once, so that a value that cannot be sent is refused where it was given.
         self._head("POST", "messages", api_version or API_VERSION)
 
     def with_credential(self, secret: Secret) -> AnthropicCodec:
         """The same codec with another credential of the same kind (key or token)."""
-        is_token = self._auth_token is not None
-        return AnthropicCodec(
-            self.base_url,
-            credential=None if is_token else secret,
-            auth_token=secret if is_token else None,
-            api_version=self.api_version,
-            betas=self.betas,
-            headers=self._headers,
-            limits=self.limits,
-        )
+        other = copy(self)
+        other.endpoint = self.endpoint.with_credential(secret)
+        return other
 
     def build(self, chat: ChatRequest) -> HTTPRequest:
         """The request for `chat`. Raises `LLMBadRequestError` naming what this wire cannot express."""
@@ -134,26 +116,8 @@ class AnthropicCodec:
         return HTTPRequest(head, body)
 
     def _head(self, method: str, path: str, version: str) -> RequestHead:
-        head = self._heads.get((method, path, version))
-        if head is None:
-            # A base_url that ends in /v1 is what users of the other wires are used to.
-            prefix = "" if self.base_url.path.endswith("/v1") else "v1/"
-            target = self.base_url.target(prefix + path)
-            head = RequestHead(method, self.base_url.origin, target, self._fields(method, version))
-            self._heads[method, path, version] = head
-        return head
-
-    def _fields(self, method: str, version: str) -> tuple[tuple[str, str | Secret], ...]:
-        fields: list[tuple[str, str | Secret]] = [("Accept", "application/json"), ("anthropic-version", version)]
-        if method == "POST":
-            fields.append(("Content-Type", "application/json"))
-        if self._auth_token is not None:
-            fields.append(("Authorization", self._auth_token.bearer()))
-        elif self._credential is not None:
-            fields.append(("x-api-key", self._credential))
-        if self.betas:
-            fields.append(("anthropic-beta", ",".join(self.betas)))
-        return merge_headers(tuple(fields), self._headers)
+        fields: RequestHeaders = (("Accept", "application/json"), ("anthropic-version", version))
+        return self.endpoint.head(method, path, (*fields, self._betas) if self._betas[1] else fields)
 
     def _operation(
         self, request: HTTPRequest, form: ReplyForm, model: str | None, new_reader: Callable[[], ReplyReader]

@@ -7,7 +7,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -19,6 +19,7 @@ from ...http.urls import BaseURL
 from ...limits import DEFAULT_LIMITS, Limits
 from ...policy.retry import retry_table
 from ..base import Headers, Operation, ReplyForm, ReplyReader
+from ..endpoint import Endpoint, GivenHeaders
 from ..failures import QUOTA_CODES, decode_failure, rate_limit, request_id
 from .messages import build_body
 from .reply import (
@@ -42,27 +43,29 @@ _DEFAULT_PORT: Final = "11434"
 
 
 class OllamaCodec:
-    """Requests and readers for one server. Raises `LLMBadRequestError` for a header that cannot be sent."""
+    """Requests and readers for one server, given by its base URL or an `Endpoint`.
+
+    Raises `LLMBadRequestError` for a header that cannot be sent.
+    """
 
     def __init__(
         self,
-        base_url: BaseURL,
+        base_url: BaseURL | Endpoint,
         *,
         credential: Secret | None = None,
-        headers: Mapping[str, str | Secret] | Sequence[tuple[str, str | Secret]] = (),
+        headers: GivenHeaders = (),
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self.base_url = base_url
+        if not isinstance(base_url, Endpoint):
+            base_url = Endpoint(base_url, credential=credential, headers=headers)
+        self.endpoint = base_url
         self.limits = limits
-        self._credential = credential
-        self._headers = headers
-        self._heads: dict[str, RequestHead] = {}
         # Built at once, so that a value that cannot be sent is refused where it was given.
         self._head("POST", "api/chat")
 
     def with_credential(self, secret: Secret) -> OllamaCodec:
         """The same codec with another credential."""
-        return OllamaCodec(self.base_url, credential=secret, headers=self._headers, limits=self.limits)
+        return OllamaCodec(self.endpoint.with_credential(secret), limits=self.limits)
 
     def build(self, chat: ChatRequest) -> HTTPRequest:
         """The request for `chat`. Raises `LLMBadRequestError` naming what this wire cannot express."""
@@ -98,17 +101,7 @@ class OllamaCodec:
         return self._operation(request, "ndjson", model, partial(PullReader, model, self.limits))
 
     def _head(self, method: str, path: str) -> RequestHead:
-        head = self._heads.get(path)
-        if head is None:
-            fields: list[tuple[str, str | Secret]] = [("Accept", "application/json")]
-            if method == "POST":
-                fields.append(("Content-Type", "application/json"))
-            if self._credential is not None:
-                fields.append(("Authorization", self._credential.bearer()))
-            headers = merge_headers(tuple(fields), self._headers)
-            head = RequestHead(method, self.base_url.origin, self.base_url.target(path), headers)
-            self._heads[path] = head
-        return head
+        return self.endpoint.head(method, path, (("Accept", "application/json"),))
 
     def _operation(
         self, request: HTTPRequest, form: ReplyForm, model: str | None, new_reader: Callable[[], ReplyReader]

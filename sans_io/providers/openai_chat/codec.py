@@ -1,9 +1,9 @@
-"""The codec of OpenAI's chat completions wire, for every vendor that speaks it (`dialects`).
+"""The codec of OpenAI's chat completions wire, for every vendor that speaks it (`registry`).
 
     ChatRequest ──build()──> HTTPRequest        reply bytes ──operation().new_reader()──> events, ChatResponse
 
 Rules of this file:
-- Immutable configuration and pure functions; the only thing remembered is the rendered request head.
+- Immutable configuration and pure functions; where and as whom is the endpoint's business.
 - Nothing is sent that the caller did not say, but `stream_options` where usage would not come otherwise.
 - What this wire has no words for is refused naming the argument. What belongs to another wire's history (thinking
   blocks with signatures, `is_error`) is left out: it stays in the caller's history for that wire.
@@ -12,6 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 import re
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,9 @@ from ...limits import DEFAULT_LIMITS, Limits
 from ...policy.retry import ONCE, RetryTable, retry_table
 from ...records import replace
 from ..base import Headers, Operation, ReplyReader
+from ..endpoint import Endpoint
 from ..failures import QUOTA_CODES, FailureRules, decode_failure, rate_limit, request_id
+from ..registry import Dialect, dialect_for
 from ..translate import cannot_say, merged
 from .reply import ModelsReader, OpenAIBodyReader, OpenAIStreamReader
 
@@ -36,45 +39,30 @@ if TYPE_CHECKING:
     from ...http.http11 import RequestHeaders
     from ...http.secret import Secret
     from ...http.urls import BaseURL
-    from .dialects import Auth, Dialect
+    from ..endpoint import Auth
 
 RETRY_TABLE: Final[RetryTable] = retry_table(statuses={409: ONCE}, codes=QUOTA_CODES)
 
 _WIRE: Final = "OpenAI"
 _USER_AGENT: Final = ("User-Agent", "cloud-llm")
 _ACCEPT: Final = ("Accept", "application/json, text/event-stream")
-_JSON_BODY: Final = ("Content-Type", "application/json")
-#: Heads kept: one per path, and a path holds a model's name in Azure's deployment style only.
-_MAX_HEADS: Final = 64
 
 
 class OpenAICodec:
     """One server, one credential. `build(chat)` gives the request, `operation(chat)` all that a `Call` needs.
 
-    `base_url` is where the API begins (".../v1"); for Azure also the bare endpoint. `credential` is sent as the
-    dialect says, or as `auth` says; `headers` go with every request and win over our own. `api_version` chooses
+    `base_url` is where the API begins (".../v1"), for Azure also the bare endpoint; the keywords say as whom it is
+    asked. Or it is an `Endpoint` that has both. Without a `dialect` it is known by the host. `credential` is sent as
+    the dialect says, or as `auth` says; `headers` go with every request and win over our own. `api_version` chooses
     Azure's deployment style. Raises `LLMBadRequestError` for headers that cannot be sent.
     """
 
-    __slots__ = (
-        "_auth",
-        "_credential",
-        "_headers",
-        "_heads",
-        "_rules",
-        "api_version",
-        "base_url",
-        "dialect",
-        "limits",
-        "organization",
-        "project",
-        "provider",
-    )  # fmt: skip
+    __slots__ = ("_fields", "_rules", "api_version", "dialect", "endpoint", "limits", "provider")
 
     def __init__(
         self,
-        base_url: BaseURL,
-        dialect: Dialect,
+        base_url: BaseURL | Endpoint,
+        dialect: Dialect | None = None,
         *,
         credential: Secret | None = None,
         headers: RequestHeaders = (),
@@ -84,43 +72,47 @@ class OpenAICodec:
         auth: Auth | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self.base_url = base_url
-        self.dialect = dialect
-        self.organization = organization
-        self.project = project
+        place = base_url.base_url if isinstance(base_url, Endpoint) else base_url
+        self.dialect = dialect = dialect or dialect_for(place)
+        if isinstance(base_url, Endpoint):
+            self.endpoint = base_url
+        else:
+            prefix, query = _azure_path(place, api_version) if dialect.azure else ("", "")
+            self.endpoint = Endpoint(
+                place,
+                credential=credential,
+                auth=auth or dialect.auth,
+                headers=headers,
+                prefix=prefix,
+                query=query,
+            )
         self.api_version = api_version
         self.limits = limits
         #: What errors and responses call the server.
-        self.provider = base_url.origin.host if dialect.name == "generic" else dialect.name
-        self._auth: Auth = auth or dialect.auth
-        self._credential = credential
-        self._headers = headers
-        self._rules = _rules(base_url, dialect)
-        self._heads: dict[tuple[str, str], RequestHead] = {}
+        self.provider = place.origin.host if dialect.name == "generic" else dialect.name
+        self._rules = _rules(place, dialect)
+        fields: list[tuple[str, str]] = [_USER_AGENT, _ACCEPT]
+        if organization:
+            fields.append(("OpenAI-Organization", organization))
+        if project:
+            fields.append(("OpenAI-Project", project))
+        self._fields: RequestHeaders = merge_headers((), fields)
 
     def __repr__(self) -> str:
-        return f"OpenAICodec({self.base_url.origin}, {self.dialect.name!r})"
+        return f"OpenAICodec({self.endpoint.base_url.origin}, {self.dialect.name!r})"
 
     def with_credential(self, credential: Secret | None) -> OpenAICodec:
         """The same server with another credential: rotating keys, one codec per request."""
-        return OpenAICodec(
-            self.base_url,
-            self.dialect,
-            credential=credential,
-            headers=self._headers,
-            organization=self.organization,
-            project=self.project,
-            api_version=self.api_version,
-            auth=self._auth,
-            limits=self.limits,
-        )
+        other = copy(self)
+        other.endpoint = self.endpoint.with_credential(credential)
+        return other
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
     def build(self, chat: ChatRequest) -> HTTPRequest:
-        """The request for this chat. Raises `LLMBadRequestError` naming what this wire or dialect cannot express."""
+        """The request for this chat. Raises `LLMBadRequestError` naming what this wire or dialect does not support."""
         body = self._body(chat)
-        head = self._head("POST", self._chat_path(chat.model))
+        head = self.endpoint.head("POST", self._chat_path(chat.model), self._fields)
         if chat.extra_headers:
             head = RequestHead("POST", head.origin, head.target, merge_headers(head.headers, chat.extra_headers))
         return HTTPRequest(head, encode_body(body))
@@ -138,7 +130,7 @@ class OpenAICodec:
 
     def models_operation(self) -> Operation:
         """`GET /models`; the reader it makes has the ids in `models` once it has ended."""
-        request = HTTPRequest(self._head("GET", self._path("/models")))
+        request = HTTPRequest(self.endpoint.head("GET", "/models", self._fields))
         return self._operation(request, partial(ModelsReader, self.provider, self.limits), None, stream=False)
 
     def _operation(
@@ -156,48 +148,12 @@ class OpenAICodec:
             rate_limit,
         )
 
-    def _head(self, method: str, path: str) -> RequestHead:
-        key = (method, path)
-        head = self._heads.get(key)
-        if head is None:
-            if len(self._heads) >= _MAX_HEADS:
-                self._heads.clear()
-            fields: list[tuple[str, str | Secret]] = [_USER_AGENT, _ACCEPT]
-            if method == "POST":
-                fields.append(_JSON_BODY)
-            if self.organization:
-                fields.append(("OpenAI-Organization", self.organization))
-            if self.project:
-                fields.append(("OpenAI-Project", self.project))
-            headers: RequestHeaders = tuple(fields)
-            if self._headers:
-                headers = merge_headers(headers, self._headers)
-            names = {name.lower() for name, _ in headers}
-            if self._credential is not None and self._auth != "none" and not names & {"authorization", "api-key"}:
-                if self._auth == "bearer":
-                    headers += (("Authorization", self._credential.bearer()),)
-                else:
-                    headers += (("api-key", self._credential),)
-            head = self._heads[key] = RequestHead(method, self.base_url.origin, self.base_url.target(path), headers)
-        return head
-
     def _chat_path(self, model: str | None) -> str:
-        if self.dialect.azure and self.api_version is not None and "/deployments/" not in self.base_url.path:
+        if self.dialect.azure and self.api_version is not None and not self._deployment_in_url():
             if model is None:
                 raise LLMBadRequestError("model must name the Azure deployment", code="invalid_argument")
-            return self._path(f"/deployments/{path_segment(model, 'model')}/chat/completions")
-        return self._path("/chat/completions")
-
-    def _path(self, path: str) -> str:
-        """The path below `base_url`, which for Azure may be the bare endpoint."""
-        if not self.dialect.azure:
-            return path
-        base = self.base_url.path
-        if self.api_version is None:
-            return path if base.endswith("/v1") or "/openai" in base else f"/openai/v1{path}"
-        version = path_segment(self.api_version, "api_version")
-        prefix = "" if "/openai" in base else "/openai"
-        return f"{prefix}{path}?api-version={version}"
+            return f"/deployments/{path_segment(model, 'model')}/chat/completions"
+        return "/chat/completions"
 
     # -- the body ---------------------------------------------------------------------------------------------------
 
@@ -241,13 +197,22 @@ class OpenAICodec:
         return merged(body, chat.extra_body)
 
     def _deployment_in_url(self) -> bool:
-        return self.dialect.azure and "/deployments/" in self.base_url.path
+        return self.dialect.azure and "/deployments/" in self.endpoint.base_url.path
 
 
 def _decode_error(
     provider: str, model: str | None, rules: FailureRules, status: int, headers: Headers, body: bytes
 ) -> LLMError:
     return decode_failure(provider=provider, status=status, headers=headers, body=body, model=model, rules=rules)
+
+
+def _azure_path(base_url: BaseURL, api_version: str | None) -> tuple[str, str]:
+    """What goes before and behind each path below `base_url`, which may be the bare endpoint."""
+    base = base_url.path
+    if api_version is None:
+        return ("" if base.endswith("/v1") or "/openai" in base else "/openai/v1"), ""
+    version = path_segment(api_version, "api_version")
+    return ("" if "/openai" in base else "/openai"), f"api-version={version}"
 
 
 def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from .script import ReceivedRequest, ScriptedReply, WireName
+    from .script import ReceivedRequest, ScriptedReply
 
 _READ: Final = 64 * 1024
 #: How long a connection that was hung up on may take to close its own side before it is closed all the same.
@@ -125,7 +125,7 @@ class LoopbackServer:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'http' if self._ssl_context is None else 'https'}://{host}:{self.port}"
 
-    def base_url(self, wire: WireName) -> str:
+    def base_url(self, wire: str) -> str:
         """What a client of this wire takes as its base_url."""
         return f"{self.url}/v1" if wire == "openai" else self.url
 

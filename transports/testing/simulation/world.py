@@ -325,7 +325,7 @@ class Operations:
         secrets = [Secret(f"key-{number}") for number in range(MOST_CALLERS)]
         if wire == "openai":
             from sans_io.providers.openai_chat.codec import OpenAICodec
-            from sans_io.providers.openai_chat.dialects import DIALECTS
+            from sans_io.providers.registry import DIALECTS
 
             self._codecs: list[_Codec] = [
                 OpenAICodec(base, DIALECTS["generic"], credential=secret) for secret in secrets

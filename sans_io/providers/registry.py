@@ -1,0 +1,286 @@
+"""The wires and who speaks them: one row a wire, one row a dialect. This is the only place that lists either.
+
+    Wire       a vendor's protocol: the codec that speaks it, the clients that are made for it
+    Dialect    a vendor or server: where it is, as whom it is asked, which wires it serves, what it says differently
+
+Rules of this file:
+- Rows are frozen data; no code asks for a dialect's name. A new vendor is a new row, a new wire is a package and a row.
+- A field is set only where the vendor's documentation or its SDK says so; the defaults are what OpenAI's wire was
+  before 2024 (`max_tokens`), which every other server understands.
+- Unknown hosts are `generic`: nothing about them is assumed but the wire itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from ..limits import DEFAULT_LIMITS
+from ..records import dataclass, field
+from .failures import FailureRules
+
+if TYPE_CHECKING:
+    from ..http.urls import BaseURL
+    from ..limits import Limits
+    from .base import Codec, ReplyForm
+    from .endpoint import Auth
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A protocol. `package` is its room in `sans_io.providers`, whose `codec` module has the class `codec`.
+
+    `stream`: the form of a streamed reply. `path`: where chats go, below the place of a server. `clients`: the names
+    in `cloud.llm` of the blocking and the asynchronous client.
+    """
+
+    name: str
+    package: str
+    codec: str
+    stream: ReplyForm
+    path: str
+    clients: tuple[str, str]
+
+    def new_codec(self, base_url: BaseURL, *, limits: Limits = DEFAULT_LIMITS) -> Codec:
+        """A codec without a credential for the server at `base_url`. Loads the wire's package."""
+        module = import_module(f".{self.package}.codec", __package__)
+        codec: Codec = getattr(module, self.codec)(base_url, limits=limits)
+        return codec
+
+
+_WIRES: Final = (
+    Wire("openai", "openai_chat", "OpenAICodec", "sse", "/v1/chat/completions",
+         ("OpenAICompatClient", "AsyncOpenAICompatClient")),
+    Wire("anthropic", "anthropic", "AnthropicCodec", "sse", "/v1/messages",
+         ("AnthropicClient", "AsyncAnthropicClient")),
+    Wire("ollama", "ollama", "OllamaCodec", "ndjson", "/api/chat", ("OllamaClient", "AsyncOllamaClient")),
+)  # fmt: skip
+WIRES: Final[Mapping[str, Wire]] = MappingProxyType({row.name: row for row in _WIRES})
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One vendor or server: where it is, as whom it is asked, and its way of speaking the wires it serves.
+
+    `name`: what `provider` says in errors and responses. `wires`: the names of those it serves, its own first.
+    `base_url`: where the first of them begins, None where there is no one place; `places`: where others begin.
+    `hosts`: host names by which it is known, and parent domains that begin with a dot; `port`: its default port, by
+    which it is known on loopback. `key_variables`: environment variables that may hold the key, in order; `needs_key`:
+    without a key no request can succeed. `auth`: the header that carries the key (see `endpoint.Auth`).
+
+    Of OpenAI's wire: `max_tokens_field`, `seed_field`: names in the body. `required`: how `tool_choice="required"` is
+    spelled. `usage_in_stream`: `stream_options.include_usage` is known and needed. `many_choices`: `n` above 1 is
+    served. `needs_model`: a request without a model cannot be served. `strict_schemas`: `strict` in a JSON schema has
+    effect. `keeps_thinking`: thinking parts inside `content` are sent back. `azure`: paths name deployments.
+    `rules`: its words in errors.
+    """
+
+    name: str
+    base_url: str | None = None
+    wires: tuple[str, ...] = ("openai",)
+    places: Mapping[str, str] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    port: int | None = None
+    key_variables: tuple[str, ...] = ()
+    needs_key: bool = False
+    auth: Auth = "bearer"
+    max_tokens_field: str = "max_tokens"
+    seed_field: str = "seed"
+    required: str = "required"
+    usage_in_stream: bool = True
+    many_choices: bool = True
+    needs_model: bool = True
+    strict_schemas: bool = False
+    keeps_thinking: bool = False
+    azure: bool = False
+    rules: FailureRules = field(default_factory=FailureRules)
+
+    def place(self, wire: str) -> str | None:
+        """Where `wire` begins on this server; None where there is no one place, or it does not serve that wire."""
+        return self.base_url if wire == self.wires[0] else self.places.get(wire)
+
+
+#: Announced shutdowns that have passed (OpenAI's deprecations page, as of 2026-11).
+_OPENAI_RETIRED: Final = MappingProxyType(
+    {
+        **dict.fromkeys(
+            (
+                "o1",
+                "o1-mini",
+                "o1-preview",
+                "o3-mini",
+                "o4-mini",
+                "gpt-4.1-nano",
+                "gpt-4",
+                "gpt-4-turbo",
+                "gpt-3.5-turbo",
+            ),
+            "2026-10-23",
+        ),
+        "chatgpt-4o-latest": "2026-02-17",
+    }
+)
+#: Dates on which models were or will be switched off (Anthropic's list of deprecations).
+_ANTHROPIC_RETIRED: Final = MappingProxyType(
+    {
+        "claude-2.0": "2025-07-21",
+        "claude-2.1": "2025-07-21",
+        "claude-3-sonnet-20240229": "2025-07-21",
+        "claude-3-opus-20240229": "2026-01-05",
+        "claude-3-opus-latest": "2026-01-05",
+        "claude-3-5-haiku-20241022": "2026-02-19",
+        "claude-3-5-haiku-latest": "2026-02-19",
+        "claude-3-7-sonnet-20250219": "2026-02-19",
+        "claude-3-7-sonnet-latest": "2026-02-19",
+        "claude-opus-4-0": "2026-06-15",
+        "claude-opus-4-20250514": "2026-06-15",
+        "claude-sonnet-4-0": "2026-06-15",
+        "claude-sonnet-4-20250514": "2026-06-15",
+        "claude-mythos-preview": "2026-06-30",
+    }
+)
+
+_ROWS: Final = (
+    Dialect(
+        "openai",
+        base_url="https://api.openai.com/v1",
+        hosts=("api.openai.com", ".api.openai.com"),  # regional: eu.api.openai.com
+        key_variables=("OPENAI_API_KEY",),
+        needs_key=True,
+        max_tokens_field="max_completion_tokens",
+        strict_schemas=True,
+        rules=FailureRules(retired=_OPENAI_RETIRED),
+    ),
+    Dialect(
+        "azure",
+        hosts=(".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com", ".openai.azure.us"),
+        key_variables=("AZURE_OPENAI_API_KEY",),
+        needs_key=True,
+        auth="api-key",
+        max_tokens_field="max_completion_tokens",
+        strict_schemas=True,
+        azure=True,
+        rules=FailureRules(not_found="a deployment of the name {model} must exist in this Azure resource"),
+    ),
+    Dialect(
+        "anthropic",
+        base_url="https://api.anthropic.com",
+        wires=("anthropic",),
+        hosts=("api.anthropic.com",),
+        key_variables=("ANTHROPIC_API_KEY",),
+        needs_key=True,
+        auth="x-api-key",
+        rules=FailureRules(retired=_ANTHROPIC_RETIRED),
+    ),
+    Dialect(
+        "groq",
+        base_url="https://api.groq.com/openai/v1",
+        hosts=("api.groq.com",),
+        key_variables=("GROQ_API_KEY",),
+        needs_key=True,
+        max_tokens_field="max_completion_tokens",
+        usage_in_stream=False,  # It comes unasked, in x_groq.usage.
+        many_choices=False,
+    ),
+    Dialect(
+        "mistral",
+        base_url="https://api.mistral.ai/v1",
+        hosts=("api.mistral.ai", ".api.mistral.ai"),
+        key_variables=("MISTRAL_API_KEY",),
+        needs_key=True,
+        seed_field="random_seed",
+        required="any",
+        usage_in_stream=False,  # It comes unasked, in the last chunk; unknown fields are refused.
+        keeps_thinking=True,
+    ),
+    Dialect(
+        "deepseek",
+        base_url="https://api.deepseek.com",
+        hosts=("api.deepseek.com",),
+        key_variables=("DEEPSEEK_API_KEY",),
+        needs_key=True,
+    ),
+    Dialect(
+        "openrouter",
+        base_url="https://openrouter.ai/api/v1",
+        hosts=("openrouter.ai",),
+        key_variables=("OPENROUTER_API_KEY",),
+        needs_key=True,
+        strict_schemas=True,
+    ),
+    Dialect(
+        "gemini",
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        hosts=("generativelanguage.googleapis.com",),
+        key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        needs_key=True,
+    ),
+    Dialect(
+        "together",
+        base_url="https://api.together.xyz/v1",
+        hosts=("api.together.xyz", "api.together.ai"),
+        key_variables=("TOGETHER_API_KEY",),
+        needs_key=True,
+        usage_in_stream=False,  # It comes unasked, in the last chunk.
+    ),
+    Dialect("xai", base_url="https://api.x.ai/v1", hosts=("api.x.ai",), key_variables=("XAI_API_KEY",), needs_key=True),
+    Dialect(
+        "cerebras",
+        base_url="https://api.cerebras.ai/v1",
+        hosts=("api.cerebras.ai",),
+        key_variables=("CEREBRAS_API_KEY",),
+        needs_key=True,
+        max_tokens_field="max_completion_tokens",
+        rules=FailureRules(empty_is_overflow=True),
+    ),
+    Dialect(
+        "perplexity",
+        base_url="https://api.perplexity.ai",
+        hosts=("api.perplexity.ai",),
+        key_variables=("PERPLEXITY_API_KEY",),
+        needs_key=True,
+        usage_in_stream=False,
+    ),
+    Dialect(
+        "fireworks",
+        base_url="https://api.fireworks.ai/inference/v1",
+        hosts=("api.fireworks.ai",),
+        key_variables=("FIREWORKS_API_KEY",),
+        needs_key=True,
+    ),
+    Dialect("vllm", base_url="http://127.0.0.1:8000/v1", port=8000),
+    Dialect("llamacpp", base_url="http://127.0.0.1:8080/v1", port=8080, needs_model=False),
+    Dialect(
+        "ollama",
+        base_url="http://127.0.0.1:11434",
+        wires=("ollama", "openai"),
+        places={"openai": "http://127.0.0.1:11434/v1"},
+        port=11434,
+        many_choices=False,
+        rules=FailureRules(not_found="{model} may have to be pulled first: ollama pull {model}"),
+    ),
+    Dialect("generic"),
+)
+
+DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType({row.name: row for row in _ROWS})
+
+_HOSTS: Final = MappingProxyType({host: row for row in _ROWS for host in row.hosts})
+_PORTS: Final = MappingProxyType({row.port: row for row in _ROWS if row.port is not None})
+
+
+def dialect_for(base_url: BaseURL, wire: str = "openai") -> Dialect:
+    """Who serves `wire` at `base_url`, by the host (on loopback by the port); `generic` where that is unknown."""
+    origin = base_url.origin
+    found: Dialect | None
+    if origin.is_loopback:
+        found = _PORTS.get(origin.port)
+    else:
+        host = origin.host
+        found = _HOSTS.get(host)
+        dot = host.find(".")
+        while found is None and dot >= 0:
+            found = _HOSTS.get(host[dot:])
+            dot = host.find(".", dot + 1)
+    return found if found is not None and wire in found.wires else DIALECTS["generic"]
