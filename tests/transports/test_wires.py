@@ -383,7 +383,8 @@ def test_tls_is_laid_over_own_wires_only(mode: Mode) -> None:
 
 def test_steps_out_of_order_are_our_own_mistake() -> None:
     from sans_io.calls.actions import Connect, StartTLS
-    from tests.transports.test_our_own_mistakes import Asks, seated
+    from tests.transports.test_hands import seated
+    from tests.transports.test_our_own_mistakes import Asks
 
     transport = SYNC.transport()
     with LoopbackServer() as server:
