@@ -281,7 +281,7 @@ class Hands:
         return commands
 
     def _overdue(self, now: float) -> list[Command[Wire]]:
-        """What is to be done first: mend a half-done change, then make those that were left."""
+        """What is to be done first: repair a half-done change, then make those that were left."""
         commands: list[Command[Wire]] = []
         if self._torn:
             commands += self._pool.repair(tuple(self.wires), now)
