@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from cloud.llm import OpenAICompatClient
 from sans_io.events import Finished
 from tests.callers import BUSY, HELLO, MODES, Mode
 from tests.interrupting import ROOT, Tracer, at
@@ -137,6 +138,29 @@ def test_a_handler_that_needs_the_only_seat_of_the_call_it_interrupts(url: str) 
     assert answers[0].content
     scene.check_counts()
     assert scene.transport.pool_stats().dialled == before
+
+
+def test_a_callable_key_that_makes_a_call_waits_for_the_only_seat_like_everybody(url: str) -> None:
+    """Whoever is asked for a credential is asked before the seat is: the bound on connections holds."""
+    scene = Scene(url, warm=True)
+    order: list[str] = []
+
+    def key() -> str:
+        scene.chat()
+        order.append("key")
+        return "sk-key"
+
+    outer = OpenAICompatClient(key, "m", base_url=url, transport=scene.transport)
+    with scene.client.chat_stream(HELLO) as stream:
+        next(stream)
+        waiting = threading.Thread(target=outer.chat, args=(HELLO,))
+        waiting.start()
+        while scene.transport.pool_stats().waiting != 1 and not order:
+            time.sleep(0.001)
+        order.append("stream")
+        stream.until_done()
+    waiting.join()
+    assert order == ["stream", "key"]
 
 
 @pytest.mark.serial
