@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Exclusion:
-    """A lock, and what was left to do for whoever holds it. Made anew in the child of a fork."""
+    """A lock, and what was left to do for whoever holds it. Made again in the child of a fork."""
 
     __slots__ = ("held", "left", "lock")
 

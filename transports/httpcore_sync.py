@@ -90,11 +90,13 @@ class Runtime:
         finalize(self, _close_all, self.hands)
 
     def nested(self) -> bool:
-        """Asked only where a call has to wait for a seat, so a walk over the frames is cheap enough."""
+        """Asked only where a call has to wait for a seat, so a walk over the frames is cheap enough. Pumps without a
+        place in the pool (which ask for a credential, say) keep nobody from one.
+        """
         advance, found = Pump.advance.__code__, 0
         frame: FrameType | None = sys._getframe()
         while frame is not None:
-            found += frame.f_code is advance
+            found += frame.f_code is advance and frame.f_locals["self"].seated
             frame = frame.f_back
         return found > 1
 

@@ -114,8 +114,8 @@ class Runtime(Protocol):
     def tls_ready(self, route: Route, bell: Bell) -> Job[bool]: ...
 
     def nested(self) -> bool:
-        """Whether the pump runs inside another one of the same thread (a signal handler's call, say), which goes on
-        only when it is done. Never so in an event loop, where tasks take turns.
+        """Whether the pump runs inside another one of the same thread (a signal handler's call, say) that has a place
+        in the pool and goes on only when it is done. Never so in an event loop, where tasks take turns.
         """
         ...
 
@@ -281,7 +281,7 @@ class Hands:
         return commands
 
     def _overdue(self, now: float) -> list[Command[Wire]]:
-        """What is to be done first: mend a half-done change, then make those that were left."""
+        """What is to be done first: repair a half-done change, then make those that were left."""
         commands: list[Command[Wire]] = []
         if self._torn:
             commands += self._pool.repair(tuple(self.wires), now)

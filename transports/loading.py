@@ -97,16 +97,25 @@ def do(what: str, work: Callable[[], object]) -> None:
         errors.append(_attempt(work))
         over.release()
 
-    try:
-        start_new_thread(labour, ())
-    except RuntimeError:  # the interpreter ends, or there are no threads on this platform
+    if not has_thread(labour):
         error = _attempt(work)
-    else:
-        if not over.acquire(timeout=PATIENCE):
-            raise LLMConnectionError(f"{what} could not be loaded: its import is still waiting", code="import_failed")
+    elif over.acquire(timeout=PATIENCE):
         error = errors.pop()
+    else:
+        raise LLMConnectionError(f"{what} could not be loaded: its import is still waiting", code="import_failed")
     if error is not None:
         _raise(what, error)
+
+
+def has_thread(work: Callable[..., object], *args: object) -> bool:
+    """Call `work` in a thread of its own. False where none can be started: the interpreter ends, or none is left."""
+    if sys.is_finalizing():
+        return False  # it could be started, and would be ended before it did anything
+    try:
+        start_new_thread(work, args)
+    except RuntimeError:
+        return False
+    return True
 
 
 def out_of_descriptors(error: BaseException | None) -> bool:

@@ -211,6 +211,11 @@ class Pump:
             self._wire = None
 
     @property
+    def seated(self) -> bool:
+        """Whether it has a place in the pool, or waits for one."""
+        return self._ticket is not None
+
+    @property
     def reentrant(self) -> bool:
         """Whether nothing may be waited for: this thread is in the middle of a change of the pool, or in the child of a
         fork that has not renewed the pool yet.

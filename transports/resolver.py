@@ -22,7 +22,7 @@ import os
 import socket
 import sys
 import threading
-from _thread import get_ident, start_new_thread
+from _thread import get_ident
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from functools import partial
@@ -30,7 +30,7 @@ from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from .exclusion import Exclusion
 from .faults import Fault, dial_fault
-from .loading import descriptors_left, out_of_descriptors
+from .loading import descriptors_left, has_thread, out_of_descriptors
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ def start(job: Job[T], bell: Ringable) -> Job[T]:
     `value()`, and `unwatch` in any case. Where no thread can be started it is done already.
     """
     job.bells.append(bell)
-    if not _has_thread(_any(job), None):
+    if not has_thread(_labour, _any(job), None):
         _here(job)
     return job
 
@@ -190,7 +190,7 @@ class Crew:
         if self._room(job):
             try:
                 self._working.add(job)
-                if not _has_thread(job, self):
+                if not has_thread(_labour, job, self):
                     self._working.discard(job)
                     return job
             except BaseException:
@@ -250,16 +250,6 @@ class Crew:
 
 def _any(job: Job[T]) -> Job[object]:
     return job  # type: ignore[return-value]  # who keeps jobs looks at no value
-
-
-def _has_thread(job: Job[object], crew: Crew | None) -> bool:
-    if sys.is_finalizing():
-        return False  # it could be started, and would be ended before it did anything
-    try:
-        start_new_thread(_labour, (job, crew))
-    except RuntimeError:
-        return False
-    return True
 
 
 def _here(job: Job[T]) -> None:

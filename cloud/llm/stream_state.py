@@ -135,7 +135,13 @@ class StreamState:
     def _take_turn(self, turn: object) -> bool:
         """Claim the pump for one pull. False: the stream is over. The caller must give the turn back."""
         if not self._claim(turn):
-            raise RuntimeError("the stream is being read by another task or thread")
+            if self._cancelled_by is None and not self._ended:
+                raise RuntimeError("the stream is being read by another task or thread")
+            if not self._ended:
+                # Whoever cancels it has the turn for a moment, to close it.
+                self._ended = True
+                self._blame_canceller()
+            return False
         if not self._ended and self._cancelled_by is None and not self._interrupted:
             return True
         if not self._ended:

@@ -199,7 +199,7 @@ def no_free_connection(seconds: float | None, detail: str) -> LLMError:
     statistics = f" ({detail})" if detail else ""
     return LLMConnectionError(
         f"no free connection in the pool within {_seconds(seconds)}{statistics};"
-        " raise Timeouts(pool=…) or max_connections",
+        " increase Timeouts(pool=…) or max_connections",
         code="pool_timeout",
         phase="acquire",
     )
@@ -209,7 +209,8 @@ def connect_timed_out(seconds: float | None, route: Route, detail: str) -> LLMEr
     through = "" if route.proxy is None else " through the proxy"
     note = f": {detail}" if detail else ""
     return LLMTimeoutError(
-        f"no connection to {shown(route.origin)}{through} within {_seconds(seconds)}{note}; raise Timeouts(connect=…)",
+        f"no connection to {shown(route.origin)}{through} within {_seconds(seconds)}{note};"
+        " increase Timeouts(connect=…)",
         code="connect_timeout",
         phase="connect",
     )
@@ -217,7 +218,7 @@ def connect_timed_out(seconds: float | None, route: Route, detail: str) -> LLMEr
 
 def write_timed_out(seconds: float | None) -> LLMError:
     return LLMTimeoutError(
-        f"the server took no request bytes for {_seconds(seconds)}; raise Timeouts(write=…)",
+        f"the server took no request bytes for {_seconds(seconds)}; increase Timeouts(write=…)",
         code="write_timeout",
         phase="write",
     )
@@ -225,7 +226,7 @@ def write_timed_out(seconds: float | None) -> LLMError:
 
 def first_token(seconds: float | None, phase: str) -> LLMError:
     return LLMTimeoutError(
-        f"nothing of the answer came within {_seconds(seconds)}; raise Timeouts(first_token=…)",
+        f"nothing of the answer came within {_seconds(seconds)}; increase Timeouts(first_token=…)",
         code="first_token_timeout",
         phase=phase,
     )
@@ -233,7 +234,7 @@ def first_token(seconds: float | None, phase: str) -> LLMError:
 
 def idle(seconds: float | None, phase: str) -> LLMError:
     return LLMTimeoutError(
-        f"the answer stopped for {_seconds(seconds)}; raise Timeouts(idle=…)", code="idle_timeout", phase=phase
+        f"the answer stopped for {_seconds(seconds)}; increase Timeouts(idle=…)", code="idle_timeout", phase=phase
     )
 
 

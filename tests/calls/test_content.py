@@ -201,6 +201,10 @@ REPETITIONS: dict[tuple[str, str], bytes] = {
     ("anthropic", "the start of a tool call"): block(1, **TOOL),
     ("anthropic", "the start of a server's tool call"): block(1, **{**TOOL, "type": "server_tool_use"}),
     ("anthropic", "redacted thinking"): block(1, type="redacted_thinking", data="x"),
+    ("anthropic", "a server's tool call that ends"): block(1, **{**TOOL, "type": "server_tool_use"})
+    + event("content_block_stop", index=1),
+    ("anthropic", "redacted thinking that ends"): block(1, type="redacted_thinking", data="x")
+    + event("content_block_stop", index=1),
     ("ollama", "an image"): line({"role": "assistant", "content": "", "images": ["AA"]}),
     ("pull", "a status"): step("verifying sha256 digest"),
     ("pull", "progress of a layer"): step("pulling a", digest="sha256:a", total=10, completed=5),

@@ -83,7 +83,7 @@ def test_a_timer_names_the_setting_that_raises_it() -> None:
         assert type(error) is LLMTimeoutError
         assert (error.code, error.phase) == (code, phase)
         assert "2 s" in error.message
-        assert f"raise Timeouts({setting.strip()}=" in error.message
+        assert f"increase Timeouts({setting.strip()}=" in error.message
     assert "through the proxy" in said["connect "][0].message
     assert "proxy" not in said["connect"][0].message
     assert "within 2 s: slow name server;" in failures.connect_timed_out(2.0, route, "slow name server").message

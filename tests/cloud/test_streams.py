@@ -351,6 +351,37 @@ def test_another_thread_cancels_between_two_pulls(server: LoopbackServer) -> Non
     assert server.wait_until(lambda: server.open_connections == 0)
 
 
+@pytest.mark.parametrize("ending", ["cancel", "close"])
+def test_a_pull_while_another_thread_ends_the_stream_is_no_second_consumer(server: LoopbackServer, ending: str) -> None:
+    """`cancel` and `close` have the turn while they close the connection."""
+    stream = OpenAICompatClient(**options(server)).chat_stream(HELLO)
+    next(stream)
+    pump: Any = stream._pump
+    closing, pulled = threading.Event(), threading.Event()
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(pump, name)
+
+        def close(self) -> None:
+            closing.set()
+            pulled.wait(5)
+            pump.close()
+
+    stream._pump = Slow()
+    thread = threading.Thread(target=getattr(stream, ending))
+    thread.start()
+    assert closing.wait(5)
+    if ending == "cancel":
+        with pytest.raises(LLMStreamError, match="cancelled by another") as caught:
+            stream.until_done()
+        assert caught.value.code == "cancelled"
+    assert list(stream) == []
+    pulled.set()
+    thread.join()
+    assert list(stream) == []
+
+
 def test_another_thread_closes_while_one_reads(server: LoopbackServer) -> None:
     stream = OpenAICompatClient(**options(server)).chat_stream(HELLO)
     next(stream)

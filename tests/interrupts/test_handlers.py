@@ -13,11 +13,19 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from cloud.llm import OpenAICompatClient
 from sans_io.chat.events import Finished
+from sans_io.http.urls import Origin
+from sans_io.policy.pool import Pool, Route, Ticket
 from tests.callers import BUSY, HELLO, MODES, Mode
 from tests.interrupting import ROOT, Tracer, at
+from tests.interrupts.kit import Scenario, at_every_bytecode
 from tests.interrupts.scene import STRIDE, Scene, dies_rather_than_hangs
+from transports.httpcore_sync import Bell
+from transports.interface import Hands, Wire
 from transports.testing import LoopbackServer
+
+ROUTE = Route(Origin("http", "host", 80))
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +145,48 @@ def test_a_handler_that_needs_the_only_seat_of_the_call_it_interrupts(url: str) 
     assert answers[0].content
     scene.check_counts()
     assert scene.transport.pool_stats().dialled == before
+
+
+def test_what_a_handler_gives_back_while_a_seat_is_taken_is_back_when_it_is_taken() -> None:
+    """Left during the locked part, the last moment of it included: nobody waits for the next operation of the pool."""
+
+    def make() -> Scenario:
+        hands = Hands(Pool, Bell)
+        leaving, coming = Ticket[Wire](ROUTE), Ticket[Wire](ROUTE)
+        hands.seat(leaving, 0.0)
+
+        def check() -> None:
+            assert not hands._left
+            assert coming.granted
+            assert leaving.state == "done"
+            assert hands.stats().connecting == 1
+
+        return (lambda: hands.seat(coming, 1.0)), (lambda: hands.cancel(leaving, 1.0)), check
+
+    assert at_every_bytecode(make) > 100
+
+
+def test_a_callable_key_that_makes_a_call_waits_for_the_only_seat_like_everybody(url: str) -> None:
+    """Whoever is asked for a credential is asked before the seat is: the bound on connections holds."""
+    scene = Scene(url, warm=True)
+    order: list[str] = []
+
+    def key() -> str:
+        scene.chat()
+        order.append("key")
+        return "sk-key"
+
+    outer = OpenAICompatClient(key, "m", base_url=url, transport=scene.transport)
+    with scene.client.chat_stream(HELLO) as stream:
+        next(stream)
+        waiting = threading.Thread(target=outer.chat, args=(HELLO,))
+        waiting.start()
+        while scene.transport.pool_stats().waiting != 1 and not order:
+            time.sleep(0.001)
+        order.append("stream")
+        stream.until_done()
+    waiting.join()
+    assert order == ["stream", "key"]
 
 
 @pytest.mark.serial

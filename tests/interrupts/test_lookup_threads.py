@@ -19,7 +19,7 @@ from tests.interrupts.kit import (
     watched,
 )
 from tests.transports.modes import passes_within
-from transports import resolver
+from transports import loading, resolver
 from transports.httpcore_sync import Bell
 from transports.resolver import Crew, Job, start
 
@@ -141,7 +141,7 @@ def test_a_finaliser_asks_at_any_bytecode_of_a_thread_at_work(name: str, monkeyp
         begun: list[Any] = []
         crew, bells = Crew(1), [Bell(), Bell()]
         with monkeypatch.context() as patched:
-            patched.setattr(resolver, "start_new_thread", lambda *call: begun.append(call))
+            patched.setattr(loading, "start_new_thread", lambda *call: begun.append(call))
             jobs = [
                 crew.join(Job(key, "job", lambda key=key: key), bell) for key, bell in zip(names, bells, strict=True)
             ]
@@ -242,7 +242,7 @@ def test_ctrl_c_at_any_bytecode_where_no_thread_can_be_started(monkeypatch: pyte
 
     def make() -> tuple[Callable[[], object], Callable[[], None]]:
         crew = Crew(SIZE)
-        monkeypatch.setattr(resolver, "start_new_thread", refuse)
+        monkeypatch.setattr(loading, "start_new_thread", refuse)
 
         def check() -> None:
             ask(crew.join, "name")

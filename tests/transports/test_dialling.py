@@ -20,7 +20,7 @@ from sans_io.errors import LLMConnectionError, LLMTimeoutError
 from sans_io.policy.deadline import Timers
 from tests.callers import BUSY
 from tests.transports.modes import ASYNC_MODES, MODES, SYNC, Ask, Mode, answer, passes_within
-from transports import resolver
+from transports import loading, resolver
 from transports.faults import Fault, dial_fault, wire_fault
 from transports.happy_eyeballs import worst
 from transports.resolver import MAX_PER_HOST, MAX_THREADS, Crew, Job, alternating, start
@@ -375,7 +375,7 @@ def test_where_no_thread_is_to_be_had_the_caller_does_the_job(monkeypatch: pytes
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(resolver, "start_new_thread", refuse)
+    monkeypatch.setattr(loading, "start_new_thread", refuse)
     crew, dropped = Crew(2), []
     for job in (
         crew.join(Job("x", "work", threading.get_ident), Ring()),

@@ -119,6 +119,35 @@ SITUATIONS = [
 ]
 
 
+LATE_FIRST_USE = """
+import sys
+import time
+
+from cloud.llm import LLMConnectionError, OpenAICompatClient
+
+messages = [{"role": "user", "content": "hello"}]
+client = OpenAICompatClient("k", model="m", base_url=sys.argv[2], timeout=5.0)
+if sys.argv[1] == "a first stream":
+    client.chat(messages)
+
+
+class Last:
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        begun = time.monotonic()
+        try:
+            said = "".join(client.chat_stream(messages))
+        except LLMConnectionError as error:
+            said = error.code
+        print(said, time.monotonic() - begun < 5.0, flush=True)
+
+
+last = Last()
+"""
+
+
 @pytest.fixture(scope="module")
 def ca_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("ca") / "ca.pem"
@@ -148,3 +177,15 @@ def test_calls_go_on_where_no_thread_can_be_started(situation: str, mode: str, c
         urls = urls[:2]
     assert outcomes[-len(urls) :] == [[url, "You said: hello"] for url in urls], done.stderr
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("what", "said"), [("a first stream", "You said: hello"), ("a first call", "import_failed")])
+def test_a_first_use_in_the_last_finalisers_waits_for_no_thread(what: str, said: str) -> None:
+    """A thread that is begun there is ended before it does anything."""
+    with LoopbackServer() as server:
+        done = subprocess.run(
+            [sys.executable, "-c", LATE_FIRST_USE, what, server.base_url("openai")],
+            capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60,
+            check=False,
+        )  # fmt: skip
+    assert done.stdout == f"{said} True\n", done.stderr

@@ -103,6 +103,7 @@ class MessageAssembler:
         """A block begins, empty or with content in it already."""
         kind = native.get("type")
         block = Block(native, kind if isinstance(kind, str) else "", None)
+        again = bool(self._blocks) and native == self._blocks[-1].native
         self._blocks.append(block)
         events: list[Event] = []
         if block.kind == "tool_use":
@@ -113,8 +114,11 @@ class MessageAssembler:
             text = native.get(block.kind)
             if isinstance(text, str) and text:
                 events += self.add_text(block, text)
-        # Else it may hold a result, a name, redacted thinking: such blocks come whole.
-        self.tally.take(native)
+        # Else it may hold a result, a name, redacted thinking: such blocks come whole, and the same again says nothing.
+        if again:
+            self.tally.beside += 1
+        else:
+            self.tally.take(native)
         return block, events
 
     def add_text(self, block: Block, text: str) -> list[Event]:
