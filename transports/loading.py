@@ -93,12 +93,12 @@ def do(what: str, work: Callable[[], object]) -> None:
     over.acquire()
     errors: list[BaseException | None] = []
 
-    def labour() -> None:
+    def in_thread() -> None:
         errors.append(_attempt(work))
         over.release()
 
     try:
-        start_new_thread(labour, ())
+        start_new_thread(in_thread, ())
     except RuntimeError:  # the interpreter ends, or there are no threads on this platform
         error = _attempt(work)
     else:

@@ -114,7 +114,7 @@ def test_at_any_bytecode_of_a_call(
             assert counts.dialled == counts.open + sum(counts.destroyed.values()), (step, counts)
             scene.chat()
             scene.transport.close_idle()
-            assert not scene.transport._runtime.hands.wires, step
+            assert not scene.transport._runtime.pool_runner.connections, step
             step += STRIDE
     assert step > 2000
 
