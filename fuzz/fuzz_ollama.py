@@ -25,13 +25,13 @@ def readers() -> tuple[Callable[[], ReplyReader], ...]:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
     from sans_io.providers.ollama.reply import (
         ChatStreamReader,
-        ModelsReader,
+        OllamaModelsReader,
         PullReader,
         VersionReader,
         WholeChatReader,
     )
 
-    return (ChatStreamReader, WholeChatReader, lambda: PullReader("m"), ModelsReader, VersionReader)
+    return (ChatStreamReader, WholeChatReader, lambda: PullReader("m"), OllamaModelsReader, VersionReader)
 
 
 def one_input(data: bytes) -> None:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 @functools.cache
 def readers() -> tuple[Callable[[], ReplyReader], ...]:
     """Imported on demand, so that the fuzzer can instrument what is imported."""
-    from sans_io.providers.openai_chat.reply import ModelsReader, OpenAIBodyReader, OpenAIStreamReader
+    from sans_io.providers.openai_chat.reply import OpenAIBodyReader, OpenAIModelsReader, OpenAIStreamReader
 
     return (
         functools.partial(OpenAIStreamReader, "fuzz"),
         functools.partial(OpenAIBodyReader, "fuzz"),
-        functools.partial(ModelsReader, "fuzz"),
+        functools.partial(OpenAIModelsReader, "fuzz"),
     )
 
 

@@ -59,14 +59,14 @@ def _with_slots(plain: type, frozen: bool, hashable: bool) -> type:
     names = tuple(plain.__annotations__)
     body = {name: value for name, value in vars(plain).items() if name not in ("__dict__", "__weakref__")}
     defaults = {name: body.pop(name) for name in names if name in body}
-    late = {
-        "__init__": _Late(lambda made, _: _constructor(made, defaults, frozen)),
-        "__dataclass_fields__": _Late(lambda made, name: getattr(_standard(made, defaults, frozen), name)),
-        "__dataclass_params__": _Late(lambda made, name: getattr(_standard(made, defaults, frozen), name)),
+    lazy = {
+        "__init__": _LazyAttribute(lambda made, _: _constructor(made, defaults, frozen)),
+        "__dataclass_fields__": _LazyAttribute(lambda made, name: getattr(_standard(made, defaults, frozen), name)),
+        "__dataclass_params__": _LazyAttribute(lambda made, name: getattr(_standard(made, defaults, frozen), name)),
     }
     shared = {"__slots__": names, "__match_args__": names, "_values": staticmethod(_reader(names))}
     methods = _METHODS | (_FROZEN if frozen else {}) | {"__hash__": _hashed if hashable else None}
-    made = type(plain)(plain.__name__, plain.__bases__, methods | body | shared | late)
+    made = type(plain)(plain.__name__, plain.__bases__, methods | body | shared | lazy)
     made.__qualname__ = plain.__qualname__
     return made
 
@@ -143,7 +143,7 @@ _FROZEN: Final[dict[str, object]] = {
 # -- what is made when it is first asked for --------------------------------------------------------------------------
 
 
-class _Late:
+class _LazyAttribute:
     """An attribute of a class, made when it is first asked for."""
 
     __slots__ = ("home", "make", "name")

@@ -1,7 +1,7 @@
-"""asyncio. One pool per event loop; a transport serves any number of loops, one after another or at once.
+"""asyncio: one pool per event loop. A transport serves any number of loops, one after another or at once.
 
 Rules of this file:
-- Bytes go through `asyncio_wire`, which needs no scope; what waits for more than bytes (the race of several addresses,
+- Bytes go through `asyncio_connection`, which needs no scope. What waits for anything else (a race between addresses,
   a user's coroutine) does so in an anyio scope with a deadline.
 - No pool refers to its loop: a loop that is dropped takes its pool with it.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
@@ -24,28 +23,27 @@ from sans_io.policy.deadline import NEVER
 from sans_io.policy.pool import PoolStats, Route
 
 from . import resolver, tls
-from .asyncio_wire import SocketWire, connect
+from .asyncio_connection import AsyncioConnection, AsyncioWakeup, connect
 from .faults import Fault, load
 from .happy_eyeballs import first_to_connect, raced
-from .interface import Authorizer, Hands, Wire
-from .interface import Bell as AnyBell
-from .keeper import begin_keeper
+from .interface import Authorizer, Connection, PoolRunner, Wakeup
 from .loading import FIRST, accelerate, need, need_anyio
+from .loop_end import at_loop_end
 from .pools import PoolSettings, summed
 from .pump import Pump
-from .resolver import Addresses, Job
+from .resolver import Addresses, ThreadJob
 
 T = TypeVar("T")
 
 
 class AsyncioTransport:
-    """Calls over asyncio. `AsyncioTransport(max_connections=None)`: connections per route and loop, None: no bound."""
+    """Calls over asyncio. `AsyncioTransport(max_connections=None)`: connections per route and loop, None: unlimited."""
 
     now = staticmethod(monotonic)
 
     def __init__(self, max_connections: int | None = None, *, settings: PoolSettings | None = None) -> None:
         self._settings = settings or PoolSettings(max_connections)
-        self._runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime] = WeakKeyDictionary()
+        self._runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncioRuntime] = WeakKeyDictionary()
         self._loaded = False
 
     def start(
@@ -64,77 +62,77 @@ class AsyncioTransport:
         return Pump(call, self._runtime(), authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
-        """Of the running loop; outside of any, of all loops together."""
+        """Of the running loop; outside any loop, of all loops together."""
         loop = _running_loop()
-        return summed([runtime.hands.stats() for home, runtime in self._all() if loop is None or home is loop])
+        return summed([runtime.pool_runner.stats() for home, runtime in self._all() if loop is None or home is loop])
 
     def close_idle(self) -> None:
-        """Close idle connections: those of the running loop now, others at their loop's next operation."""
+        """Close idle connections: those of the running loop now, others at the next operation in their loop."""
         loop = _running_loop()
         for home, runtime in self._all():
             if home is loop or home.is_closed():
-                runtime.hands.close_idle(monotonic())
+                runtime.pool_runner.close_idle(monotonic())
             else:
-                runtime.hands.close_idle_later()
+                runtime.pool_runner.close_idle_later()
 
-    def _runtime(self) -> Runtime:
+    def _runtime(self) -> AsyncioRuntime:
         loop = asyncio.get_running_loop()
         runtime = self._runtimes.get(loop)
         if runtime is None:
-            self._bury()
-            runtime = self._runtimes[loop] = Runtime(loop, self._settings)
+            self._drop_closed_loops()
+            runtime = self._runtimes[loop] = AsyncioRuntime(loop, self._settings)
         return runtime
 
-    def _bury(self) -> None:
-        """A loop that was closed in the middle of a call cannot be collected before that call's connection is."""
+    def _drop_closed_loops(self) -> None:
+        """A loop that was closed during a call cannot be collected before that call's connection is closed."""
         for home, runtime in self._all():
             if home.is_closed():
-                runtime.hands.close_all(monotonic())
+                runtime.pool_runner.close_all(monotonic())
                 self._runtimes.pop(home, None)
 
-    def _all(self) -> list[tuple[asyncio.AbstractEventLoop, Runtime]]:
-        """A snapshot; other loops in other threads come and go meanwhile."""
+    def _all(self) -> list[tuple[asyncio.AbstractEventLoop, AsyncioRuntime]]:
+        """A snapshot: loops in other threads come and go meanwhile."""
         homes = [home for home in (reference() for reference in self._runtimes.keyrefs()) if home is not None]
         pairs = [(home, self._runtimes.get(home)) for home in homes]
         return [(home, runtime) for home, runtime in pairs if runtime is not None]
 
 
-class Runtime:
-    """What one event loop has: its pool, and a generator that the loop ends when it ends."""
+class AsyncioRuntime:
+    """What belongs to one event loop: its pool, and a generator that the loop closes when it ends."""
 
     now = staticmethod(monotonic)
 
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: PoolSettings) -> None:
         self._loop = ref(loop)
-        self.hands: Hands = Hands(settings.new_pool, self.bell)
-        self._keeper = begin_keeper(self.hands, monotonic)
+        self.pool_runner: PoolRunner = PoolRunner(settings.new_pool, self.wakeup)
+        self._loop_end = at_loop_end(self.pool_runner, monotonic)
 
     def nested(self) -> bool:
         return False
 
-    def bell(self) -> Bell:
-        return Bell(asyncio.get_running_loop())
+    def wakeup(self) -> AsyncioWakeup:
+        return AsyncioWakeup(asyncio.get_running_loop())
 
-    def resolve(self, host: str, port: int, bell: AnyBell) -> Job[Addresses]:
-        return resolver.resolve(host, port, bell)
+    def resolve(self, host: str, port: int, wakeup: Wakeup) -> ThreadJob[Addresses]:
+        return resolver.resolve(host, port, wakeup)
 
-    def tls_ready(self, route: Route, bell: AnyBell) -> Job[bool]:
-        return tls.tls_ready(route.tls_profile, bell)
+    def tls_ready(self, route: Route, wakeup: Wakeup) -> ThreadJob[bool]:
+        return tls.tls_ready(route.tls_profile, wakeup)
 
-    async def dial(self, addresses: Addresses, deadline: float, bell: AnyBell) -> Wire:
-        if len(addresses) == 1 and isinstance(bell, Bell):
-            return await connect(self._loop, deadline, bell, addresses[0])
+    async def dial(self, addresses: Addresses, deadline: float, wakeup: Wakeup) -> Connection:
+        if len(addresses) == 1 and isinstance(wakeup, AsyncioWakeup):
+            return await connect(self._loop, deadline, wakeup, addresses[0])
         one = partial(connect, self._loop, deadline, None)
         race = first_to_connect(addresses, one, anyio.create_task_group, anyio.Event, anyio.move_on_after)
-        wire: Wire = await raced(self.within(race, NEVER, bell), deadline, monotonic)
-        return wire
+        connection: Connection = await raced(self.within(race, NEVER, wakeup), deadline, monotonic)
+        return connection
 
-    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
-        if not isinstance(wire, SocketWire):
-            raise TypeError(f"TLS over {wire!r}")
-        return await tls.start_tls(wire, route.tls_profile, name, deadline)
+    async def secure(self, connection: Connection, route: Route, name: str, deadline: float) -> Connection:
+        if not isinstance(connection, AsyncioConnection):
+            raise TypeError(f"TLS over {connection!r}")
+        return await tls.start_tls(connection, route.tls_profile, name, deadline)
 
-    async def within(self, result: Any, deadline: float, bell: AnyBell) -> Any:
+    async def within(self, result: Any, deadline: float, wakeup: Wakeup) -> Any:
         try:
             load("anyio", lambda _: need_anyio("asyncio"))
         except Fault:
@@ -142,44 +140,10 @@ class Runtime:
                 result.close()
             raise
         with anyio.CancelScope(deadline=anyio.current_time() + (deadline - monotonic())) as scope:
-            if isinstance(bell, Bell):
-                bell.interrupt = scope.cancel
+            if isinstance(wakeup, AsyncioWakeup):
+                wakeup.interrupt = scope.cancel
             return await result
         raise Fault("timeout")
-
-
-class Bell:
-    """A future that any thread can complete, or something that it can interrupt."""
-
-    __slots__ = ("_future", "_loop", "_rung", "interrupt")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._future: asyncio.Future[None] | None = None
-        self._rung = False
-        self.interrupt: Callable[[], None] | None = None
-
-    def ring(self) -> None:
-        self._rung = True
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(self._wake)
-
-    async def wait(self, until: float) -> None:
-        if self._rung:
-            return
-        future = self._future = self._loop.create_future()
-        timer = None if until == NEVER else self._loop.call_later(max(0.0, until - monotonic()), self._wake)
-        try:
-            await future
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-    def _wake(self) -> None:
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-        if self.interrupt is not None:
-            self.interrupt()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

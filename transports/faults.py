@@ -1,8 +1,8 @@
 """`Fault`, and the table that turns what the operating system says into one.
 
 Rules of this file:
-- Every OSError has a place here; what is not in the table is "reset" on a standing connection and "local" in a dial.
-- `detail` is for people: it says what happened in the system's own words, without addresses of memory or keys.
+- Every OSError has a kind; those not in the table are "reset" on an open connection and "local" in a dial.
+- `detail` is for people: what happened, in the system's own words, without memory addresses or keys.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sans_io.errors import LLMConnectionError, printable
 from .loading import need, out_of_descriptors
 
 
-class Fault(Exception):  # noqa: N818  it is an answer, the error is what the Call makes of it
+class Fault(Exception):  # noqa: N818  an answer to the Call, which makes an error of it
     """Why an action could not be done: `kind` (see `sans_io.calls.failures`), `detail` for people, `cause` or None."""
 
     def __init__(self, kind: FaultKind, detail: str = "", cause: BaseException | None = None) -> None:
@@ -28,7 +28,7 @@ class Fault(Exception):  # noqa: N818  it is an answer, the error is what the Ca
 
 
 def _codes(*names: str) -> frozenset[int]:
-    """The numbers that this platform has; Windows repeats most of them with a WSA in front."""
+    """The numbers that this platform defines; Windows repeats most of them with the prefix WSA."""
     known = (getattr(errno, prefix + name, None) for name in names for prefix in ("", "WSA"))
     return frozenset(number for number in known if number is not None)
 
@@ -48,7 +48,7 @@ _DIAL: Final[tuple[tuple[frozenset[int], FaultKind], ...]] = (
 
 
 def dial_fault(error: OSError, where: str) -> Fault:
-    """What a failed connect means. `where` names the address that was tried."""
+    """The `Fault` for a failed connect. `where` names the address that was tried."""
     text = f"{where}: {error.strerror or error}"
     for numbers, kind in _DIAL:
         if error.errno in numbers:
@@ -56,13 +56,13 @@ def dial_fault(error: OSError, where: str) -> Fault:
     return Fault("local", text, error)
 
 
-def wire_fault(error: OSError) -> Fault:
-    """What a failed read or write on a standing connection means: whatever the number, it is of no more use."""
+def connection_fault(error: OSError) -> Fault:
+    """The `Fault` for a failed read or write on an open connection: whatever the number, it is unusable."""
     return Fault("reset", error.strerror or str(error), error)
 
 
 def load(name: str, needs: Callable[[str], None] = need) -> None:
-    """`need`, or what else loads this module, in the middle of a call: raises `Fault`."""
+    """Load a module during a call, by `need` or another loader. Raises `Fault`."""
     try:
         needs(name)
     except LLMConnectionError as error:
@@ -72,7 +72,7 @@ def load(name: str, needs: Callable[[str], None] = need) -> None:
 
 
 def unasked(data: bytes) -> Fault:
-    """What it means that a new connection has something to read, or its end, before anything was written to it."""
+    """The `Fault` for a new connection that has bytes to read, or ended, before anything was sent."""
     if not data:
         return Fault("reset", "it closed the connection before the request was sent")
     said = printable(data.decode("utf-8", "replace"), 64)

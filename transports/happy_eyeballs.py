@@ -1,8 +1,8 @@
-"""Several addresses, one connection (RFC 8305), for any library with task groups, events and timeouts.
+"""One connection to one of several addresses (RFC 8305), for any library with task groups, events and timeouts.
 
 Rules of this file:
-- The next address is tried when the one before has failed, or after `DELAY`, whichever is first.
-- Exactly one wire comes out; every other one made on the way is closed, also when the caller is cancelled.
+- The next address is tried when the previous one has failed, or after `DELAY`, whichever is first.
+- Exactly one connection is returned; any other that was made is closed, also when the caller is cancelled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Closable(Protocol):
     def abort(self) -> None: ...
 
 
-WireT = TypeVar("WireT", bound=Closable)
+ConnectionT = TypeVar("ConnectionT", bound=Closable)
 
 
 class Scope(Protocol):
@@ -43,17 +43,17 @@ class Flag(Protocol):
 
 async def first_to_connect(
     addresses: Addresses,
-    connect: Callable[[Address], Awaitable[WireT]],
+    connect: Callable[[Address], Awaitable[ConnectionT]],
     open_group: Callable[[], AbstractAsyncContextManager[Group]],
     new_flag: Callable[[], Flag],
     move_on_after: Callable[[float], AbstractContextManager[object]],
-) -> WireT:
-    """The first wire that `connect` gives. Raises the most telling `Fault` when all have failed."""
+) -> ConnectionT:
+    """The first connection that is made. If all attempts fail, raises the most informative `Fault`."""
     if len(addresses) == 1:
         return await connect(addresses[0])
-    wires: list[WireT] = []
+    connections: list[ConnectionT] = []
     faults: dict[int, Fault] = {}
-    winner: WireT | None = None
+    winner: ConnectionT | None = None
     try:
         async with open_group() as group:
 
@@ -65,7 +65,7 @@ async def first_to_connect(
                 if index + 1 < len(addresses):
                     group.start_soon(attempt, index + 1, failed)
                 try:
-                    wires.append(await connect(addresses[index]))
+                    connections.append(await connect(addresses[index]))
                 except Fault as fault:
                     faults[index] = fault
                     failed.set()
@@ -73,18 +73,18 @@ async def first_to_connect(
                     group.cancel_scope.cancel()
 
             group.start_soon(attempt, 0, None)
-        if not wires:
+        if not connections:
             raise worst(list(faults.values()))
-        winner = wires[0]
+        winner = connections[0]
         return winner
     finally:
-        for wire in wires:
-            if wire is not winner:
-                wire.abort()
+        for connection in connections:
+            if connection is not winner:
+                connection.abort()
 
 
-async def raced(race: Awaitable[WireT], deadline: float, now: Callable[[], float]) -> WireT:
-    """The result of a race in which everybody keeps the deadline. When it has passed, nothing else tells more."""
+async def raced(race: Awaitable[ConnectionT], deadline: float, now: Callable[[], float]) -> ConnectionT:
+    """The result of a race in which every attempt keeps the deadline. After the deadline any failure is a timeout."""
     try:
         return await race
     except Fault:
@@ -94,6 +94,6 @@ async def raced(race: Awaitable[WireT], deadline: float, now: Callable[[], float
 
 
 def worst(faults: list[Fault]) -> Fault:
-    """The most telling of the failures of all addresses: not the one that says this machine has no IPv6."""
-    telling = [fault for fault in faults if fault.kind != "unreachable"]
-    return (telling or faults)[0]
+    """The most informative failure of all addresses: preferably not that this machine has no IPv6."""
+    informative = [fault for fault in faults if fault.kind != "unreachable"]
+    return (informative or faults)[0]

@@ -1,12 +1,12 @@
 """Blocking I/O, for any number of threads over one pool.
 
-httpcore dials (`SyncBackend`: `connect_tcp` and `start_tls`); after that bytes flow through the socket it hands out.
+httpcore dials (`SyncBackend`: `connect_tcp` and `start_tls`); after that, bytes go through the socket that it returns.
 
 Rules of this file:
-- httpcore's backend (and ssl with it) is imported when the first call begins, which must dial: not before, and not
-  within the time that a dial may take. So is the accelerator of streams when the first stream begins.
-- A blocked connect cannot be woken on every platform, so it runs in a thread of its own and the caller waits on a
-  bell; a connection that comes too late is closed by that thread. Where no thread can be started the caller dials.
+- httpcore (and ssl with it) is imported when the first call begins, not before, and not within the time that a dial
+  may take. So is the accelerator of streams when the first stream begins.
+- A blocked connect cannot be interrupted on every platform, so it runs in a thread of its own while the caller waits
+  on a wakeup; that thread closes a connection that comes too late. Where no thread can be started, the caller dials.
 """
 
 from __future__ import annotations
@@ -25,31 +25,30 @@ from sans_io.chat.response import Attempt
 from sans_io.policy.pool import PoolStats, Route
 
 from . import resolver
-from .blocking_wire import LONGEST, SocketWire
+from .blocking_connection import LONGEST, BlockingConnection
 from .faults import Fault, dial_fault, load
 from .happy_eyeballs import worst
 from .httpcore_backend import backend
-from .interface import Authorizer, Hands, Wire
-from .interface import Bell as AnyBell
+from .interface import Authorizer, Connection, PoolRunner, Wakeup
 from .loading import FIRST, accelerate, need
 from .pools import PoolSettings
 from .pump import BlockingPump, Pump
-from .resolver import Address, Addresses, Job
+from .resolver import Address, Addresses, ThreadJob
 from .sockets import OPTIONS, show
 
 T = TypeVar("T")
 
-#: Seconds for each address but the last: a dead one must not use up the time of a living one.
+#: Seconds for each address but the last: a dead one must not use up the time of the others.
 ADDRESS_TIMEOUT: Final = 1.0
 
 
 class SyncTransport:
-    """Calls over blocking sockets. `SyncTransport(max_connections=None)`: connections per route, None: no bound."""
+    """Calls over blocking sockets. `SyncTransport(max_connections=None)`: connections per route, None: unlimited."""
 
     now = staticmethod(monotonic)
 
     def __init__(self, max_connections: int | None = None, *, settings: PoolSettings | None = None) -> None:
-        self._runtime = Runtime(settings or PoolSettings(max_connections))
+        self._runtime = BlockingRuntime(settings or PoolSettings(max_connections))
         self._loaded = False
 
     def start(
@@ -69,25 +68,25 @@ class SyncTransport:
         return BlockingPump(call, self._runtime, authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
-        """A snapshot. In a signal handler that interrupts a change of the pool: as it was before that change."""
-        hands = self._runtime.hands
-        hands.sweep(monotonic())
-        return hands.stats()
+        """A snapshot. In a signal handler that interrupts a change of the pool, the state before that change."""
+        runner = self._runtime.pool_runner
+        runner.sweep(monotonic())
+        return runner.stats()
 
     def close_idle(self) -> None:
         """Close idle connections now, leased ones when they are released."""
-        self._runtime.hands.close_idle(monotonic())
+        self._runtime.pool_runner.close_idle(monotonic())
 
 
-class Runtime:
+class BlockingRuntime:
     """What all threads share."""
 
     now = staticmethod(monotonic)
 
     def __init__(self, settings: PoolSettings) -> None:
-        self.hands: Hands = Hands(settings.new_pool, Bell)
-        # When nobody has it any more, or the interpreter ends, what is open is closed rather than warned of.
-        finalize(self, _close_all, self.hands)
+        self.pool_runner: PoolRunner = PoolRunner(settings.new_pool, BlockingWakeup)
+        # When it is collected or the interpreter ends, close what is open, so that nothing warns of it.
+        finalize(self, _close_all, self.pool_runner)
 
     def nested(self) -> bool:
         """Asked only where a call has to wait for a seat, so a walk over the frames is cheap enough. Pumps without a
@@ -100,63 +99,65 @@ class Runtime:
             frame = frame.f_back
         return found > 1
 
-    def bell(self) -> Bell:
-        return Bell()
+    def wakeup(self) -> BlockingWakeup:
+        return BlockingWakeup()
 
-    def resolve(self, host: str, port: int, bell: AnyBell) -> Job[Addresses]:
-        return resolver.resolve(host, port, bell)
+    def resolve(self, host: str, port: int, wakeup: Wakeup) -> ThreadJob[Addresses]:
+        return resolver.resolve(host, port, wakeup)
 
-    def tls_ready(self, route: Route, bell: AnyBell) -> Job[bool]:
+    def tls_ready(self, route: Route, wakeup: Wakeup) -> ThreadJob[bool]:
         load("transports.tls")
         from . import tls
 
-        return tls.tls_ready(route.tls_profile, bell)
+        return tls.tls_ready(route.tls_profile, wakeup)
 
-    async def dial(self, addresses: Addresses, deadline: float, bell: AnyBell) -> Wire:
-        job = Job(None, f"connecting to {show(addresses[0])}", lambda: _dial(addresses, deadline), SocketWire.abort)
+    async def dial(self, addresses: Addresses, deadline: float, wakeup: Wakeup) -> Connection:
+        job = ThreadJob(
+            None, f"connecting to {show(addresses[0])}", lambda: _dial(addresses, deadline), BlockingConnection.abort
+        )
         try:
-            resolver.start(job, bell)
+            resolver.start(job, wakeup)
             if not job.done:
-                bell.wait(deadline)
+                wakeup.wait(deadline)
             if job.done:
                 return job.value()
             raise Fault("timeout")
         finally:
-            job.unwatch(bell)
+            job.unwatch(wakeup)
 
-    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
-        if not isinstance(wire, SocketWire):
-            raise TypeError(f"TLS over {wire!r}")
-        return wire.secure(route.tls_profile, name, deadline)
+    async def secure(self, connection: Connection, route: Route, name: str, deadline: float) -> Connection:
+        if not isinstance(connection, BlockingConnection):
+            raise TypeError(f"TLS over {connection!r}")
+        return connection.secure(route.tls_profile, name, deadline)
 
-    async def within(self, result: Any, deadline: float, bell: AnyBell) -> Any:  # noqa: ARG002  no interrupting it
+    async def within(self, result: Any, deadline: float, wakeup: Wakeup) -> Any:  # noqa: ARG002  no interrupting it
         return result
 
 
-class Bell:
-    """An event that anybody can set, and one thread waits for.
+class BlockingWakeup:
+    """An event that anyone can set and one thread waits for.
 
-    A raw lock that is free when it was rung: `threading.Event` has a lock of its own, and a signal handler that rings
-    in the middle of its `wait` or `set` would wait for it in vain.
+    A raw lock that is free once it was woken: `threading.Event` has a lock of its own, for which a signal handler that
+    wakes in the middle of its `wait` or `set` would wait in vain.
     """
 
-    __slots__ = ("_heard", "_lock")
+    __slots__ = ("_lock", "_woken")
 
     def __init__(self) -> None:
-        self._heard = False
+        self._woken = False
         self._lock = allocate_lock()
         self._lock.acquire()
 
-    def ring(self) -> None:
-        with suppress(RuntimeError):  # rung before, and not heard yet
+    def wake(self) -> None:
+        with suppress(RuntimeError):  # woken before, and not noticed yet
             self._lock.release()
 
     def wait(self, until: float) -> None:
-        while not self._heard and (left := until - monotonic()) > 0.0:
-            self._heard = self._lock.acquire(timeout=min(left, LONGEST))
+        while not self._woken and (left := until - monotonic()) > 0.0:
+            self._woken = self._lock.acquire(timeout=min(left, LONGEST))
 
 
-def _dial(addresses: Addresses, deadline: float) -> SocketWire:
+def _dial(addresses: Addresses, deadline: float) -> BlockingConnection:
     """Address after address."""
     faults: list[Fault] = []
     for address in addresses:
@@ -173,7 +174,7 @@ def _dial(addresses: Addresses, deadline: float) -> SocketWire:
     raise worst(faults)
 
 
-def _connect(address: Address, timeout: float) -> SocketWire:
+def _connect(address: Address, timeout: float) -> BlockingConnection:
     httpcore = backend()
     host, port = address[1][:2]
     try:
@@ -185,8 +186,8 @@ def _connect(address: Address, timeout: float) -> SocketWire:
         if isinstance(cause, OSError):
             raise dial_fault(cause, show(address)) from None
         raise Fault("local", f"{show(address)}: {error}", error) from None
-    return SocketWire(stream)
+    return BlockingConnection(stream)
 
 
-def _close_all(hands: Hands) -> None:
-    hands.close_all(monotonic())
+def _close_all(runner: PoolRunner) -> None:
+    runner.close_all(monotonic())

@@ -1,15 +1,15 @@
-"""What a pump needs of an I/O library, and the one executor of the pool's commands.
+"""What a pump needs from an I/O library, and what carries out the pool's commands.
 
-    Pump ── asks ──> Call             what next?
-         ── does it with ──> Runtime  bells, dials, TLS            (one per event loop; one for all threads)
-                             Wire     bytes of one connection
-                             Hands    the pool, and obeying it
+    Pump ── asks ──> Call                what next?
+         ── does it with ──> Runtime     wakeups, dials, TLS        (one per event loop; one for all threads)
+                             Connection  the bytes of one connection
+                             PoolRunner  the pool, and what carries out its commands
 
 Rules of this file:
-- A wire fails with `Fault` and nothing else; the exception tables of the transports see to it.
-- `Hands` holds its lock around pure code only, by the rules of `exclusion`: closing and waking happen after it was
-  given back, and nothing re-entrant waits for it.
-- What a finaliser may do (any thread, any time, in the middle of anything): `abandon`. No lock is taken.
+- A connection raises `Fault` and nothing else; the exception tables of the transports see to that.
+- `PoolRunner` holds its lock around pure code only, by the rules of `exclusion`: closing and waking happen after the
+  lock is released, and nothing re-entrant waits for it.
+- A finaliser (any thread, any time, in the middle of anything) may only call `abandon`, which takes no lock.
 """
 
 from __future__ import annotations
@@ -25,55 +25,56 @@ from sans_io.policy.pool import Close, Command, Pool, PoolStats, Route, Ticket, 
 
 from .exclusion import Exclusion
 from .faults import Fault
-from .resolver import Addresses, Job
+from .resolver import Addresses, ThreadJob
 
 if TYPE_CHECKING:
     from sans_io.providers.base import Operation
 
-__all__ = ["Authorizer", "Bell", "Fault", "Hands", "Runtime", "Wire"]
+__all__ = ["Authorizer", "Connection", "Fault", "PoolRunner", "Runtime", "Wakeup"]
 
 T = TypeVar("T")
 
-#: Makes the operation of a call that was given none; `True` asks for a fresh credential. A blocking one returns it.
+#: Makes the operation of a call created without one; `True` asks for a fresh credential. A blocking one returns it.
 Authorizer: TypeAlias = "Callable[[bool], Operation | Awaitable[Operation]]"
 
 
-class Bell(Protocol):
-    """Something to wait for beside a wire. A bell that was rung stays rung."""
+class Wakeup(Protocol):
+    """Something to wait for other than a connection. Once woken, it stays woken."""
 
-    def ring(self) -> None:
-        """From any thread, a signal handler included."""
+    def wake(self) -> None:
+        """From any thread or signal handler."""
         ...
 
     def wait(self, until: float) -> Awaitable[object] | None:
-        """Until it rings or the time has come; look at what you wait for to know which. A blocking one has waited when
-        it returns, and returns None.
+        """Wait until it is woken or the time has come; look at what you wait for to learn which.
+
+        A blocking wakeup waits and returns None.
         """
         ...
 
 
-class Wire(Protocol):
-    """One connection. The ends of it differ in who may use them."""
+class Connection(Protocol):
+    """One connection. `abort`, `shutdown` and `forget` all end it; they differ in who may call them."""
 
     def receive(self, max_bytes: int, deadline: float) -> bytes | Awaitable[bytes]:
-        """What one read gives, b"" at the end of the stream; at once from a blocking wire, else to be awaited."""
+        """The bytes of one read, b"" at the end of the stream. Connections that do not block return an awaitable."""
         ...
 
     def send(self, data: memoryview, deadline: float) -> Awaitable[object] | None:
-        """Write all of it; to be awaited if it is not done. `Fault("reset")` if the peer takes nothing more and has
-        `answered`.
+        """Write all of it. Returns an awaitable if that is not done yet. Raises `Fault("reset")` if the peer accepts no
+        more and has `answered`.
         """
         ...
 
     def unread(self) -> bool:
-        """Whether anything at all came that nobody received: a byte in any layer, or the end of the stream.
+        """Whether anything arrived that nobody received: a byte in any layer, or the end of the stream.
 
-        Asked only while nothing is being received. What TLS says on its own (session tickets) is dealt with here.
+        Asked only while nothing is being received. Messages of TLS itself (session tickets) are handled here.
         """
         ...
 
     def answered(self) -> bool:
-        """Whether `receive` would return at once: in TLS, a part of a record is unread but no answer."""
+        """Whether `receive` would return at once. In TLS, part of a record is unread but not an answer."""
         ...
 
     def abort(self) -> None:
@@ -81,37 +82,37 @@ class Wire(Protocol):
         ...
 
     def shutdown(self) -> None:
-        """Wake whoever waits on this connection and make it useless: shutdown(SHUT_RDWR). Any thread, any time."""
+        """Wake whoever waits on this connection and make it unusable: shutdown(SHUT_RDWR). Any thread, any time."""
         ...
 
     def forget(self) -> None:
-        """Close the descriptor and touch nothing else. In the child of a fork."""
+        """Close the descriptor and touch nothing else. For forked children."""
         ...
 
 
-class ByteWire(Wire, Protocol):
-    """An asynchronous wire that TLS can be laid over."""
+class ByteConnection(Connection, Protocol):
+    """An asynchronous connection that TLS can be laid over."""
 
     def receive(self, max_bytes: int, deadline: float) -> Awaitable[bytes]: ...
 
     async def send(self, data: memoryview, deadline: float, answered: Callable[[], bool] | None = None) -> None:
-        """As above; whoever is laid over it says with `answered` whether what came is an answer."""
+        """As above; the layer above tells by `answered` whether what arrived is an answer."""
         ...
 
     def take(self) -> bytes | None:
-        """What can be read without waiting; b"" at the end of the stream (or if it broke), None for nothing."""
+        """What can be read without waiting: b"" at the end of the stream or if it broke, None if nothing is there."""
         ...
 
 
 class Runtime(Protocol):
-    """What a pump needs of blocking I/O, or of an event loop. The coroutines of a blocking one never suspend."""
+    """What a pump needs from blocking I/O or an event loop. The coroutines of a blocking runtime never suspend."""
 
     @property
-    def hands(self) -> Hands: ...
+    def pool_runner(self) -> PoolRunner: ...
     def now(self) -> float: ...
-    def bell(self) -> Bell: ...
-    def resolve(self, host: str, port: int, bell: Bell) -> Job[Addresses]: ...
-    def tls_ready(self, route: Route, bell: Bell) -> Job[bool]: ...
+    def wakeup(self) -> Wakeup: ...
+    def resolve(self, host: str, port: int, wakeup: Wakeup) -> ThreadJob[Addresses]: ...
+    def tls_ready(self, route: Route, wakeup: Wakeup) -> ThreadJob[bool]: ...
 
     def nested(self) -> bool:
         """Whether the pump runs inside another one of the same thread (a signal handler's call, say) that has a place
@@ -119,37 +120,39 @@ class Runtime(Protocol):
         """
         ...
 
-    async def dial(self, addresses: Addresses, deadline: float, bell: Bell) -> Wire:
-        """TCP to the first of the addresses that answers. Given up (any Fault) when the bell rings."""
+    async def dial(self, addresses: Addresses, deadline: float, wakeup: Wakeup) -> Connection:
+        """TCP to the first of the addresses that answers. Raises a `Fault` when the wakeup is woken."""
         ...
 
-    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
-        """TLS over the wire, which must not be used any more. `tls_ready(route)` is done."""
+    async def secure(self, connection: Connection, route: Route, name: str, deadline: float) -> Connection:
+        """TLS over the connection, which must not be used directly afterwards. `tls_ready(route)` is done."""
         ...
 
-    async def within(self, result: Any, deadline: float, bell: Bell) -> Any:
-        """The awaited result: given up (a Fault) at the deadline or when the bell rings. A blocking callable's result
-        is there already; it could not be interrupted.
+    async def within(self, result: Any, deadline: float, wakeup: Wakeup) -> Any:
+        """Await the result; raises a `Fault` at the deadline or when the wakeup is woken. A blocking callable has
+        returned already and could not be interrupted.
         """
         ...
 
 
-class Hands:
-    """The pool of one event loop, or of all threads, and the one place where its commands are obeyed.
+class PoolRunner:
+    """The pool of one event loop, or of all threads, and the one place where its commands are carried out.
 
-    Its lock follows `exclusion`: what is given back from inside a locked part is left to the holder; whoever needs a
-    seat there gets `apart()`, a pool of its own; `stats()` is the last published snapshot and takes no lock.
+    Its lock follows `exclusion`: what is given back from inside a locked part is left to the holder; a call that needs
+    a seat there gets `apart()`, a pool of its own; `stats()` is the last published snapshot and takes no lock.
     """
 
-    def __init__(self, new_pool: Callable[[], Pool[Wire]], new_bell: Callable[[], Bell]) -> None:
+    def __init__(self, new_pool: Callable[[], Pool[Connection]], new_wakeup: Callable[[], Wakeup]) -> None:
         self._new_pool = new_pool
-        self._new_bell = new_bell
+        self._new_wakeup = new_wakeup
         self._begin()
-        _ALL_HANDS.add(self)
+        _ALL_RUNNERS.add(self)
 
-    def seat(self, ticket: Ticket[Wire], now: float) -> None:
-        """Get the ticket granted, or hang up a bell in its `waker` that rings when it is. Taking the place and hanging
-        up the bell are one locked step, or a grant between the two would ring for nobody. Not while `inside()`.
+    def seat(self, ticket: Ticket[Connection], now: float) -> None:
+        """Get the ticket granted, or put a wakeup into its `waker` that is woken when it is granted.
+
+        Queuing and setting the wakeup are one locked step: a grant between the two would wake nobody. Not while
+        `inside()`.
         """
         if os.getpid() != self._pid:
             self.forget()
@@ -158,14 +161,14 @@ class Hands:
                 overdue = self._overdue(now) if self._left or self._torn else None
                 commands = self._pool.acquire(ticket.route, now, fresh=ticket.fresh, ticket=ticket)[1]
                 if not ticket.granted:
-                    ticket.waker = self._new_bell()
+                    ticket.waker = self._new_wakeup()
                 elif len(commands) == 1:
-                    commands = []  # its own grant: nobody waits for the bell
+                    commands = []  # its own grant: nobody waits for the wakeup
                 self._published = self._pool.counts.copy()
             if overdue:
-                self._obey(overdue)
+                self._carry_out(overdue)
             if commands:
-                self._obey(commands)
+                self._carry_out(commands)
         except BaseException:
             self._interrupted()
             raise
@@ -173,44 +176,44 @@ class Hands:
             self.sweep(now)
 
     def inside(self) -> bool:
-        """Whether this thread is in the middle of a change of the pool: a signal handler or a finaliser asks."""
+        """Whether this thread is in the middle of a change of the pool; for signal handlers and finalisers."""
         return self._exclusion.held()
 
     def foreign(self) -> bool:
-        """Whether all of this is still the parent's, in the child of a fork: finalisers run before its hooks do."""
+        """Whether this is a forked child and all of this still the parent's: finalisers may run before fork hooks."""
         return os.getpid() != self._pid
 
-    def apart(self) -> Hands:
-        """A pool for one call that cannot wait for this one: it dials, and its connection is closed at the end."""
-        return Hands(lambda: Pool(max_idle=0), self._new_bell)
+    def apart(self) -> PoolRunner:
+        """A pool for one call that cannot wait for this one: it dials, and its connection is closed afterwards."""
+        return PoolRunner(lambda: Pool(max_idle=0), self._new_wakeup)
 
-    def bell_of(self, ticket: Ticket[Wire]) -> Bell:
-        """The bell of a ticket that was not granted at once."""
-        bell: Bell = ticket.waker  # type: ignore[assignment]  # the pool keeps it for us as an object
-        return bell
+    def wakeup_of(self, ticket: Ticket[Connection]) -> Wakeup:
+        """The wakeup of a ticket that was not granted at once."""
+        wakeup: Wakeup = ticket.waker  # type: ignore[assignment]  # the pool keeps it for us as an object
+        return wakeup
 
-    def connected(self, ticket: Ticket[Wire], wire: Wire, now: float) -> None:
-        """The ticket's owner has dialled. If this is nobody's seat (a fork lies between), the connection is closed."""
-        self._change(now, self._connected, ticket, wire)
+    def connected(self, ticket: Ticket[Connection], connection: Connection, now: float) -> None:
+        """The ticket's owner has dialled. The connection of an unknown ticket (after a fork) is closed."""
+        self._change(now, self._connected, ticket, connection)
 
-    def stale(self, ticket: Ticket[Wire], now: float) -> None:
-        """The reused connection is dead: afterwards the same ticket has another one, or none and its owner dials."""
+    def stale(self, ticket: Ticket[Connection], now: float) -> None:
+        """The reused connection is dead. Afterwards the ticket has another one, or none, and its owner dials."""
         self._change(now, self._pool.on_stale, ticket)
 
-    def release(self, ticket: Ticket[Wire], reusable: bool, now: float, idle_hint: float | None = None) -> None:
+    def release(self, ticket: Ticket[Connection], reusable: bool, now: float, idle_hint: float | None = None) -> None:
         """The caller is done. A ticket that this pool does not know (after a fork) changes nothing."""
         self._change(now, self._pool.release, ticket, reusable, idle_hint=idle_hint)
 
-    def cancel(self, ticket: Ticket[Wire], now: float) -> None:
+    def cancel(self, ticket: Ticket[Connection], now: float) -> None:
         """The caller left. Idempotent."""
         self._change(now, self._pool.cancel, ticket)
 
-    def abandon(self, ticket: Ticket[Wire]) -> None:
+    def abandon(self, ticket: Ticket[Connection]) -> None:
         """The caller was collected: any thread, any time, in the middle of anything. The next operation cancels it."""
         self._left.append(partial(self._pool.cancel, ticket))
 
     def sweep(self, now: float) -> None:
-        """Do what finalisers, handlers and other threads have left to be done. Nothing while `inside()`."""
+        """Do what finalisers, handlers and other threads have left to do. Does nothing while `inside()`."""
         while (self._left or self._torn) and not self._exclusion.held():
             self._change(now, None)
 
@@ -227,35 +230,37 @@ class Hands:
         self._left.append(self._pool.close)
 
     def close_all(self, now: float) -> None:
-        """The loop or the interpreter ends: nothing stays open, whoever still holds a stream."""
+        """The loop or the interpreter ends: nothing stays open, even if somebody still holds a stream."""
         self.close_idle(now)
-        for wire in tuple(self.wires):
-            wire.abort()
-        self.wires.clear()
+        for connection in tuple(self.connections):
+            connection.abort()
+        self.connections.clear()
 
     def forget(self) -> None:
-        """In the child of a fork: all of this is the parent's. Close our copies of its descriptors, and start over."""
-        inherited = tuple(self.wires)
+        """In a forked child, where all of this is the parent's: close our copies of its descriptors and start over."""
+        inherited = tuple(self.connections)
         self._begin()
-        for wire in inherited:
-            wire.forget()
+        for connection in inherited:
+            connection.forget()
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        # A lock held by a thread that does not exist in the child would never be given back.
+        # A lock held by a thread that does not exist in the child would never be released.
         self._exclusion = Exclusion()
         self._lock = self._exclusion.lock
-        #: Changes left by whoever could not make them: each is called with the time, and gives commands.
-        self._left: deque[Callable[[float], list[Command[Wire]]]] = deque()
-        #: An exception came out of a change, which may be half done.
+        #: Changes left by those who could not make them: each is called with the time and returns commands.
+        self._left: deque[Callable[[float], list[Command[Connection]]]] = deque()
+        #: Whether an exception came out of a change, which may be half done.
         self._torn = False
         self._pool = self._new_pool()
         self._published = self._pool.counts.copy()
         #: Every open connection, so that none outlives its loop.
-        self.wires: set[Wire] = set()
+        self.connections: set[Connection] = set()
 
-    def _change(self, now: float, change: Callable[..., list[Command[Wire]]] | None, *args: Any, **more: Any) -> None:
-        """Make a change of the pool, which takes the time as its last argument; obey the commands outside the lock."""
+    def _change(
+        self, now: float, change: Callable[..., list[Command[Connection]]] | None, *args: Any, **more: Any
+    ) -> None:
+        """Change the pool; the change takes the time as its last argument. Carry out its commands outside the lock."""
         if self._exclusion.held():
             if change is not None:
                 self._left.append(partial(change, *args, **more))
@@ -267,51 +272,51 @@ class Hands:
                     commands += change(*args, now, **more)
                 self._published = self._pool.counts.copy()
             if commands:
-                self._obey(commands)
+                self._carry_out(commands)
         except BaseException:
             self._interrupted()
             raise
         if self._left and change is not None:
             self.sweep(now)
 
-    def _connected(self, ticket: Ticket[Wire], wire: Wire, now: float) -> list[Command[Wire]]:
-        commands = self._pool.on_connected(ticket, wire, now)
+    def _connected(self, ticket: Ticket[Connection], connection: Connection, now: float) -> list[Command[Connection]]:
+        commands = self._pool.on_connected(ticket, connection, now)
         if not commands:
-            self.wires.add(wire)
+            self.connections.add(connection)
         return commands
 
-    def _overdue(self, now: float) -> list[Command[Wire]]:
-        """What is to be done first: repair a half-done change, then make those that were left."""
-        commands: list[Command[Wire]] = []
+    def _overdue(self, now: float) -> list[Command[Connection]]:
+        """What has to be done first: repair a half-done change, then make those that were left."""
+        commands: list[Command[Connection]] = []
         if self._torn:
-            commands += self._pool.repair(tuple(self.wires), now)
+            commands += self._pool.repair(tuple(self.connections), now)
             self._torn = False
         while self._left:
-            # Made first and then taken off: an interrupted one is made again, and all of them are harmless twice.
+            # Made first, then taken off the queue: an interrupted one is made again, and all are harmless twice.
             commands += self._left[0](now)
             self._left.popleft()
         return commands
 
-    def _obey(self, commands: list[Command[Wire]]) -> None:
+    def _carry_out(self, commands: list[Command[Connection]]) -> None:
         for command in commands:
             if isinstance(command, Close):
                 command.conn.abort()
-                self.wires.discard(command.conn)
+                self.connections.discard(command.conn)
             elif command.ticket.waker is not None:
-                self.bell_of(command.ticket).ring()
+                self.wakeup_of(command.ticket).wake()
 
     def _interrupted(self) -> None:
-        """An exception at any bytecode of a change, or of obeying it: the lock is free, and the next one repairs."""
+        """After an exception at any bytecode of a change or its commands: release the lock; the next change repairs."""
         self._torn = True
         self._exclusion.let_go()
 
 
-_ALL_HANDS: WeakSet[Hands] = WeakSet()
+_ALL_RUNNERS: WeakSet[PoolRunner] = WeakSet()
 
 
 def _forget_parent() -> None:
-    for hands in list(_ALL_HANDS):
-        hands.forget()
+    for runner in list(_ALL_RUNNERS):
+        runner.forget()
 
 
 if hasattr(os, "register_at_fork"):

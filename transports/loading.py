@@ -93,11 +93,11 @@ def do(what: str, work: Callable[[], object]) -> None:
     over.acquire()
     errors: list[BaseException | None] = []
 
-    def labour() -> None:
+    def in_thread() -> None:
         errors.append(_attempt(work))
         over.release()
 
-    if not has_thread(labour):
+    if not has_thread(in_thread):
         error = _attempt(work)
     elif over.acquire(timeout=PATIENCE):
         error = errors.pop()

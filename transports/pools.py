@@ -10,7 +10,7 @@ from sans_io.limits import is_count, is_seconds, shown
 from sans_io.policy.pool import Pool, PoolStats
 from sans_io.records import dataclass
 
-WireT = TypeVar("WireT")
+ConnectionT = TypeVar("ConnectionT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class PoolSettings:
             if not is_seconds(value) or value == 0:
                 raise ValueError(f"{name} must be a positive number of seconds, not {shown(value)}")
 
-    def new_pool(self) -> Pool[WireT]:
+    def new_pool(self) -> Pool[ConnectionT]:
         """An empty pool whose jitter nobody else has: not another loop's, not a forked parent's."""
         seed = int.from_bytes(os.urandom(8), "big")
         return Pool(self.max_connections, self.max_idle, self.max_age, self.idle_timeout, seed)

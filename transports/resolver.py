@@ -1,19 +1,19 @@
-"""Names to addresses in threads of our own, which nobody has to wait for.
+"""Name lookups in daemon threads, which nobody has to wait for.
 
-`getaddrinfo` cannot be interrupted. In an event loop's executor a hanging one holds the end of `asyncio.run` until
-the resolver gives up; here the caller leaves at its deadline and the thread ends when it ends.
+`getaddrinfo` cannot be interrupted. In an event loop's executor a hanging lookup delays the end of `asyncio.run`
+until the resolver gives up; here the caller leaves at its deadline and the thread ends when the lookup does.
 
 Rules of this file:
-- One lookup per name at a time: whoever asks for the same name meanwhile shares the answer. Nothing is remembered.
+- One lookup per name at a time: callers that ask for the same name meanwhile share the answer. Nothing is cached.
 - At most `MAX_THREADS` lookups run, `MAX_PER_HOST` of one host (one, once half of the threads are at work): names that
-  hang must not stop the others. The rest wait in line until their callers leave. What everybody has left keeps its
-  thread until the system's resolver gives up.
-- A thread per job and none between jobs, so that nothing is left behind. Where no thread can be started (the
-  interpreter ends, or a limit was reached), the caller does the job itself and waits as long as it takes.
-- The threads are those of `_thread`: `Thread.start()` waits for locks of Python code, which a signal handler that
-  interrupts it would wait for as well.
-- A crew changes under its `Exclusion`. A job that comes from inside it, or from a finaliser in one of its threads, gets
-  a thread of its own and is not shared: it must not wait for what it interrupts.
+  hang must not block the others. The rest wait in line until their callers leave. A lookup that all its callers have
+  left keeps its thread until the system's resolver gives up.
+- One thread per job, and no idle threads. Where no thread can be started (the interpreter is ending, or a limit was
+  reached), the caller does the job itself and waits as long as it takes.
+- Threads are started by `_thread`: `Thread.start()` takes locks of Python code, for which a signal handler that
+  interrupts it would wait in vain.
+- `DaemonThreads` change under their `Exclusion`. A job that comes from inside it, or from a finaliser in one of the
+  threads, gets a thread of its own and is not shared: it must not wait for what it interrupts.
 """
 
 from __future__ import annotations
@@ -42,24 +42,27 @@ MAX_THREADS: Final = 16
 MAX_PER_HOST: Final = 2
 
 
-class Ringable(Protocol):
-    def ring(self) -> None: ...
+class Waker(Protocol):
+    """What tells a caller that waits."""
+
+    def wake(self) -> None: ...
 
 
-class Job(Generic[T]):
-    """Something that is being found out. Given to `start` or `Crew.join`; wait on the bell until `done`, then
-    `value()`. With `leave`, the value is for one caller, and `leave` gets one that nobody took. Of one `group` at most
-    `MAX_PER_HOST` run in a crew at once; None is of no group.
+class ThreadJob(Generic[T]):
+    """A job for a thread: pass it to `start` or `DaemonThreads.join`, wait on the wakeup until `done`, take `value()`.
+
+    With `discard`, the value is for one caller, and `discard` is called with one that nobody took. Of each `group`, at
+    most `MAX_PER_HOST` jobs run at once; None is no group.
     """
 
-    __slots__ = ("_fault", "_found", "_leave", "_work", "bells", "crew", "done", "group", "key", "what")
+    __slots__ = ("_discard", "_fault", "_found", "_work", "done", "group", "key", "threads", "wakeups", "what")
 
     def __init__(
         self,
         key: Hashable,
         what: str,
         work: Callable[[], T],
-        leave: Callable[[T], None] | None = None,
+        discard: Callable[[T], None] | None = None,
         group: Hashable = None,
     ) -> None:
         self.key = key
@@ -67,16 +70,16 @@ class Job(Generic[T]):
         self.group = group
         self.done = False
         #: One for each caller that waits. Callers remove theirs at any time, in one operation of C.
-        self.bells: list[Ringable] = []
-        self.crew: Crew | None = None
+        self.wakeups: list[Waker] = []
+        self.threads: DaemonThreads | None = None
         self._work = work
-        self._leave = leave
+        self._discard = discard
         #: The value. Popping it is one operation of C, so exactly one of `value` and `drop` gets it.
         self._found: list[T] = []
         self._fault: Fault | None = None
 
     @classmethod
-    def of(cls, value: T) -> Job[T]:
+    def of(cls, value: T) -> ThreadJob[T]:
         """A job that is done."""
         job = cls(None, "", lambda: value)
         job.run()
@@ -84,126 +87,126 @@ class Job(Generic[T]):
         return job
 
     def value(self) -> T:
-        """What was found out. Raises the `Fault` that came instead."""
+        """The result of the work. Raises its `Fault` if it failed."""
         if self._fault is not None:
             raise self._fault
-        return self._found[0] if self._leave is None else self._found.pop()
+        return self._found[0] if self._discard is None else self._found.pop()
 
-    def unwatch(self, bell: Ringable) -> None:
-        """The caller waits no more, whether it took the value or not. Idempotent."""
+    def unwatch(self, wakeup: Waker) -> None:
+        """The caller no longer waits, whether it took the value or not. Idempotent."""
         with suppress(ValueError):
-            self.bells.remove(bell)
-        if not self.bells:
+            self.wakeups.remove(wakeup)
+        if not self.wakeups:
             if self.done:
                 self.drop()
-            elif self.crew is not None:
-                self.crew.forget(self)
+            elif self.threads is not None:
+                self.threads.forget(self)
 
     def run(self) -> None:
         try:
             self._found.append(self._work())
         except Fault as fault:
             self._fault = fault
-        except Exception as error:  # noqa: BLE001  a thread has nobody else to tell
+        except Exception as error:  # noqa: BLE001  no one else would see it in a thread
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
         self._fault = Fault("too_many_files" if out_of_descriptors(error) else "local", f"{self.what}: {error}", error)
 
     def tell(self) -> None:
-        """It is done: tell who waits. Whoever leaves meanwhile sees `done`, or is seen to have left."""
+        """It is done: wake those who wait. One that leaves meanwhile sees `done`, or is seen to have left."""
         self.done = True
-        for bell in tuple(self.bells):
-            bell.ring()
-        if not self.bells:
+        for wakeup in tuple(self.wakeups):
+            wakeup.wake()
+        if not self.wakeups:
             self.drop()
 
     def drop(self) -> None:
         """Nobody will take the value: let go of it."""
-        if self._leave is not None:
+        if self._discard is not None:
             try:
                 value = self._found.pop()
             except IndexError:
                 return
-            self._leave(value)
+            self._discard(value)
 
 
-def start(job: Job[T], bell: Ringable) -> Job[T]:
-    """Put a job to work in a thread of its own. The bell rings when it is done. Next: wait until `done`, take
-    `value()`, and `unwatch` in any case. Where no thread can be started it is done already.
+def start(job: ThreadJob[T], wakeup: Waker) -> ThreadJob[T]:
+    """Run a job in a thread of its own; the wakeup is woken when it is done. Next: wait until `done`, take `value()`,
+    and `unwatch` in any case. Where no thread can be started, it is done on return.
     """
-    job.bells.append(bell)
-    if not has_thread(_labour, _any(job), None):
+    job.wakeups.append(wakeup)
+    if not has_thread(_daemon_thread, _any(job), None):
         _here(job)
     return job
 
 
-class Crew:
-    """Threads for jobs that are shared by key: at most `size` at once; None: as many as there are jobs."""
+class DaemonThreads:
+    """Threads for jobs that callers share by key; at most `size` threads at once, None: as many as there are jobs."""
 
     def __init__(self, size: int | None) -> None:
         self.size = size
         self.begin()
 
     def begin(self) -> None:
-        """No jobs. Also in the child of a fork, where the threads are not."""
+        """Begin without jobs. Also called in a forked child, which has none of the threads."""
         self._inside = Exclusion()
-        #: What can be shared, in line, and in threads. Each change of one of them leaves all in order.
-        self._wanted: dict[Hashable, Job[object]] = {}
-        self._queue: dict[Job[object], None] = {}
-        self._working: set[Job[object]] = set()
+        #: The jobs that can be shared, wait in line, and run. Each single change leaves all three consistent.
+        self._wanted: dict[Hashable, ThreadJob[object]] = {}
+        self._queue: dict[ThreadJob[object], None] = {}
+        self._working: set[ThreadJob[object]] = set()
 
-    def join(self, job: Job[T], bell: Ringable) -> Job[T]:
-        """Put the job to work, or share the one with the same key that others wait for. See `start`."""
+    def join(self, job: ThreadJob[T], wakeup: Waker) -> ThreadJob[T]:
+        """Run the job, or share one with the same key that others wait for. See `start`."""
         inside, work = self._inside, _any(job)
-        if inside.held() or get_ident() in _LABOURERS:
-            return start(job, bell)
+        if inside.held() or get_ident() in _DAEMON_THREADS:
+            return start(job, wakeup)
         shared = work
         try:
             with inside.lock:
-                shared = self._enter(work, bell)
+                shared = self._enter(work, wakeup)
                 inside.do_left()
             inside.settle()
         except BaseException:
             inside.let_go()
             for each in (work, self._wanted.get(job.key)):
                 if each is not None:
-                    each.unwatch(bell)
+                    each.unwatch(wakeup)
             raise
-        if shared.crew is None:
+        if shared.threads is None:
             _here(shared)
         return shared  # type: ignore[return-value]  # equal keys are jobs of one kind
 
-    def forget(self, job: Job[T]) -> None:
-        """Everybody has left: it is not to be shared any more, and not to be begun."""
+    def forget(self, job: ThreadJob[T]) -> None:
+        """All callers have left: it is no longer to be shared, nor to be begun."""
         self._inside.give(partial(self._forget, _any(job)))
 
     # -- under the lock ----------------------------------------------------------------------------------------------
 
-    def _enter(self, job: Job[object], bell: Ringable) -> Job[object]:
-        """The job to wait for. Without a crew: there is no thread for it."""
+    def _enter(self, job: ThreadJob[object], wakeup: Waker) -> ThreadJob[object]:
+        """The job to wait for. If its `threads` is None, there is no thread for it."""
         known = self._wanted.get(job.key)
-        if known is not None and known.bells:
-            known.bells.append(bell)
+        if known is not None and known.wakeups:
+            known.wakeups.append(wakeup)
             return known
-        job.bells.append(bell)
+        job.wakeups.append(wakeup)
         if self._room(job):
             try:
                 self._working.add(job)
-                if not has_thread(_labour, job, self):
+                if not has_thread(_daemon_thread, job, self):
                     self._working.discard(job)
                     return job
             except BaseException:
-                self._working.discard(job)  # a thread that was started all the same takes its place again
+                self._working.discard(job)  # a thread that was started nevertheless adds it again
                 raise
         else:
             job.what += f", in line behind {len(self._working) + len(self._queue)} others,"
             self._queue[job] = None
-        job.crew = self
+        job.threads = self
         self._wanted[job.key] = job
         return job
 
-    def _room(self, job: Job[object]) -> bool:
+    def _room(self, job: ThreadJob[object]) -> bool:
         if self.size is None:
             return True
         at_work = len(self._working)
@@ -213,20 +216,20 @@ class Crew:
                 return False
         return at_work < self.size
 
-    def _forget(self, job: Job[object]) -> None:
-        if not job.bells:
+    def _forget(self, job: ThreadJob[object]) -> None:
+        if not job.wakeups:
             self._queue.pop(job, None)
             if self._wanted.get(job.key) is job:
                 del self._wanted[job.key]
 
-    def _ended(self, job: Job[object]) -> Job[object] | None:
+    def _ended(self, job: ThreadJob[object]) -> ThreadJob[object] | None:
         """The next job for its thread. One place became free, so at most one of those in line can be begun."""
         job.done = True
         self._working.discard(job)
         if self._wanted.get(job.key) is job:
             del self._wanted[job.key]
         for following in tuple(self._queue):
-            if not following.bells:
+            if not following.wakeups:
                 self._forget(following)  # its last caller was interrupted
             elif self._room(following):
                 self._working.add(following)
@@ -236,65 +239,67 @@ class Crew:
 
     # -- in the thread -----------------------------------------------------------------------------------------------
 
-    def labour(self, job: Job[object]) -> None:
+    def run(self, job: ThreadJob[object]) -> None:
         self._inside.give(partial(self._working.add, job))
-        following: Job[object] | None = job
+        following: ThreadJob[object] | None = job
         while following is not None:
             job, following = following, None
-            _toil(job)
+            _run_job(job)
             try:
                 following = self._inside.do(partial(self._ended, job))
             finally:
                 job.tell()
 
 
-def _any(job: Job[T]) -> Job[object]:
-    return job  # type: ignore[return-value]  # who keeps jobs looks at no value
+def _any(job: ThreadJob[T]) -> ThreadJob[object]:
+    return job  # type: ignore[return-value]  # those who keep jobs look at no value
 
 
-def _here(job: Job[T]) -> None:
-    """In the caller's thread. Nobody shares it, so an interruption leaves nobody waiting."""
+def _here(job: ThreadJob[T]) -> None:
+    """Run it in the caller's thread. Nobody shares it, so an interruption leaves nobody waiting."""
     job.run()
     job.done = True
 
 
-def _labour(job: Job[object], crew: Crew | None) -> None:
-    """A thread's life. Debuggers and coverage follow it as they follow a `threading.Thread`."""
-    _LABOURERS.add(get_ident())
+def _daemon_thread(job: ThreadJob[object], threads: DaemonThreads | None) -> None:
+    """What a thread runs. Debuggers and coverage see it as they see a `threading.Thread`."""
+    _DAEMON_THREADS.add(get_ident())
     try:
         if (trace := threading.gettrace()) is not None:
             sys.settrace(trace)
         if (profile := threading.getprofile()) is not None:
             sys.setprofile(profile)
-        if crew is None:
-            _toil(job)
+        if threads is None:
+            _run_job(job)
             job.tell()
         else:
-            crew.labour(job)
+            threads.run(job)
     finally:
-        _LABOURERS.discard(get_ident())
+        _DAEMON_THREADS.discard(get_ident())
 
 
-def _toil(job: Job[object]) -> None:
+def _run_job(job: ThreadJob[object]) -> None:
     try:
         job.run()
-    except BaseException as error:  # noqa: BLE001  SystemExit and its like: whoever waits is to hear of it
+    except BaseException as error:  # noqa: BLE001  SystemExit and the like: those who wait must learn of it
         job.fail(error)
 
 
-#: The threads that work for crews.
-_LABOURERS: Final[set[int]] = set()
-_RESOLVERS: Final = Crew(MAX_THREADS)
-#: Work that ends by itself, and that many may need at once: TLS contexts.
-OTHERS: Final = Crew(None)
+#: The identifiers of all threads of `DaemonThreads`.
+_DAEMON_THREADS: Final[set[int]] = set()
+_RESOLVERS: Final = DaemonThreads(MAX_THREADS)
+#: For work that ends by itself and that many may need at once: TLS contexts.
+OTHERS: Final = DaemonThreads(None)
 
 
-def resolve(host: str, port: int, bell: Ringable) -> Job[Addresses]:
-    """The addresses of a host, families alternating. A literal is its own answer and needs no thread."""
+def resolve(host: str, port: int, wakeup: Waker) -> ThreadJob[Addresses]:
+    """The addresses of a host, families alternating. An IP address is its own answer and needs no thread."""
     literal = _literal(host, port)
     if literal is not None:
-        return Job.of((literal,))
-    return _RESOLVERS.join(Job((host, port), f"lookup of {host}", partial(_look_up, host, port), group=host), bell)
+        return ThreadJob.of((literal,))
+    return _RESOLVERS.join(
+        ThreadJob((host, port), f"lookup of {host}", partial(_look_up, host, port), group=host), wakeup
+    )
 
 
 def _literal(host: str, port: int) -> Address | None:
@@ -311,7 +316,7 @@ def _look_up(host: str, port: int) -> Addresses:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     except socket.gaierror as error:
-        if not descriptors_left(2):  # the resolver then says that there is no such name
+        if not descriptors_left(2):  # the resolver then claims that there is no such name
             raise Fault("too_many_files", f"lookup of {host}", error) from None
         raise _lookup_fault(host, error) from None
     except OSError as error:
@@ -327,14 +332,14 @@ def _look_up(host: str, port: int) -> Addresses:
 def _lookup_fault(host: str, error: socket.gaierror) -> Fault:
     try:
         socket.socket().close()
-    except OSError as lack:  # a resolver that can open nothing says that there is no such name
+    except OSError as lack:  # a resolver that cannot open a socket claims that there is no such name
         return dial_fault(lack, f"lookup of {host}")
     temporary = error.errno == socket.EAI_AGAIN
     return Fault("dns_temporary" if temporary else "dns_failed", f"{host}: {error.strerror or error}", error)
 
 
 def alternating(addresses: list[Address]) -> Addresses:
-    """The resolver's order, with the families taking turns (RFC 8305 section 4), so that a dead one costs one try."""
+    """The resolver's order, families alternating (RFC 8305 section 4), so that a dead family costs one attempt."""
     first = [address for address in addresses if address[0] == addresses[0][0]]
     second = [address for address in addresses if address[0] != addresses[0][0]]
     mixed: list[Address] = []
@@ -343,11 +348,11 @@ def alternating(addresses: list[Address]) -> Addresses:
     return tuple(dict.fromkeys(mixed))
 
 
-def _begin_anew() -> None:
-    _LABOURERS.clear()
+def _begin_again() -> None:
+    _DAEMON_THREADS.clear()
     _RESOLVERS.begin()
     OTHERS.begin()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_begin_again)

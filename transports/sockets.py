@@ -1,8 +1,8 @@
-"""What the transports know of sockets, whichever library waits for them.
+"""What all transports share about sockets, whichever library waits for them.
 
 Rules of this file:
-- A socket is made here and owned by its wire from its first moment, before anything is awaited.
-- Finalisers may run in any thread and after any loop: `QuietSocket` closes its descriptor and does nothing else.
+- A socket is made here and belongs to its connection from the first moment, before anything is awaited.
+- Finalisers may run in any thread and after the loop has ended: `QuietSocket` only closes its descriptor.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from .faults import Fault, dial_fault, wire_fault
+from .faults import Fault, connection_fault, dial_fault
 from .resolver import Address
 
-#: One read: what a burst of events fits into, and what stays below malloc's threshold for a mapping of its own.
+#: Bytes of one read: a burst of events fits, and it stays below the size for which malloc makes a mapping.
 READ_SIZE: Final = 64 * 1024
-#: Seconds after which a write that the peer does not take looks whether the peer has answered instead.
+#: Seconds after which a write that the peer does not accept checks whether the peer has answered instead.
 LOOK_EVERY: Final = 0.1
-#: The most that one look after a deadline reads: more than a kernel takes in for a reader that has stopped.
+#: The most bytes read after a deadline: more than a kernel buffers for a reader that has stopped.
 MAX_LATE: Final = 1024 * 1024
 _NOTHING: Final = (BlockingIOError, InterruptedError)
-ANSWERED: Final = "the server answered and took no more of the request"
+ANSWERED: Final = "the server answered and did not read the rest of the request"
 
 
 def _options() -> tuple[tuple[int, int, int], ...]:
-    """Nagle off; probes after 30 s, every 10 s, 3 of them; unacknowledged data for 60 s ends a connection."""
+    """Nagle off; keep-alive after 30 s, 3 probes 10 s apart; data unacknowledged for 60 s ends a connection."""
     tcp = socket.IPPROTO_TCP
     wanted = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (tcp, socket.TCP_NODELAY, 1)]
     for name, number in (
         ("TCP_KEEPIDLE", 30),
-        ("TCP_KEEPALIVE", 30),  # what macOS calls it
+        ("TCP_KEEPALIVE", 30),  # its name on macOS
         ("TCP_KEEPINTVL", 10),
         ("TCP_KEEPCNT", 3),
         ("TCP_USER_TIMEOUT", 60_000),
@@ -48,12 +48,12 @@ OPTIONS: Final = _options()
 
 
 class QuietSocket(socket.socket):
-    """A socket whose owner may be collected after its event loop: it closes itself, and does not warn of it."""
+    """A socket whose owner may be collected after its event loop: it closes itself without a warning."""
 
     __slots__ = ()
 
     def __del__(self) -> None:
-        # Where no descriptor was left, the constructor raised before there was anything to close.
+        # If no descriptor was left, the constructor raised before there was anything to close.
         if hasattr(self, "_io_refs"):
             self.close()
 
@@ -75,7 +75,7 @@ def new_socket(address: Address) -> QuietSocket:
 
 
 def readable(sock: socket.socket) -> bool:
-    """Whether a non-blocking socket has bytes, its end or an error to give."""
+    """Whether reading a non-blocking socket would give bytes, its end or an error."""
     try:
         sock.recv(1, socket.MSG_PEEK)
     except (BlockingIOError, InterruptedError):
@@ -100,7 +100,7 @@ async def send_all(
         except (BlockingIOError, InterruptedError):
             await _room(deadline, writable, now, answered)
         except OSError as error:
-            raise wire_fault(error) from None
+            raise connection_fault(error) from None
         else:
             if sent == len(data):
                 return
@@ -113,7 +113,7 @@ async def _room(
     now: Callable[[], float],
     answered: Callable[[], bool],
 ) -> None:
-    """Until more can be written; raises `Fault("reset")` once the peer has answered instead of taking more."""
+    """Wait until more can be written. Raises `Fault("reset")` once the peer has answered instead of reading on."""
     while True:
         look_at = now() + LOOK_EVERY
         try:
@@ -128,7 +128,7 @@ async def _room(
 
 
 def take(sock: socket.socket) -> bytes | None:
-    """One read of a non-blocking socket without waiting: None if there is nothing, b"" at its end or if it broke."""
+    """One read without waiting: None if there is nothing, b"" at the end of the stream or if it broke."""
     try:
         return sock.recv(READ_SIZE)
     except (BlockingIOError, InterruptedError):
@@ -138,8 +138,8 @@ def take(sock: socket.socket) -> bytes | None:
 
 
 def arrived(receive: Callable[[int], bytes], nothing: tuple[type[OSError], ...] = _NOTHING) -> bytes | None:
-    """After a deadline: everything that non-blocking reads give, up to `MAX_LATE`; b"" at the end, None if nothing is
-    there, which `receive` says with `nothing`. Raises OSError for a connection that broke.
+    """After a deadline: everything that non-blocking reads give, up to `MAX_LATE` bytes; b"" at the end, None if there
+    is nothing (`receive` then raises one of `nothing`). Raises OSError if the connection broke.
     """
     parts: list[bytes] = []
     size = 0
@@ -151,7 +151,7 @@ def arrived(receive: Callable[[int], bytes], nothing: tuple[type[OSError], ...] 
         if not parts:
             return None
     except OSError:
-        if not parts:  # else it comes again, after what arrived before it
+        if not parts:  # otherwise it is raised again, after what arrived before it
             raise
     return b"".join(parts)
 
@@ -169,10 +169,10 @@ def takes_more(sock: socket.socket) -> bool:
 
 
 def shut(sock: socket.socket, pid: int) -> None:
-    """Wake whoever waits on it. On a socket that is closed or not connected there is nobody to wake.
+    """Wake whoever waits on the socket. Does nothing if it is closed or not connected.
 
-    `pid` is the process that made the connection: in the child of a fork a finaliser may run before the hooks that
-    close what was inherited, and a shutdown there would end the parent's connection.
+    `pid` is the process that made the connection: in a forked child a finaliser may run before the hooks that close
+    what was inherited, and a shutdown there would end the parent's connection.
     """
     if os.getpid() == pid:
         with suppress(OSError):

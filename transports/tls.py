@@ -18,8 +18,8 @@ from weakref import ref
 from sans_io.records import dataclass
 
 from .faults import Fault
-from .interface import ByteWire
-from .resolver import OTHERS, Job, Ringable
+from .interface import ByteConnection
+from .resolver import OTHERS, ThreadJob, Waker
 from .sockets import READ_SIZE
 from .trust import new_context
 
@@ -67,12 +67,12 @@ def tls_context(profile: object) -> ssl.SSLContext:
     return context
 
 
-def tls_ready(profile: object, bell: Ringable) -> Job[bool]:
+def tls_ready(profile: object, wakeup: Waker) -> ThreadJob[bool]:
     """A job after which `tls_context(profile)` costs nothing."""
     profile = _profile(profile)
     if profile.own is not None or profile in _MADE:
-        return Job.of(True)
-    return OTHERS.join(Job(("tls", profile), "reading the CA certificates", partial(_prepare, profile)), bell)
+        return ThreadJob.of(True)
+    return OTHERS.join(ThreadJob(("tls", profile), "reading the CA certificates", partial(_prepare, profile)), wakeup)
 
 
 def tls_fault(error: BaseException, name: str) -> Fault:
@@ -143,7 +143,7 @@ class TLSLayer:
         return True
 
     def feed(self, ciphertext: bytes) -> None:
-        """What one read of the wire gave; b"" is its end."""
+        """What one read of the connection gave; b"" is its end."""
         self._fed = True
         if ciphertext:
             self._incoming.write(ciphertext)
@@ -230,27 +230,27 @@ class Records:
 _RECORD_HEADER: Final = 5
 
 
-class TLSWire:
-    """A wire through a `TLSLayer`, over a wire of any event loop."""
+class TLSConnection:
+    """A connection through a `TLSLayer`, over a connection of any event loop."""
 
-    __slots__ = ("_held", "_layer", "_wire")
+    __slots__ = ("_connection", "_held", "_layer")
 
-    def __init__(self, wire: ByteWire, layer: TLSLayer) -> None:
-        self._wire = wire
+    def __init__(self, connection: ByteConnection, layer: TLSLayer) -> None:
+        self._connection = connection
         self._layer = layer
         #: Plaintext (or the end, b"") met while looking for it.
         self._held: bytes | None = None
 
     async def receive(self, max_bytes: int, deadline: float) -> bytes:
-        layer, wire = self._layer, self._wire
+        layer, connection = self._layer, self._connection
         if self._held is not None:
             data, self._held = self._held, None
             return data
         while (plaintext := self._read()) is None:
             answer = layer.outgoing()
             if answer:  # a key update asks for one
-                await wire.send(memoryview(answer), deadline)
-            layer.feed(await wire.receive(max_bytes, deadline))
+                await connection.send(memoryview(answer), deadline)
+            layer.feed(await connection.receive(max_bytes, deadline))
         return plaintext
 
     async def send(self, data: memoryview, deadline: float) -> None:
@@ -258,7 +258,7 @@ class TLSWire:
             self._layer.write(data)
         except OSError as error:
             raise _broken(error) from None
-        await self._wire.send(memoryview(self._layer.outgoing()), deadline, self.answered)
+        await self._connection.send(memoryview(self._layer.outgoing()), deadline, self.answered)
 
     def unread(self) -> bool:
         return self.answered() or self._layer.unread()
@@ -268,7 +268,7 @@ class TLSWire:
         for _ in range(_UNASKED):
             if self._held is not None:
                 return True
-            ciphertext = self._wire.take()
+            ciphertext = self._connection.take()
             if ciphertext is None:
                 return False
             self._layer.feed(ciphertext)
@@ -285,13 +285,13 @@ class TLSWire:
             raise _broken(error) from None
 
     def abort(self) -> None:
-        self._wire.abort()
+        self._connection.abort()
 
     def shutdown(self) -> None:
-        self._wire.shutdown()
+        self._connection.shutdown()
 
     def forget(self) -> None:
-        self._wire.forget()
+        self._connection.forget()
 
 
 #: Reads of a peer that says nothing to us before it counts as a nuisance.
@@ -302,23 +302,23 @@ def _broken(error: OSError) -> Fault:
     return Fault("reset", f"TLS: {getattr(error, 'reason', None) or error}", error)
 
 
-async def start_tls(wire: ByteWire, profile: object, name: str, deadline: float) -> TLSWire:
-    """The handshake over a connected wire. Raises `Fault`; then the caller closes the wire."""
+async def start_tls(connection: ByteConnection, profile: object, name: str, deadline: float) -> TLSConnection:
+    """The handshake over a connected connection. Raises `Fault`; then the caller closes the connection."""
     try:
         layer = TLSLayer(tls_context(profile), name)
         while not layer.handshake():
-            await _flush(layer, wire, deadline)
-            layer.feed(await wire.receive(READ_SIZE, deadline))
-        await _flush(layer, wire, deadline)
+            await _flush(layer, connection, deadline)
+            layer.feed(await connection.receive(READ_SIZE, deadline))
+        await _flush(layer, connection, deadline)
     except (OSError, ValueError) as error:
         raise tls_fault(error, name) from None
-    return TLSWire(wire, layer)
+    return TLSConnection(connection, layer)
 
 
-async def _flush(layer: TLSLayer, wire: ByteWire, deadline: float) -> None:
+async def _flush(layer: TLSLayer, connection: ByteConnection, deadline: float) -> None:
     ciphertext = layer.outgoing()
     if ciphertext:
-        await wire.send(memoryview(ciphertext), deadline)
+        await connection.send(memoryview(ciphertext), deadline)
 
 
 def _profile(profile: object) -> TLSProfile:

@@ -1,14 +1,13 @@
-"""trio, natively. One pool per `trio.run`; a transport serves any number of runs.
+"""trio, natively: one pool per `trio.run`. A transport serves any number of runs.
 
 Rules of this file:
-- Seconds are those of `time.monotonic`, unless the run has a clock of its own (a test's MockClock): then its seconds.
+- Times are those of `time.monotonic`, unless the run has a clock of its own (a test's MockClock): then its times.
 - The pool is a RunVar: it ends with its run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
@@ -23,24 +22,23 @@ from sans_io.policy.pool import PoolStats, Route
 from . import resolver, tls
 from .faults import Fault
 from .happy_eyeballs import first_to_connect, raced
-from .interface import Authorizer, Hands, Wire
-from .interface import Bell as AnyBell
-from .keeper import begin_keeper
+from .interface import Authorizer, Connection, PoolRunner, Wakeup
 from .loading import FIRST, accelerate, need
+from .loop_end import at_loop_end
 from .pools import PoolSettings, summed
 from .pump import Pump
-from .resolver import Addresses, Job
-from .trio_wire import SocketWire, connect
+from .resolver import Addresses, ThreadJob
+from .trio_connection import TrioConnection, TrioWakeup, connect
 
 T = TypeVar("T")
 
 
 class TrioTransport:
-    """Calls over trio. `TrioTransport(max_connections=None)`: connections per route and run, None: no bound."""
+    """Calls over trio. `TrioTransport(max_connections=None)`: connections per route and run, None: unlimited."""
 
     def __init__(self, max_connections: int | None = None, *, settings: PoolSettings | None = None) -> None:
         self._settings = settings or PoolSettings(max_connections)
-        self._of_run: trio.lowlevel.RunVar[Runtime | None] = trio.lowlevel.RunVar("transports.trio_async")
+        self._of_run: trio.lowlevel.RunVar[TrioRuntime | None] = trio.lowlevel.RunVar("transports.trio_async")
         self._loaded = False
 
     def start(
@@ -59,104 +57,78 @@ class TrioTransport:
         return Pump(call, self._runtime(), authorize, on_attempt)
 
     def now(self) -> float:
-        """Seconds for this run's deadlines."""
+        """The time in seconds that this run's deadlines refer to."""
         return self._runtime().now()
 
     def pool_stats(self) -> PoolStats:
-        """Of the current run; outside of any there is none."""
+        """Of the current run; all zero outside a run."""
         runtime = self._known()
-        return summed([] if runtime is None else [runtime.hands.stats()])
+        return summed([] if runtime is None else [runtime.pool_runner.stats()])
 
     def close_idle(self) -> None:
         """Close the idle connections of the current run. Another run's end with it."""
         runtime = self._known()
         if runtime is not None:
-            runtime.hands.close_idle(runtime.now())
+            runtime.pool_runner.close_idle(runtime.now())
 
-    def _runtime(self) -> Runtime:
+    def _runtime(self) -> TrioRuntime:
         runtime = self._known()
         if runtime is None:
-            runtime = Runtime(self._settings)
+            runtime = TrioRuntime(self._settings)
             self._of_run.set(runtime)
         return runtime
 
-    def _known(self) -> Runtime | None:
+    def _known(self) -> TrioRuntime | None:
         try:
             return self._of_run.get(None)
         except RuntimeError:  # not in a run
             return None
 
 
-class Runtime:
-    """What one run has: its clock, its pool, and a generator that trio ends when the run ends."""
+class TrioRuntime:
+    """What belongs to one run: its clock, its pool, and a generator that trio closes when the run ends."""
 
     def __init__(self, settings: PoolSettings) -> None:
         self.now = _clock()
         self._token = trio.lowlevel.current_trio_token()
-        self.hands: Hands = Hands(settings.new_pool, self.bell)
-        self._keeper = begin_keeper(self.hands, self.now)
+        self.pool_runner: PoolRunner = PoolRunner(settings.new_pool, self.wakeup)
+        self._loop_end = at_loop_end(self.pool_runner, self.now)
 
     def nested(self) -> bool:
         return False
 
-    def bell(self) -> Bell:
-        return Bell(self._token, self.now)
+    def wakeup(self) -> TrioWakeup:
+        return TrioWakeup(self._token, self.now)
 
-    def resolve(self, host: str, port: int, bell: AnyBell) -> Job[Addresses]:
-        return resolver.resolve(host, port, bell)
+    def resolve(self, host: str, port: int, wakeup: Wakeup) -> ThreadJob[Addresses]:
+        return resolver.resolve(host, port, wakeup)
 
-    def tls_ready(self, route: Route, bell: AnyBell) -> Job[bool]:
-        return tls.tls_ready(route.tls_profile, bell)
+    def tls_ready(self, route: Route, wakeup: Wakeup) -> ThreadJob[bool]:
+        return tls.tls_ready(route.tls_profile, wakeup)
 
-    async def dial(self, addresses: Addresses, deadline: float, bell: AnyBell) -> Wire:
-        if len(addresses) == 1 and isinstance(bell, Bell):
-            return await connect(self.now, deadline, bell, addresses[0])
+    async def dial(self, addresses: Addresses, deadline: float, wakeup: Wakeup) -> Connection:
+        if len(addresses) == 1 and isinstance(wakeup, TrioWakeup):
+            return await connect(self.now, deadline, wakeup, addresses[0])
         one = partial(connect, self.now, deadline, None)
         race = first_to_connect(addresses, one, trio.open_nursery, trio.Event, trio.move_on_after)
-        wire: Wire = await raced(self.within(race, NEVER, bell), deadline, self.now)
-        return wire
+        connection: Connection = await raced(self.within(race, NEVER, wakeup), deadline, self.now)
+        return connection
 
-    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
-        if not isinstance(wire, SocketWire):
-            raise TypeError(f"TLS over {wire!r}")
-        return await tls.start_tls(wire, route.tls_profile, name, deadline)
+    async def secure(self, connection: Connection, route: Route, name: str, deadline: float) -> Connection:
+        if not isinstance(connection, TrioConnection):
+            raise TypeError(f"TLS over {connection!r}")
+        return await tls.start_tls(connection, route.tls_profile, name, deadline)
 
-    async def within(self, result: Any, deadline: float, bell: AnyBell) -> Any:
+    async def within(self, result: Any, deadline: float, wakeup: Wakeup) -> Any:
         with trio.CancelScope(relative_deadline=max(0.0, deadline - self.now())) as scope:
-            if isinstance(bell, Bell):
-                bell.scope = scope
+            if isinstance(wakeup, TrioWakeup):
+                wakeup.scope = scope
             return await result
         raise Fault("timeout")
 
 
-class Bell:
-    """A scope that any thread can cancel."""
-
-    __slots__ = ("_now", "_rung", "_token", "scope")
-
-    def __init__(self, token: trio.lowlevel.TrioToken, now: Callable[[], float]) -> None:
-        self._token = token
-        self._now = now
-        self._rung = False
-        self.scope: trio.CancelScope | None = None
-
-    def ring(self) -> None:
-        self._rung = True
-        with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(self._wake)
-
-    async def wait(self, until: float) -> None:
-        with trio.CancelScope(relative_deadline=max(0.0, until - self._now())) as self.scope:
-            if not self._rung:
-                await trio.sleep_forever()
-
-    def _wake(self) -> None:
-        if self.scope is not None:
-            self.scope.cancel()
-
-
 def _clock() -> Callable[[], float]:
-    """`monotonic` under trio's own clock (20 times cheaper than asking for it), else the run's time."""
+    """`monotonic` if trio's clock is the usual one (20 times cheaper than asking trio), else the run's clock."""
     clock = trio.lowlevel.current_clock()
     if type(clock).__name__ == "SystemClock":
         return monotonic

@@ -23,7 +23,7 @@ from .registry import number_of
 if TYPE_CHECKING:
     from sans_io.http.urls import Origin
 
-    from .registry import Transport
+    from .registry import TransportInterface
 
 #: The number of a user's own transport (0: the shared ones), the origin, the credential's fingerprint.
 BudgetKey: TypeAlias = "tuple[int, Origin, str | None]"
@@ -83,7 +83,7 @@ class SharedBudget(RetryBudget):
             _spent.pop(self._key, None)
 
 
-def retry_budget(transport: Transport | None, origin: Origin, credential_print: str | None) -> SharedBudget:
+def retry_budget(transport: TransportInterface | None, origin: Origin, credential_print: str | None) -> SharedBudget:
     """The budget of one (origin, credential), shared by all clients over the shared transports, or over this one."""
     key = (0 if transport is None else number_of(transport), origin, credential_print)
     budget = _budgets.get(key)

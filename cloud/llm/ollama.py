@@ -11,8 +11,8 @@ from transports.loading import need, need_here
 from . import config
 from .chatting import ChatClient
 from .credentials import checked_key, forgetful
-from .flights import AsyncPulls, SyncPulls
-from .shells import AsyncClient, SyncClient
+from .single_flight import AsyncPulls, SyncPulls
+from .sync_async import AsyncClient, SyncClient
 
 if TYPE_CHECKING:
     import os

@@ -12,7 +12,7 @@ from transports.loading import need
 from . import config
 from .chatting import ChatClient
 from .credentials import checked_key, forgetful, missing_key
-from .shells import AsyncClient, SyncClient
+from .sync_async import AsyncClient, SyncClient
 
 if TYPE_CHECKING:
     import os

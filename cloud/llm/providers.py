@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Provider", "get_provider", "register_provider"]
 
 
-class ChatClient(Protocol):
+class ProviderClient(Protocol):
     """What a provider needs of the client it wraps."""
 
     async def chat(self, messages: JSON, **arguments: JSON) -> ChatResponse: ...
@@ -41,7 +41,7 @@ class ProviderFactory(Protocol):
 class Provider:
     """One model of one vendor. `client` is the asynchronous client underneath."""
 
-    def __init__(self, name: str, client: ChatClient) -> None:
+    def __init__(self, name: str, client: ProviderClient) -> None:
         self.name = name
         self.client = client
 
@@ -84,7 +84,7 @@ def get_provider(name: str, *, api_key: JSON = None, model: str | None = None, *
     made = factory(api_key=api_key, model=model, **options)
     if isinstance(made, Provider) or hasattr(made, "run"):
         return cast("Provider", made)
-    return Provider(known, cast("ChatClient", made))
+    return Provider(known, cast("ProviderClient", made))
 
 
 def register_provider(name: str, factory: ProviderFactory) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .stream_state import AsyncPump, SyncPump
 
 
-class Transport(Protocol):
+class TransportInterface(Protocol):
     """What a client needs of every transport besides `start`."""
 
     def now(self) -> float: ...
@@ -35,7 +35,7 @@ class Transport(Protocol):
     def close_idle(self) -> None: ...
 
 
-class SyncTransport(Transport, Protocol):
+class SyncTransportInterface(TransportInterface, Protocol):
     """A transport for blocking clients."""
 
     def start(
@@ -47,7 +47,7 @@ class SyncTransport(Transport, Protocol):
     ) -> SyncPump: ...
 
 
-class AsyncTransport(Transport, Protocol):
+class AsyncTransportInterface(TransportInterface, Protocol):
     """A transport for asynchronous clients."""
 
     def start(
@@ -67,7 +67,7 @@ class _Shared:
         self.transports: dict[str, Any] = {}
         #: Transports that users made and gave to a client, numbered: closing all means theirs too, and each has
         #: budgets of its own, since its clock may be a fake one and its server a script.
-        self.given: dict[ref[Transport], int] = {}
+        self.given: dict[ref[TransportInterface], int] = {}
         self.numbers = count(1)
         self.seeds: Iterator[int] = _new_seeds()
 
@@ -95,9 +95,9 @@ def new_seed(now: float) -> int:
     return next(_shared.seeds) + int(now * 1e9)
 
 
-def sync_transport() -> SyncTransport:
+def sync_transport() -> SyncTransportInterface:
     """The process's blocking transport, safe for any number of threads."""
-    transport: SyncTransport | None = _shared.transports.get("sync")
+    transport: SyncTransportInterface | None = _shared.transports.get("sync")
     if transport is None:
         need("transports.httpcore_sync")
         from transports.httpcore_sync import SyncTransport as Made
@@ -106,18 +106,18 @@ def sync_transport() -> SyncTransport:
     return transport
 
 
-def async_transport() -> AsyncTransport:
+def async_transport() -> AsyncTransportInterface:
     """The transport for the loop that is running; each keeps one pool per loop. `RuntimeError` outside a loop."""
     kind = running_loop()
     if kind is None:
         raise RuntimeError("no asyncio or trio loop is running here; use the blocking client, or asyncio.run()")
-    transport: AsyncTransport | None = _shared.transports.get(kind)
+    transport: AsyncTransportInterface | None = _shared.transports.get(kind)
     if transport is None:
         transport = _shared.transports.setdefault(kind, _new_transport(kind))
     return transport
 
 
-def _new_transport(kind: Loop) -> AsyncTransport:
+def _new_transport(kind: Loop) -> AsyncTransportInterface:
     if kind == "trio":
         need("transports.trio_async")
         from transports.trio_async import TrioTransport
@@ -129,7 +129,7 @@ def _new_transport(kind: Loop) -> AsyncTransport:
     return AsyncioTransport()
 
 
-def async_pool_stats(transport: AsyncTransport | None) -> PoolStats:
+def async_pool_stats(transport: AsyncTransportInterface | None) -> PoolStats:
     """Of this transport, else of the one for the running loop; outside of a loop nothing has to be made for it."""
     if transport is None:
         transport = _shared.transports.get("asyncio") if running_loop() is None else async_transport()
@@ -141,7 +141,7 @@ def async_pool_stats(transport: AsyncTransport | None) -> PoolStats:
     return PoolStats(open=0, idle=0, leased=0, connecting=0, waiting=0, dialled=0, reused=0, destroyed={})
 
 
-def number_of(transport: Transport) -> int:
+def number_of(transport: TransportInterface) -> int:
     """The number of a user's own transport, which from now on takes part in `close_all_cloud_clients()`."""
     given = _shared.given
     number = given.get(ref(transport))

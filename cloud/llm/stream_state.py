@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sans_io.chat.events import Event
 
 
-class Pump(Protocol):
+class PumpInterface(Protocol):
     """What every pump has: `cancel` from anywhere, `close` by its owner, `abandon` in finalisers.
 
     `reentrant`: this thread must neither wait nor read. It is in the middle of a change of the pool (a handler or
@@ -42,13 +42,13 @@ class Pump(Protocol):
     def reentrant(self) -> bool: ...
 
 
-class SyncPump(Pump, Protocol):
+class SyncPump(PumpInterface, Protocol):
     """A pump that blocks: the events of one read, or None when the call is finished."""
 
     def advance(self) -> list[Event] | None: ...
 
 
-class AsyncPump(Pump, Protocol):
+class AsyncPump(PumpInterface, Protocol):
     """A pump to be awaited; see `SyncPump`."""
 
     def advance(self) -> Awaitable[list[Event] | None]: ...
@@ -62,7 +62,7 @@ class StreamState:
 
     def __init__(self) -> None:
         self._call: Call | None = None
-        self._pump: Pump | None = None
+        self._pump: PumpInterface | None = None
         #: Whose turn it is, under the one key it can have: `setdefault` claims it in one operation of C.
         self._turns: dict[str, object] = {}
         #: Events handed out by the pump and not yet by us. A list's iterator, so that it can be looked at by a copy.
@@ -151,7 +151,7 @@ class StreamState:
             self._blame_canceller()
         return False
 
-    def _opened(self, call: Call, pump: Pump) -> None:
+    def _opened(self, call: Call, pump: PumpInterface) -> None:
         self._call, self._pump = call, pump
         if self._cancelled_by is not None:
             # `cancel` came while there was no pump to be told.

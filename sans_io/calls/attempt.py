@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..chat.response import Attempt, late
+from ..chat.response import Attempt, deferred
 from ..errors import LLMError
 from ..policy.deadline import NEVER
 from .scrub import credentials, scrub
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..policy.retry import Again
     from ..providers.base import Operation
     from .exchange import Exchange
-    from .failures import Fault
+    from .failures import ReportedFault
 
 
 class Try:
@@ -42,7 +42,7 @@ class Try:
         self.sent = 0
         self.sent_at = now
         #: Why writing failed, while we look for an early answer.
-        self.write_failure: Fault | None = None
+        self.write_failure: ReportedFault | None = None
         #: When the idle timer was last restarted (first, when the request was sent), and the exchange's counters then.
         self.content_at = now
         self.content_seen = 0
@@ -109,4 +109,4 @@ class Try:
         head = None if self.exchange is None else self.exchange.head
         if head is None or operation is None:
             return None
-        return late(head.told, operation.request_id)
+        return deferred(head.told, operation.request_id)

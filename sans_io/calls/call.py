@@ -57,7 +57,7 @@ from .actions import (
 )
 from .attempt import Try
 from .exchange import Exchange
-from .failures import Clock, Failure, Fault, FaultKind
+from .failures import Clock, Failure, FaultKind, ReportedFault
 
 State: TypeAlias = Literal[
     "AUTHORIZE", "ACQUIRE", "CONNECT", "SEND", "RECEIVE", "DELIVER", "DRAIN", "RELEASE", "WAIT", "DONE"
@@ -217,7 +217,7 @@ class Call:
             if now < self._commit_at:
                 self._send_piece(now)
             else:
-                self._send_failed(exchange, Fault("timeout"), now)
+                self._send_failed(exchange, ReportedFault("timeout"), now)
             return
         exchange.sent_all = attempt.sent == len(attempt.view)
         exchange.early = not exchange.sent_all
@@ -254,7 +254,7 @@ class Call:
         elif exchange.http.started:
             self._take_last(exchange, exchange.receive_eof(), now)
         else:
-            self._broken(exchange, Fault("reset", "the server closed the connection without an answer"), now)
+            self._broken(exchange, ReportedFault("reset", "the server closed the connection without an answer"), now)
 
     def on_delivered(self, now: float) -> None:
         """The user has taken the events and asks for more."""
@@ -270,7 +270,7 @@ class Call:
         if now < self._receive.deadline:
             self._action = self._receive
         elif self._try.overdue:
-            self._receive_failed(exchange, Fault("timeout"), now)
+            self._receive_failed(exchange, ReportedFault("timeout"), now)
         else:
             self._try.overdue = True
             self._look()
@@ -288,7 +288,7 @@ class Call:
 
     def on_error(self, kind: FaultKind, now: float, detail: str = "", cause: BaseException | None = None) -> None:
         """The action could not be done. `detail` is one line of text for people, `cause` becomes `__cause__`."""
-        fault = Fault(kind, detail, cause)
+        fault = ReportedFault(kind, detail, cause)
         clock = self._clock(now)
         exchange = self._exchange
         match self.state:
@@ -362,7 +362,7 @@ class Call:
     def _send(self, now: float) -> None:
         if now >= self._commit_at:  # the seat or the connection came too late: nothing is sent any more
             clock = self._clock(now)
-            self._failed(failures.of_queue(Fault("timeout"), self.route, self.timers, clock, self._phase), now)
+            self._failed(failures.of_queue(ReportedFault("timeout"), self.route, self.timers, clock, self._phase), now)
             return
         operation = cast("Operation", self._operation)  # without one no Acquire is asked for
         self._exchange = self._try.exchange = Exchange(operation, self._limits)
@@ -388,7 +388,7 @@ class Call:
         elif self._receive.deadline > AT_ONCE:
             self._look()
         else:
-            self._receive_failed(exchange, Fault("timeout"), now)
+            self._receive_failed(exchange, ReportedFault("timeout"), now)
 
     def _look(self) -> None:
         """Past a deadline: read once more, without waiting. The rest of the reply may have arrived before it passed."""
@@ -566,7 +566,7 @@ class Call:
 
     # -- failures on a standing connection ---------------------------------------------------------------------------
 
-    def _send_failed(self, exchange: Exchange, fault: Fault, now: float) -> None:
+    def _send_failed(self, exchange: Exchange, fault: ReportedFault, now: float) -> None:
         """A server that refuses early answers and closes: its answer tells more than our broken pipe."""
         if fault.kind == "timeout" and now >= self._commit_at:
             self._broken(exchange, fault, now)
@@ -576,7 +576,7 @@ class Call:
         self._receive.deadline = min(now + EARLY_ANSWER, self._commit_at)
         self._action = self._receive
 
-    def _receive_failed(self, exchange: Exchange, fault: Fault, now: float) -> None:
+    def _receive_failed(self, exchange: Exchange, fault: ReportedFault, now: float) -> None:
         attempt = self._try
         if exchange.finishing:
             self._take_last(exchange, exchange.finish(), now)
@@ -587,7 +587,7 @@ class Call:
             timer: Literal["idle", "first_token"] = "idle" if self._idles else "first_token"
             self._failed(failures.of_silence(timer, attempt, exchange, self.timers, clock, now, self._phase), now)
 
-    def _broken(self, exchange: Exchange, fault: Fault, now: float) -> None:
+    def _broken(self, exchange: Exchange, fault: ReportedFault, now: float) -> None:
         """The connection broke, or writing failed."""
         attempt = self._try
         if attempt.write_failure is not None and not exchange.http.started:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..chat.events import Event
-from ..chat.response import ChatResponse, late
+from ..chat.response import ChatResponse, deferred
 from ..decode import jsontext
 from ..errors import LLMError, LLMProtocolError, LLMStreamError, printable
 from ..http.heads import ResponseHead
@@ -144,9 +144,9 @@ class Exchange:
         response = None if self.reader is None else self.reader.response()
         head = self.head
         if head is not None and response is not None:
-            response.headers = late(head.told, _as_dict)
-            response.rate_limit = late(head.told, self._operation.rate_limit)
-            response.request_id = late(head.told, self._operation.request_id)
+            response.headers = deferred(head.told, _as_dict)
+            response.rate_limit = deferred(head.told, self._operation.rate_limit)
+            response.request_id = deferred(head.told, self._operation.request_id)
         return response
 
     def begin(self, head: ResponseHead, media_type: str) -> None:

@@ -1,6 +1,6 @@
 """Failures of a call: what a transport says went wrong, what that means where it happened, and its wording.
 
-    Fault (of a transport) ──where it happened──> Failure (error for the user, condition for the retry table)
+    ReportedFault (of a transport) ──where it happened──> Failure (error for the user, condition for the retry table)
 
 Rules of this file:
 - A transport maps every exception to one `FaultKind`; only what a fault means here decides what is done about it.
@@ -49,7 +49,7 @@ FAULT_KINDS: Final[tuple[FaultKind, ...]] = (
 )  # fmt: skip
 
 
-class Fault(NamedTuple):
+class ReportedFault(NamedTuple):
     """What a transport said: the kind, one line for people, and the exception that becomes `__cause__`."""
 
     kind: FaultKind
@@ -80,7 +80,7 @@ class Clock(NamedTuple):
 ROUND_TRIP: Final = 0.25
 
 
-def of_queue(fault: Fault, route: Route, timers: Timers, clock: Clock, phase: str) -> Failure:
+def of_queue(fault: ReportedFault, route: Route, timers: Timers, clock: Clock, phase: str) -> Failure:
     """No seat in the pool, or no credential."""
     if fault.kind != "timeout":
         failure = Failure(of_fault(fault.kind, fault.detail, route.origin), fault.kind)
@@ -91,7 +91,7 @@ def of_queue(fault: Fault, route: Route, timers: Timers, clock: Clock, phase: st
     return _caused(failure, fault)
 
 
-def of_dial(fault: Fault, route: Route, timers: Timers, clock: Clock) -> Failure:
+def of_dial(fault: ReportedFault, route: Route, timers: Timers, clock: Clock) -> Failure:
     """No connection."""
     if fault.kind != "timeout":
         condition = "connect_reset" if fault.kind == "reset" else fault.kind
@@ -125,7 +125,7 @@ def of_silence(
 
 
 def of_break(
-    fault: Fault,
+    fault: ReportedFault,
     attempt: Try,
     exchange: Exchange,
     route: Route,
@@ -151,7 +151,7 @@ def of_break(
     return _caused(failure, fault)
 
 
-def _caused(failure: Failure, fault: Fault) -> Failure:
+def _caused(failure: Failure, fault: ReportedFault) -> Failure:
     failure.error.__cause__ = fault.cause
     return failure
 

@@ -228,19 +228,19 @@ def _field(obj: JSON, name: str) -> JSON:
     return obj.get(name) if isinstance(obj, dict) else getattr(obj, name, None)
 
 
-class _Late(partial[object]):
-    """What stands in a field of `_LATE` until somebody looks: then it is called."""
+class _Deferred(partial[object]):
+    """What stands in a field of `_DEFERRED` until somebody looks: then it is called."""
 
     __slots__ = ()
 
 
-def late(make: Callable[[_Of], _T], of: _Of) -> _T:
-    """`make(of)`, made when somebody looks, for a field of `_LATE`; to type checkers it is the value itself.
+def deferred(make: Callable[[_Of], _T], of: _Of) -> _T:
+    """`make(of)`, made when somebody looks, for a field of `_DEFERRED`; to type checkers it is the value itself.
 
     Most callers never look at what the head of a reply says, so that it need not be taken apart: a plain call costs
     some 100 k instructions less.
     """
-    return cast("_T", _Late(make, of))
+    return cast("_T", _Deferred(make, of))
 
 
 def _looked_at(slot: MemberDescriptorType) -> property:
@@ -248,7 +248,7 @@ def _looked_at(slot: MemberDescriptorType) -> property:
 
     def read(data: object) -> object:
         value = slot.__get__(data)
-        if type(value) is _Late:
+        if type(value) is _Deferred:
             value = value()
             slot.__set__(data, value)
         return value
@@ -256,11 +256,11 @@ def _looked_at(slot: MemberDescriptorType) -> property:
     return property(read, slot.__set__, doc="See the class.")
 
 
-_LATE: Final = (
+_DEFERRED: Final = (
     (ChatResponse, "headers"),
     (ChatResponse, "rate_limit"),
     (ChatResponse, "request_id"),
     (Attempt, "request_id"),
 )
-for _class, _name in _LATE:
+for _class, _name in _DEFERRED:
     setattr(_class, _name, _looked_at(_class.__dict__[_name]))

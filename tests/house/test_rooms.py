@@ -21,14 +21,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHIPPED = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 LINT_IMPORTS = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
 
-#: Who may import an I/O library: its transport and that transport's wire, so that replacing it stays a small change.
+#: Who may import an I/O library: its transport and that transport's connection, so that replacing it stays a small change.
 DOORS = {
     # For its types; `transports/httpcore_backend.py` loads it by name.
-    "httpcore": {"transports/blocking_wire.py"},
+    "httpcore": {"transports/blocking_connection.py"},
     # An event that works on both loops, for the single flight of model downloads.
-    "anyio": {"transports/anyio_async.py", "transports/asyncio_wire.py", "cloud/llm/flights.py"},
+    "anyio": {"transports/anyio_async.py", "transports/asyncio_connection.py", "cloud/llm/single_flight.py"},
     # The demo runs a loop, as a user does.
-    "trio": {"transports/trio_async.py", "transports/trio_wire.py", "cloud/llm/demo.py"},
+    "trio": {"transports/trio_async.py", "transports/trio_connection.py", "cloud/llm/demo.py"},
 }
 
 

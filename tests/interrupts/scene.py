@@ -57,7 +57,7 @@ class Scene:
         assert served == [None], served or "the next call of another thread hangs"
         self.check_counts()
         self.transport.close_idle()
-        assert not self.transport._runtime.hands.wires
+        assert not self.transport._runtime.pool_runner.connections
 
     def check_counts(self) -> None:
         stats = self.transport.pool_stats()

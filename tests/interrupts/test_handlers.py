@@ -21,8 +21,8 @@ from tests.callers import BUSY, HELLO, MODES, Mode
 from tests.interrupting import ROOT, Tracer, at
 from tests.interrupts.kit import Scenario, at_every_bytecode
 from tests.interrupts.scene import STRIDE, Scene, dies_rather_than_hangs
-from transports.httpcore_sync import Bell
-from transports.interface import Hands, Wire
+from transports.httpcore_sync import BlockingWakeup
+from transports.interface import Connection, PoolRunner
 from transports.testing import LoopbackServer
 
 ROUTE = Route(Origin("http", "host", 80))
@@ -122,7 +122,7 @@ def test_at_any_bytecode_of_a_call(
             assert counts.dialled == counts.open + sum(counts.destroyed.values()), (step, counts)
             scene.chat()
             scene.transport.close_idle()
-            assert not scene.transport._runtime.hands.wires, step
+            assert not scene.transport._runtime.pool_runner.connections, step
             step += STRIDE
     assert step > 2000
 
@@ -151,17 +151,17 @@ def test_what_a_handler_gives_back_while_a_seat_is_taken_is_back_when_it_is_take
     """Left during the locked part, the last moment of it included: nobody waits for the next operation of the pool."""
 
     def make() -> Scenario:
-        hands = Hands(Pool, Bell)
-        leaving, coming = Ticket[Wire](ROUTE), Ticket[Wire](ROUTE)
-        hands.seat(leaving, 0.0)
+        runner = PoolRunner(Pool, BlockingWakeup)
+        leaving, coming = Ticket[Connection](ROUTE), Ticket[Connection](ROUTE)
+        runner.seat(leaving, 0.0)
 
         def check() -> None:
-            assert not hands._left
+            assert not runner._left
             assert coming.granted
             assert leaving.state == "done"
-            assert hands.stats().connecting == 1
+            assert runner.stats().connecting == 1
 
-        return (lambda: hands.seat(coming, 1.0)), (lambda: hands.cancel(leaving, 1.0)), check
+        return (lambda: runner.seat(coming, 1.0)), (lambda: runner.cancel(leaving, 1.0)), check
 
     assert at_every_bytecode(make) > 100
 

@@ -208,7 +208,7 @@ def test_a_generator_while_a_third_thread_is_inside_the_pool(ca_file: str) -> No
         inside = threading.Event()
 
         def change() -> None:
-            with client._transport._runtime.hands._lock:
+            with client._transport._runtime.pool_runner._lock:
                 inside.set()
                 threading.Event().wait(0.3)
 

@@ -13,7 +13,7 @@ import anyio
 import pytest
 import trio
 
-from cloud.llm.flights import AsyncPulls, SyncPulls
+from cloud.llm.single_flight import AsyncPulls, SyncPulls
 from sans_io.chat.events import PullProgress
 from sans_io.chat.response import ChatResponse
 from sans_io.errors import LLMStreamError
@@ -88,11 +88,11 @@ class Followers:
     def follow(self) -> None:
         """Another one, which has got hold of the flight when this returns."""
         (flight,) = self._pulls._flights.values()
-        before = len(flight.bells)
+        before = len(flight.wakeups)
         thread = threading.Thread(target=self._run, daemon=True)
         self._threads.append(thread)
         thread.start()
-        assert passes_within(10.0, lambda: len(flight.bells) > before)
+        assert passes_within(10.0, lambda: len(flight.wakeups) > before)
 
     def _run(self) -> None:
         try:
@@ -150,10 +150,10 @@ def test_a_follower_interrupted_at_any_bytecode_leaves_the_flight_to_the_others(
         assert begun.wait(10.0)
 
         def follow() -> None:
-            # Before it sleeps only: `go_on` is set as soon as it has hung up its bell.
+            # Before it sleeps only: `go_on` is set as soon as it has left its wakeup.
             (flight,) = pulls._flights.values()
             threading.Thread(
-                target=lambda: (passes_within(1.0, lambda: bool(flight.bells)), go_on.set()), daemon=True
+                target=lambda: (passes_within(1.0, lambda: bool(flight.wakeups)), go_on.set()), daemon=True
             ).start()
             pulls.join(NAME, ASKING, Download().begin, None)
 
@@ -289,7 +289,7 @@ def test_a_leader_whose_coroutine_is_dropped_leaves_nobody_waiting(run: Any) -> 
         (flight,) = pulls._flights.values()
 
         def drop() -> None:
-            assert passes_within(10.0, lambda: bool(flight.bells))
+            assert passes_within(10.0, lambda: bool(flight.wakeups))
             leader.close()
 
         thread = threading.Thread(target=drop, daemon=True)

@@ -1,4 +1,4 @@
-"""What a blocked thread waits on can be rung by code that interrupts its own `wait` or `ring`."""
+"""What a blocked thread waits on can be woken by code that interrupts its own `wait` or `wake`."""
 
 from __future__ import annotations
 
@@ -9,126 +9,126 @@ from typing import Any
 
 import pytest
 
-from cloud.llm.flights import _Wakeup
+from cloud.llm.single_flight import _Wakeup
 from tests.callers import BUSY
 from tests.interrupting import OURS, Tracer, at
 from tests.interrupts.kit import Scenario, at_every_bytecode, ctrl_c_at_every_bytecode, finalisers_everywhere, watched
-from transports.httpcore_sync import Bell
+from transports.httpcore_sync import BlockingWakeup
 
-BELLS = pytest.mark.parametrize("kind", [Bell, _Wakeup])
+WAKEUPS = pytest.mark.parametrize("kind", [BlockingWakeup, _Wakeup])
 
 
-def returns_at_once(bell: Any) -> None:
+def returns_at_once(wakeup: Any) -> None:
     began = monotonic()
-    bell.wait(began + 60.0)
+    wakeup.wait(began + 60.0)
     assert monotonic() - began < BUSY
 
 
-@BELLS
-@pytest.mark.parametrize("rung", [True, False], ids=["rung", "not rung"])
-def test_a_handler_rings_at_any_bytecode_of_a_wait(kind: Any, rung: bool) -> None:
+@WAKEUPS
+@pytest.mark.parametrize("woken", [True, False], ids=["woken", "not woken"])
+def test_a_handler_wakes_at_any_bytecode_of_a_wait(kind: Any, woken: bool) -> None:
     """Those of the standard library included: an `Event` gets stuck in its own."""
 
     def make() -> Scenario:
-        bell = kind()
-        if rung:
-            bell.ring()
-        # Not rung by the handler: by the clock, or the wait would have no last bytecode to interrupt.
-        return (lambda: bell.wait(monotonic() + (60.0 if rung else 0.01))), bell.ring, lambda: None
+        wakeup = kind()
+        if woken:
+            wakeup.wake()
+        # Not by the handler but by the clock, or the wait would have no last bytecode to interrupt.
+        return (lambda: wakeup.wait(monotonic() + (60.0 if woken else 0.01))), wakeup.wake, lambda: None
 
     assert at_every_bytecode(make, everywhere=True) > 5
 
 
-@BELLS
-def test_a_ring_at_any_bytecode_before_the_thread_sleeps_keeps_it_awake(kind: Any) -> None:
+@WAKEUPS
+def test_a_wake_at_any_bytecode_before_the_thread_sleeps_keeps_it_awake(kind: Any) -> None:
     def bytecodes_before_it_sleeps() -> int:
-        bell, tracer = kind(), Tracer(0, lambda: None, False, OURS)
+        wakeup, tracer = kind(), Tracer(0, lambda: None, False, OURS)
 
         def wait() -> None:
             sys.settrace(tracer)
-            bell.wait(monotonic() + 60.0)
+            wakeup.wait(monotonic() + 60.0)
 
         thread = threading.Thread(target=wait)
         thread.start()
         sleep(0.3)
         seen = tracer.seen
-        bell.ring()
+        wakeup.wake()
         thread.join()
         return seen
 
     for step in range(1, bytecodes_before_it_sleeps() + 1):
-        bell, began = kind(), monotonic()
-        watched(lambda: at(step, bell.ring, lambda: bell.wait(began + 60.0)))
+        wakeup, began = kind(), monotonic()
+        watched(lambda: at(step, wakeup.wake, lambda: wakeup.wait(began + 60.0)))
         assert monotonic() - began < BUSY, step
 
 
-@BELLS
-def test_a_handler_rings_at_any_bytecode_of_a_ring(kind: Any) -> None:
+@WAKEUPS
+def test_a_handler_wakes_at_any_bytecode_of_a_wake(kind: Any) -> None:
     def make() -> Scenario:
-        bell = kind()
-        return bell.ring, bell.ring, lambda: returns_at_once(bell)
+        wakeup = kind()
+        return wakeup.wake, wakeup.wake, lambda: returns_at_once(wakeup)
 
     assert at_every_bytecode(make, everywhere=True) > 5
 
 
-def test_a_bell_that_a_handler_rang_stays_rung() -> None:
+def test_a_wakeup_that_a_handler_woke_stays_woken() -> None:
     def make() -> Scenario:
-        bell = Bell()
+        wakeup = BlockingWakeup()
 
         def check() -> None:
-            returns_at_once(bell)
-            returns_at_once(bell)
+            returns_at_once(wakeup)
+            returns_at_once(wakeup)
 
-        return (lambda: bell.wait(monotonic() + 0.01)), bell.ring, check
+        return (lambda: wakeup.wait(monotonic() + 0.01)), wakeup.wake, check
 
     assert at_every_bytecode(make) > 5
 
 
-@BELLS
+@WAKEUPS
 def test_ctrl_c_at_any_bytecode_leaves_a_wakeup_that_works(kind: Any) -> None:
     def waiting() -> tuple[Any, Any]:
-        bell = kind()
-        bell.ring()
+        wakeup = kind()
+        wakeup.wake()
 
         def check() -> None:
-            bell.ring()
-            returns_at_once(bell)
+            wakeup.wake()
+            returns_at_once(wakeup)
 
-        return (lambda: bell.wait(monotonic() + 60.0)), check
+        return (lambda: wakeup.wait(monotonic() + 60.0)), check
 
     def ringing() -> tuple[Any, Any]:
-        bell = kind()
+        wakeup = kind()
 
         def check() -> None:
-            bell.ring()
-            returns_at_once(bell)
+            wakeup.wake()
+            returns_at_once(wakeup)
 
-        return bell.ring, check
+        return wakeup.wake, check
 
     assert ctrl_c_at_every_bytecode(waiting) > 5
     assert ctrl_c_at_every_bytecode(ringing) >= 5
 
 
-@BELLS
-def test_finalisers_ring_while_others_ring(kind: Any) -> None:
-    bell = kind()
+@WAKEUPS
+def test_finalisers_wake_while_others_wake(kind: Any) -> None:
+    wakeup = kind()
 
     def rounds() -> None:
-        with finalisers_everywhere(bell.ring) as leave_garbage:
+        with finalisers_everywhere(wakeup.wake) as leave_garbage:
             for _ in range(300):
                 leave_garbage()
-                bell.ring()
-                bell.wait(monotonic() + 60.0)
+                wakeup.wake()
+                wakeup.wait(monotonic() + 60.0)
 
     watched(rounds)
 
 
-@BELLS
+@WAKEUPS
 def test_another_thread_wakes_a_waiting_one(kind: Any) -> None:
-    bell = kind()
-    timer = threading.Timer(0.05, bell.ring)
+    wakeup = kind()
+    timer = threading.Timer(0.05, wakeup.wake)
     timer.start()
-    returns_at_once(bell)
+    returns_at_once(wakeup)
     timer.join()
     began = monotonic()
     kind().wait(began + 0.05)

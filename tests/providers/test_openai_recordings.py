@@ -19,7 +19,7 @@ import pytest
 from sans_io.calls.replay import decode
 from sans_io.chat.response import ChatResponse
 from sans_io.errors import LLMError, LLMStreamError
-from sans_io.providers.openai_chat.reply import ModelsReader, OpenAIStreamReader
+from sans_io.providers.openai_chat.reply import OpenAIModelsReader, OpenAIStreamReader
 
 FAMILY = "openai"
 _SET = os.environ.get("WIRE_RECORDINGS")
@@ -132,7 +132,7 @@ def check_calls(key: str, result: ChatResponse, expected: list[dict]) -> None:
 
 
 def models_of(exchange: dict) -> list[str]:
-    reader = ModelsReader("test")
+    reader = OpenAIModelsReader("test")
     reader.receive_data(body_of(exchange))
     reader.receive_eof()
     assert reader.error is None

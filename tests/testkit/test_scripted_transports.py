@@ -20,7 +20,7 @@ from transports.testing import (
     ScriptedTransport,
 )
 from transports.testing.conformance.bench import run_blocking
-from transports.testing.servers.scripted import ScriptedWire
+from transports.testing.servers.scripted import ScriptedConnection
 
 URL = "http://scripted.example"
 BODY = (
@@ -99,7 +99,7 @@ def test_a_request_too_many_is_the_tests_mistake() -> None:
 
 def test_the_request_seen_shows_no_credential() -> None:
     transport = ScriptedTransport([OK])
-    wire = ScriptedWire(transport.now, _peer(transport))
+    wire = ScriptedConnection(transport.now, _peer(transport))
     wire.send(memoryview(b"POST / HTTP/1.1\r\nx-api-key: sk-secret\r\n\r\n"), 1.0)
     assert "sk-secret" not in repr(transport.requests)
     assert transport.requests[0].header("x-api-key") == "sk-secret"
@@ -111,7 +111,7 @@ def _peer(transport: ScriptedTransport):
     return _ScriptPeer(transport, 0)
 
 
-def test_a_scripted_wire_behaves_like_one() -> None:
+def test_a_scripted_connection_behaves_like_one() -> None:
     clock = FakeClock(0.0)
     transport = ScriptedTransport(
         [[Piece(b"abc"), Piece(b"d", 1.0), Piece(b"", 0.0, "fin")], [Piece(b"", 0.5, "rst")]], clock

@@ -21,18 +21,18 @@ from sans_io.policy.deadline import Timers
 from tests.callers import BUSY
 from tests.transports.modes import ASYNC_MODES, MODES, SYNC, Ask, Mode, answer, passes_within
 from transports import loading, resolver
-from transports.faults import Fault, dial_fault, wire_fault
+from transports.faults import Fault, connection_fault, dial_fault
 from transports.happy_eyeballs import worst
-from transports.resolver import MAX_PER_HOST, MAX_THREADS, Crew, Job, alternating, start
+from transports.resolver import MAX_PER_HOST, MAX_THREADS, DaemonThreads, ThreadJob, alternating, start
 from transports.testing import LoopbackServer
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
 
-class Ring:
+class Waiter:
     def __init__(self) -> None:
         self.event = threading.Event()
-        self.ring = self.event.set
+        self.wake = self.event.set
 
 
 # -- names ------------------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_a_hanging_resolver_holds_nobody_past_the_deadline(mode: Mode, monkeypat
         return [(V4, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))]
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    monkeypatch.setattr(resolver, "_RESOLVERS", Crew(MAX_THREADS))
+    monkeypatch.setattr(resolver, "_RESOLVERS", DaemonThreads(MAX_THREADS))
     transport = mode.transport()
 
     async def main() -> None:
@@ -102,7 +102,7 @@ def test_a_hanging_resolver_holds_nobody_past_the_deadline(mode: Mode, monkeypat
 def test_cancel_while_a_name_is_looked_up(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(10.0))
-    monkeypatch.setattr(resolver, "_RESOLVERS", Crew(MAX_THREADS))
+    monkeypatch.setattr(resolver, "_RESOLVERS", DaemonThreads(MAX_THREADS))
     transport = mode.transport()
 
     async def main() -> None:
@@ -120,25 +120,25 @@ def test_cancel_while_a_name_is_looked_up(mode: Mode, monkeypatch: pytest.Monkey
 
 
 def test_one_lookup_for_all_who_ask_meanwhile() -> None:
-    crew, gate, done = Crew(4), threading.Event(), []
+    threads, gate, done = DaemonThreads(4), threading.Event(), []
 
     def work() -> int:
         gate.wait(5.0)
         done.append(1)
         return 7
 
-    bells = [Ring() for _ in range(50)]
-    jobs = [crew.join(Job("name", "name", work), bell) for bell in bells]
+    wakeups = [Waiter() for _ in range(50)]
+    jobs = [threads.join(ThreadJob("name", "name", work), wakeup) for wakeup in wakeups]
     assert len(set(map(id, jobs))) == 1
     gate.set()
-    assert all(bell.event.wait(2.0) for bell in bells)
+    assert all(wakeup.event.wait(2.0) for wakeup in wakeups)
     assert {job.value() for job in jobs} == {7}
     assert done == [1]
-    assert crew.join(Job("name", "name", lambda: 8), Ring()) is not jobs[0], "answers are not remembered"
+    assert threads.join(ThreadJob("name", "name", lambda: 8), Waiter()) is not jobs[0], "answers are not remembered"
 
 
 def test_more_names_than_threads_wait_in_line() -> None:
-    crew, working, most = Crew(3), [0], [0]
+    threads, working, most = DaemonThreads(3), [0], [0]
     lock = threading.Lock()
 
     def work() -> bool:
@@ -151,24 +151,26 @@ def test_more_names_than_threads_wait_in_line() -> None:
             working[0] -= 1
         return True
 
-    pairs = [(Ring(), number) for number in range(30)]
-    jobs = [crew.join(Job(number, "work", work), bell) for bell, number in pairs]
-    assert all(bell.event.wait(5.0) for bell, _ in pairs)
+    pairs = [(Waiter(), number) for number in range(30)]
+    jobs = [threads.join(ThreadJob(number, "work", work), wakeup) for wakeup, number in pairs]
+    assert all(wakeup.event.wait(5.0) for wakeup, _ in pairs)
     assert all(job.value() for job in jobs)
     assert max(most) <= 3
 
 
 def test_when_all_threads_are_stuck_new_lookups_wait_in_line_until_one_comes_back() -> None:
-    crew, gates = Crew(MAX_THREADS), [threading.Event() for _ in range(MAX_THREADS)]
+    threads, gates = DaemonThreads(MAX_THREADS), [threading.Event() for _ in range(MAX_THREADS)]
     for number, gate in enumerate(gates):
-        bell = Ring()
-        crew.join(Job(number, "stuck", lambda gate=gate: gate.wait(10.0), group=number), bell).unwatch(bell)
-    bell = Ring()
-    job = crew.join(Job("new", "new", lambda: True), bell)
+        wakeup = Waiter()
+        threads.join(ThreadJob(number, "stuck", lambda gate=gate: gate.wait(10.0), group=number), wakeup).unwatch(
+            wakeup
+        )
+    wakeup = Waiter()
+    job = threads.join(ThreadJob("new", "new", lambda: True), wakeup)
     assert "in line behind 16 others" in job.what
-    assert not bell.event.wait(0.1)
+    assert not wakeup.event.wait(0.1)
     gates[7].set()
-    assert bell.event.wait(2.0)
+    assert wakeup.event.wait(2.0)
     assert job.value()
     for gate in gates:
         gate.set()
@@ -176,15 +178,17 @@ def test_when_all_threads_are_stuck_new_lookups_wait_in_line_until_one_comes_bac
 
 def test_no_more_than_two_lookups_of_one_host_run_at_once() -> None:
     """A third one waits in line, and holds up nobody else's."""
-    crew, gates = Crew(MAX_THREADS), [threading.Event() for _ in range(2)]
-    stuck = [Ring() for _ in gates]
-    for gate, bell in zip(gates, stuck, strict=True):
-        crew.join(Job("name", "stuck", lambda gate=gate: gate.wait(10.0), group="host"), bell).unwatch(bell)
-    third, other_port, other = Ring(), Ring(), Ring()
-    waiting = crew.join(Job("name", "third", lambda: 3, group="host"), third)
-    also = crew.join(Job("name at another port", "fourth", lambda: 4, group="host"), other_port)
-    assert crew.join(Job("name", "third", lambda: 3, group="host"), Ring()) is waiting
-    crew.join(Job("other", "other", lambda: True, group="other"), other)
+    threads, gates = DaemonThreads(MAX_THREADS), [threading.Event() for _ in range(2)]
+    stuck = [Waiter() for _ in gates]
+    for gate, wakeup in zip(gates, stuck, strict=True):
+        threads.join(ThreadJob("name", "stuck", lambda gate=gate: gate.wait(10.0), group="host"), wakeup).unwatch(
+            wakeup
+        )
+    third, other_port, other = Waiter(), Waiter(), Waiter()
+    waiting = threads.join(ThreadJob("name", "third", lambda: 3, group="host"), third)
+    also = threads.join(ThreadJob("name at another port", "fourth", lambda: 4, group="host"), other_port)
+    assert threads.join(ThreadJob("name", "third", lambda: 3, group="host"), Waiter()) is waiting
+    threads.join(ThreadJob("other", "other", lambda: True, group="other"), other)
     assert other.event.wait(2.0)
     assert not waiting.done
     assert not also.done
@@ -193,7 +197,7 @@ def test_no_more_than_two_lookups_of_one_host_run_at_once() -> None:
     assert other_port.event.wait(2.0)
     assert (waiting.value(), also.value()) == (3, 4)
     gates[1].set()
-    assert passes_within(2.0, lambda: not crew._working)
+    assert passes_within(2.0, lambda: not threads._working)
 
 
 class Hanging:
@@ -204,7 +208,7 @@ class Hanging:
         self.release = threading.Event()
         self._real = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", self._answer)
-        monkeypatch.setattr(resolver, "_RESOLVERS", Crew(MAX_THREADS))
+        monkeypatch.setattr(resolver, "_RESOLVERS", DaemonThreads(MAX_THREADS))
 
     def _answer(self, host: str, *args: object, **options: object) -> list:
         if not host.startswith("hangs"):
@@ -328,10 +332,10 @@ def test_a_resolver_that_fails_in_the_systems_own_way(mode: Mode, number: int, m
 
 
 def test_a_job_left_in_the_queue_is_not_begun() -> None:
-    crew, gate, begun = Crew(1), threading.Event(), []
-    first, second = Ring(), Ring()
-    crew.join(Job("a", "a", lambda: gate.wait(5.0)), first)
-    crew.join(Job("b", "b", lambda: begun.append(1)), second).unwatch(second)
+    threads, gate, begun = DaemonThreads(1), threading.Event(), []
+    first, second = Waiter(), Waiter()
+    threads.join(ThreadJob("a", "a", lambda: gate.wait(5.0)), first)
+    threads.join(ThreadJob("b", "b", lambda: begun.append(1)), second).unwatch(second)
     gate.set()
     assert first.event.wait(2.0)
     sleep(0.05)
@@ -345,27 +349,27 @@ def test_a_value_that_comes_too_late_is_let_go_of() -> None:
         gate.wait(5.0)
         return "late"
 
-    bell = Ring()
-    job = start(Job(object(), "work", work, dropped.append), bell)
-    job.unwatch(bell)
-    job.unwatch(bell)
+    wakeup = Waiter()
+    job = start(ThreadJob(object(), "work", work, dropped.append), wakeup)
+    job.unwatch(wakeup)
+    job.unwatch(wakeup)
     gate.set()
     assert passes_within(2.0, lambda: dropped == ["late"])
 
 
 def test_a_value_that_nobody_took_is_let_go_of() -> None:
     dropped: list[str] = []
-    bell = Ring()
-    job = start(Job(object(), "work", lambda: "value", dropped.append), bell)
-    assert bell.event.wait(2.0)
-    job.unwatch(bell)
+    wakeup = Waiter()
+    job = start(ThreadJob(object(), "work", lambda: "value", dropped.append), wakeup)
+    assert wakeup.event.wait(2.0)
+    job.unwatch(wakeup)
     assert dropped == ["value"]
 
 
 def test_a_job_that_breaks_says_so() -> None:
-    bell = Ring()
-    job = Crew(None).join(Job(object(), "the work", lambda: 1 // 0), bell)
-    assert bell.event.wait(2.0)
+    wakeup = Waiter()
+    job = DaemonThreads(None).join(ThreadJob(object(), "the work", lambda: 1 // 0), wakeup)
+    assert wakeup.event.wait(2.0)
     with pytest.raises(Fault, match="the work") as caught:
         job.value()
     assert caught.value.kind == "local"
@@ -376,20 +380,20 @@ def test_where_no_thread_is_to_be_had_the_caller_does_the_job(monkeypatch: pytes
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(loading, "start_new_thread", refuse)
-    crew, dropped = Crew(2), []
+    threads, dropped = DaemonThreads(2), []
     for job in (
-        crew.join(Job("x", "work", threading.get_ident), Ring()),
-        start(Job("x", "w", threading.get_ident), Ring()),
+        threads.join(ThreadJob("x", "work", threading.get_ident), Waiter()),
+        start(ThreadJob("x", "w", threading.get_ident), Waiter()),
     ):
         assert job.done
         assert job.value() == threading.get_ident()
     with pytest.raises(Fault, match="by zero"):
-        _ = crew.join(Job("x", "work", lambda: 1 // 0), Ring()).value()
-    bell = Ring()
-    start(Job("x", "work", lambda: "value", dropped.append), bell).unwatch(bell)
+        _ = threads.join(ThreadJob("x", "work", lambda: 1 // 0), Waiter()).value()
+    wakeup = Waiter()
+    start(ThreadJob("x", "work", lambda: "value", dropped.append), wakeup).unwatch(wakeup)
     assert dropped == ["value"]
-    assert not crew._working
-    assert not crew._wanted
+    assert not threads._working
+    assert not threads._wanted
 
 
 def test_threads_are_seen_by_debuggers_and_leave_nothing() -> None:
@@ -398,9 +402,9 @@ def test_threads_are_seen_by_debuggers_and_leave_nothing() -> None:
     before = threading.gettrace()
     threading.settrace(lambda frame, event, _: seen.append(frame.f_code.co_name))  # type: ignore[func-returns-value]
     try:
-        bell = Ring()
-        job = start(Job("x", "work", lambda: _found_by_debuggers()), bell)
-        assert bell.event.wait(2.0)
+        wakeup = Waiter()
+        job = start(ThreadJob("x", "work", lambda: _found_by_debuggers()), wakeup)
+        assert wakeup.event.wait(2.0)
     finally:
         threading.settrace(before)  # type: ignore[arg-type]
     assert job.value() == 1
@@ -416,14 +420,14 @@ def test_whatever_ends_a_job_its_callers_hear_of_it(end: type[BaseException]) ->
     def work() -> None:
         raise end("enough")
 
-    crew = Crew(1)
-    for put in (crew.join, start):
-        bell = Ring()
-        job = put(Job("x", "the work", work), bell)
-        assert bell.event.wait(2.0)
+    threads = DaemonThreads(1)
+    for put in (threads.join, start):
+        wakeup = Waiter()
+        job = put(ThreadJob("x", "the work", work), wakeup)
+        assert wakeup.event.wait(2.0)
         with pytest.raises(Fault, match="the work: enough"):
             job.value()
-    assert passes_within(2.0, lambda: not crew._working)
+    assert passes_within(2.0, lambda: not threads._working)
 
 
 def test_families_take_turns() -> None:
@@ -439,7 +443,7 @@ def test_families_take_turns() -> None:
 )
 def test_literals_need_no_resolver(host: str, family: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", None)
-    job = resolver.resolve(host, 80, Ring())
+    job = resolver.resolve(host, 80, Waiter())
     assert job.done
     ((found, address),) = job.value()
     assert (found, address[0]) == (family, host)
@@ -447,9 +451,9 @@ def test_literals_need_no_resolver(host: str, family: int, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
 def test_names_that_are_none(host: str) -> None:
-    bell = Ring()
-    job = resolver.resolve(host, 80, bell)
-    assert bell.event.wait(5.0)
+    wakeup = Waiter()
+    job = resolver.resolve(host, 80, wakeup)
+    assert wakeup.event.wait(5.0)
     with pytest.raises(Fault) as caught:
         job.value()
     assert caught.value.kind in ("dns_failed", "dns_temporary")
@@ -482,17 +486,17 @@ def silent() -> Iterator[tuple]:
 
 
 async def dial(mode: Mode, addresses: tuple, seconds: float) -> tuple:
-    """A wire or a fault, and how long it took."""
+    """A connection or a fault, and how long it took."""
     runtime = mode.transport()._runtime
     runtime = runtime if mode is SYNC else runtime()
     began = monotonic()
     try:
-        wire = runtime.dial(addresses, runtime.now() + seconds, runtime.bell())
-        wire = await wire if hasattr(wire, "__await__") else wire
+        connection = runtime.dial(addresses, runtime.now() + seconds, runtime.wakeup())
+        connection = await connection if hasattr(connection, "__await__") else connection
     except Fault as fault:
         return fault, monotonic() - began
-    wire.abort()
-    return wire, monotonic() - began
+    connection.abort()
+    return connection, monotonic() - began
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
@@ -500,8 +504,8 @@ def test_the_next_address_serves_when_the_first_refuses(mode: Mode, refusing: tu
     with LoopbackServer() as server:
 
         async def main() -> None:
-            wire, took = await dial(mode, (refusing, refusing, (V4, ("127.0.0.1", server.port))), 5.0)
-            assert not isinstance(wire, Fault)
+            connection, took = await dial(mode, (refusing, refusing, (V4, ("127.0.0.1", server.port))), 5.0)
+            assert not isinstance(connection, Fault)
             assert took < BUSY
 
         mode.run(main)
@@ -513,8 +517,8 @@ def test_a_silent_address_costs_a_head_start_only(mode: Mode, silent: tuple) -> 
     with LoopbackServer() as server:
 
         async def main() -> None:
-            wire, took = await dial(mode, (silent, (V4, ("127.0.0.1", server.port))), 5.0)
-            assert not isinstance(wire, Fault)
+            connection, took = await dial(mode, (silent, (V4, ("127.0.0.1", server.port))), 5.0)
+            assert not isinstance(connection, Fault)
             # 250 ms beside each other on the loops (RFC 8305), 1 s one after the other where it blocks.
             expected = 1.0 if mode is SYNC else 0.25
             assert expected <= took < expected + BUSY
@@ -556,8 +560,8 @@ def test_only_one_of_two_connections_made_at_once_is_kept(mode: Mode) -> None:
 
         async def main() -> None:
             for _ in range(20):
-                wire, _ = await dial(mode, (address, address, address), 5.0)
-                assert not isinstance(wire, Fault)
+                connection, _ = await dial(mode, (address, address, address), 5.0)
+                assert not isinstance(connection, Fault)
 
         mode.run(main)
         assert server.wait_until(lambda: server.open_connections == 0)
@@ -585,7 +589,7 @@ def test_what_the_system_says_has_a_word(number: int, kind: str) -> None:
     fault = dial_fault(OSError(number, os.strerror(number)), "127.0.0.1:1")
     assert fault.kind == kind
     assert fault.detail == f"127.0.0.1:1: {os.strerror(number)}"
-    assert wire_fault(OSError(number, os.strerror(number))).kind == "reset"
+    assert connection_fault(OSError(number, os.strerror(number))).kind == "reset"
 
 
 DESCRIPTORS = """

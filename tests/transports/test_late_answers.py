@@ -24,7 +24,7 @@ from tests import wire_server as w
 from tests.callers import ASYNC_MODES, BUSY, HELLO, MODES, Mode, chat, drain
 from tests.security.test_tls import CA, context
 from tests.transports import modes
-from tests.transports.test_wires import connected, later, listener
+from tests.transports.test_connections import connected, later, listener
 from transports import happy_eyeballs, sockets
 from transports.faults import Fault
 
@@ -235,7 +235,7 @@ def test_a_server_that_never_stops_does_not_outlive_a_total(mode: Mode) -> None:
             assert 0.6 <= took < 0.6 + 4 * BUSY  # one look at a megabyte of events, by three threads
 
 
-# -- one wire ---------------------------------------------------------------------------------------------------------
+# -- one connection ---------------------------------------------------------------------------------------------------
 
 
 async def blind(*_: object) -> None:
@@ -259,7 +259,7 @@ def test_bytes_that_nobody_saw_are_read_when_the_deadline_has_passed(
     mode: modes.Mode, deadline: str, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        wire, peer = await connected(mode, listener)
+        connection, peer = await connected(mode, listener)
         unseeing(monkeypatch)
 
         def until() -> float:
@@ -267,20 +267,20 @@ def test_bytes_that_nobody_saw_are_read_when_the_deadline_has_passed(
 
         with peer:
             with pytest.raises(Fault, match="timeout"):
-                await later(wire.receive(65536, until()))
+                await later(connection.receive(65536, until()))
             peer.sendall(b"x" * 100_000)
-            assert modes.passes_within(5.0, lambda: sockets.readable(wire._sock))
+            assert modes.passes_within(5.0, lambda: sockets.readable(connection._sock))
             got = b""
             while len(got) < 100_000:
-                got += await later(wire.receive(65536, until()))
+                got += await later(connection.receive(65536, until()))
             assert got == b"x" * 100_000
             peer.sendall(b"last")
             peer.shutdown(socket.SHUT_WR)
-            assert modes.passes_within(5.0, wire.answered)
+            assert modes.passes_within(5.0, connection.answered)
             sleep(0.05)
-            assert await later(wire.receive(65536, until())) == b"last"
-            assert await later(wire.receive(65536, until())) == b""
-        wire.abort()
+            assert await later(connection.receive(65536, until())) == b"last"
+            assert await later(connection.receive(65536, until())) == b""
+        connection.abort()
         monkeypatch.undo()
 
     mode.run(main)
@@ -291,17 +291,17 @@ def test_a_connection_that_broke_unseen_is_broken(
     mode: modes.Mode, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        wire, peer = await connected(mode, listener)
+        connection, peer = await connected(mode, listener)
         unseeing(monkeypatch)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         peer.close()
-        assert modes.passes_within(5.0, wire.answered)
+        assert modes.passes_within(5.0, connection.answered)
         for deadline in (monotonic() + 0.02, monotonic() - 1.0, AT_ONCE):
             with pytest.raises(Fault) as caught:
-                assert await later(wire.receive(65536, deadline)) == b"", "seen as reset once"
+                assert await later(connection.receive(65536, deadline)) == b"", "seen as reset once"
                 raise Fault("reset")
             assert caught.value.kind == "reset"
-        wire.abort()
+        connection.abort()
         monkeypatch.undo()
 
     mode.run(main)
@@ -312,18 +312,18 @@ def test_room_that_nobody_saw_is_used_when_the_deadline_has_passed(
     mode: modes.Mode, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        wire, peer = await connected(mode, listener)
+        connection, peer = await connected(mode, listener)
         with peer:
             with pytest.raises(Fault, match="timeout"):
                 while True:
-                    await later(wire.send(memoryview(b"x" * 500_000), monotonic() + 0.1))
+                    await later(connection.send(memoryview(b"x" * 500_000), monotonic() + 0.1))
             reader = threading.Thread(target=_read_for, args=(peer, 1.0))
             reader.start()
-            assert modes.passes_within(5.0, lambda: sockets.takes_more(wire._sock))
+            assert modes.passes_within(5.0, lambda: sockets.takes_more(connection._sock))
             unseeing(monkeypatch)
-            await later(wire.send(memoryview(b"y" * 1000), monotonic() - 1.0))
+            await later(connection.send(memoryview(b"y" * 1000), monotonic() - 1.0))
             reader.join()
-        wire.abort()
+        connection.abort()
         monkeypatch.undo()
 
     mode.run(main)
@@ -349,10 +349,12 @@ def test_a_connect_that_nobody_saw_is_found_when_the_deadline_has_passed(
     async def main() -> None:
         runtime = mode.transport()._runtime()
         unseeing(monkeypatch)
-        wire = await runtime.dial((address, address) if several else (address,), monotonic() + 0.1, runtime.bell())
+        connection = await runtime.dial(
+            (address, address) if several else (address,), monotonic() + 0.1, runtime.wakeup()
+        )
         monkeypatch.undo()
-        assert wire._sock.getpeername() == listener.getsockname()
-        wire.abort()
+        assert connection._sock.getpeername() == listener.getsockname()
+        connection.abort()
 
     mode.run(main)
 
@@ -379,11 +381,11 @@ def test_a_connect_that_is_not_there_ends_at_its_deadline(
             runtime = mode.transport()._runtime()
             began = monotonic()
             with pytest.raises(Fault) as caught:
-                await runtime.dial((address, address) if several else (address,), began + 0.3, runtime.bell())
+                await runtime.dial((address, address) if several else (address,), began + 0.3, runtime.wakeup())
             assert caught.value.kind == "timeout"
             assert 0.3 <= monotonic() - began < 0.3 + BUSY
             with pytest.raises(Fault, match="timeout"):
-                await runtime.dial((address, address) if several else (address,), monotonic() - 1.0, runtime.bell())
+                await runtime.dial((address, address) if several else (address,), monotonic() - 1.0, runtime.wakeup())
 
         mode.run(main)
         for filler in fillers:

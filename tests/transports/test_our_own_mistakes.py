@@ -74,7 +74,7 @@ def test_interrupted_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupt(*_: object) -> bytes:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("transports.blocking_wire.SocketWire.receive", interrupt)
+        monkeypatch.setattr("transports.blocking_connection.BlockingConnection.receive", interrupt)
         with pytest.raises(KeyboardInterrupt):
             ask.pump.advance()
         assert (transport.pool_stats().open, transport.pool_stats().leased) == (0, 0)

@@ -241,7 +241,7 @@ def test_a_stream_left_half_read_is_never_used_again(mode: Mode) -> None:
         assert connections == [0, 1, 1, 2, 2, 3]
 
 
-def test_a_wire_of_another_loop_is_refused() -> None:
+def test_a_connection_of_another_loop_is_refused() -> None:
     """A half-read stream carried into a second loop fails in order, and touches nothing of the first."""
     with LoopbackServer() as server:
         transport = ASYNCIO.transport()

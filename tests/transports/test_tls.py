@@ -318,37 +318,37 @@ def test_tickets_are_no_answer_and_parts_of_records_are_unread(mode: Mode, ca_fi
             runtime = transport._runtime
             runtime = runtime if mode is SYNC else runtime()
             addresses = ((socket.AF_INET, cut.listener.getsockname()),)
-            wire = await now_or_later(runtime.dial(addresses, monotonic() + 5.0, runtime.bell()))
+            connection = await now_or_later(runtime.dial(addresses, monotonic() + 5.0, runtime.wakeup()))
             route = Route(Origin("https", "localhost", 443), None, profile)
-            wire = await now_or_later(runtime.secure(wire, route, "localhost", monotonic() + 5.0))
+            connection = await now_or_later(runtime.secure(connection, route, "localhost", monotonic() + 5.0))
             try:
                 cut.thread.join()
                 await mode.sleep(0.02)
-                assert not wire.answered(), "session tickets were taken for an answer"
-                assert not wire.unread(), "session tickets were taken for surplus"
+                assert not connection.answered(), "session tickets were taken for an answer"
+                assert not connection.unread(), "session tickets were taken for surplus"
                 record = cut.peer.say(b"answer")
                 for size in (1, 4, 5, 6, len(record) - 1):
                     cut.sock.sendall(record[:size])
                     await mode.sleep(0.02)
-                    assert not wire.answered()
-                    assert wire.unread(), f"{size} bytes of a record were not seen"
+                    assert not connection.answered()
+                    assert connection.unread(), f"{size} bytes of a record were not seen"
                     cut.sock.sendall(record[size:])
                     await mode.sleep(0.02)
-                    assert wire.answered()
-                    assert wire.unread()
-                    assert await now_or_later(wire.receive(65536, monotonic() + 1.0)) == b"answer"
-                    assert not wire.answered()
+                    assert connection.answered()
+                    assert connection.unread()
+                    assert await now_or_later(connection.receive(65536, monotonic() + 1.0)) == b"answer"
+                    assert not connection.answered()
                     record = cut.peer.say(b"answer")
                 # A whole record in the same read as a part of the next.
                 cut.sock.sendall(record + cut.peer.say(b"more")[:7])
                 await mode.sleep(0.02)
-                assert await now_or_later(wire.receive(65536, monotonic() + 1.0)) == b"answer"
-                assert wire.unread()
+                assert await now_or_later(connection.receive(65536, monotonic() + 1.0)) == b"answer"
+                assert connection.unread()
                 cut.sock.shutdown(socket.SHUT_WR)
                 await mode.sleep(0.02)
-                assert wire.unread()
+                assert connection.unread()
             finally:
-                wire.abort()
+                connection.abort()
 
     mode.run(main)
 
@@ -425,21 +425,21 @@ def test_a_profile_has_one_context(ca_file: str) -> None:
     assert first.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-class Ring:
+class Waiter:
     def __init__(self) -> None:
         self.event = threading.Event()
-        self.ring = self.event.set
+        self.wake = self.event.set
 
 
 def test_the_default_context_is_made_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     made_in: list[int] = []
     monkeypatch.setattr(tls, "_MADE", {})
     monkeypatch.setattr(tls, "new_context", lambda ca_file: made_in.append(threading.get_ident()))
-    bell = Ring()
-    job = tls_ready(None, bell)
-    assert bell.event.wait(2.0)
+    wakeup = Waiter()
+    job = tls_ready(None, wakeup)
+    assert wakeup.event.wait(2.0)
     assert job.value()
-    job.unwatch(bell)
+    job.unwatch(wakeup)
     assert len(made_in) == 1
     assert made_in != [threading.get_ident()]
 
@@ -496,6 +496,6 @@ def test_contexts_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(tls._MADE) == tls.MAX_CONTEXTS
 
 
-def test_the_blocking_transport_needs_its_own_wires() -> None:
+def test_the_blocking_transport_needs_its_own_connections() -> None:
     with pytest.raises(TypeError):
         SYNC.transport()._runtime.secure(object(), None, "x", 0.0).send(None)

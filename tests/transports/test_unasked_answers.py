@@ -44,27 +44,27 @@ def layers(scheme: str) -> w.Script:
 
 
 def wait_after_dialling(monkeypatch: pytest.MonkeyPatch, scheme: str, until: Until, longest: float = 5.0) -> None:
-    """Every new connection is handed over when it is ready and `until(wire)`, or after so many seconds."""
+    """Every new connection is handed over when it is ready and `until(connection)`, or after so many seconds."""
     step = "secure" if scheme == "https" else "dial"
-    blocking = getattr(httpcore_sync.Runtime, step)
+    blocking = getattr(httpcore_sync.BlockingRuntime, step)
 
     async def slow(*arguments: Any) -> Any:
-        wire, end = await blocking(*arguments), monotonic() + longest
-        while not until(wire) and monotonic() < end:
+        connection, end = await blocking(*arguments), monotonic() + longest
+        while not until(connection) and monotonic() < end:
             sleep(0.002)
-        return wire
+        return connection
 
-    monkeypatch.setattr(httpcore_sync.Runtime, step, slow)
-    for module in (anyio_async, trio_async):
-        awaited = getattr(module.Runtime, step)
+    monkeypatch.setattr(httpcore_sync.BlockingRuntime, step, slow)
+    for runtime in (anyio_async.AsyncioRuntime, trio_async.TrioRuntime):
+        awaited = getattr(runtime, step)
 
         async def slow_too(*arguments: Any, awaited: Any = awaited) -> Any:
-            wire, end = await awaited(*arguments), monotonic() + longest
-            while not until(wire) and monotonic() < end:
+            connection, end = await awaited(*arguments), monotonic() + longest
+            while not until(connection) and monotonic() < end:
                 await anyio.sleep(0.002)
-            return wire
+            return connection
 
-        monkeypatch.setattr(module.Runtime, step, slow_too)
+        monkeypatch.setattr(runtime, step, slow_too)
 
 
 def client(mode: Mode, scheme: str, server: w.WireServer, ca_file: str, **options: Any) -> Any:
@@ -104,7 +104,7 @@ UNASKED = {
 def test_what_comes_before_the_question_is_no_answer(
     mode: Mode, scheme: str, stream: bool, what: str, ca_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wait_after_dialling(monkeypatch, scheme, lambda wire: wire.answered())
+    wait_after_dialling(monkeypatch, scheme, lambda connection: connection.answered())
     with w.WireServer((*layers(scheme), UNASKED[what])) as server:
         asked = client(mode, scheme, server, ca_file)
         for error in outcomes(mode, asked, stream):
@@ -125,7 +125,7 @@ def test_another_connection_is_asked(
     mode: Mode, scheme: str, stream: bool, ca_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The request was seen by nobody, so it is sent again."""
-    wait_after_dialling(monkeypatch, scheme, lambda wire: wire.answered(), longest=1.0)
+    wait_after_dialling(monkeypatch, scheme, lambda connection: connection.answered(), longest=1.0)
     with w.WireServer((*layers(scheme), w.send(w.reply("nobody's")), lambda peer: peer.server.heal())) as server:
         server.healthy = layers(scheme) + w.forever(w.read(), w.answer())
         told = outcomes(mode, client(mode, scheme, server, ca_file, max_retries=2), stream)
@@ -137,7 +137,7 @@ def test_another_connection_is_asked(
 def test_session_tickets_are_no_answer(mode: Mode, stream: bool, ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come unasked after the handshake of TLS 1.3."""
     began = monotonic()
-    wait_after_dialling(monkeypatch, "https", lambda wire: monotonic() - began > 0.3 or wire.answered())
+    wait_after_dialling(monkeypatch, "https", lambda connection: monotonic() - began > 0.3 or connection.answered())
     with w.WireServer((*layers("https"), *w.forever(w.read(), w.answer()))) as server:
         assert set(outcomes(mode, client(mode, "https", server, ca_file), stream)) == {"fine"}
         assert set(server.tls_versions) == {"TLSv1.3"}
@@ -161,7 +161,7 @@ def test_a_refusal_of_what_is_still_being_sent_counts(mode: Mode, scheme: str, c
 
 def test_the_error_says_what_was_said_and_what_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
     mode = MODES[0]
-    wait_after_dialling(monkeypatch, "http", lambda wire: wire.answered())
+    wait_after_dialling(monkeypatch, "http", lambda connection: connection.answered())
     with w.WireServer((w.send(b"SSH-2.0-Open\x1b[31m\r\n"),)) as server:
         [error] = outcomes(mode, client(mode, "http", server, ""), False)
     assert "it sent data before the request ('SSH-2.0-Open\\\\x1b[31m'); is base_url" in error.message

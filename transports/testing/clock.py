@@ -61,5 +61,5 @@ class RealClock(FakeClock):
         """Until then, or until `given_up()`; other tasks go on meanwhile."""
         import anyio
 
-        while not given_up() and (left := when - self()) > 0:  # noqa: ASYNC110  what gives up rings no event
+        while not given_up() and (left := when - self()) > 0:  # noqa: ASYNC110  what gives up sets no event
             await anyio.sleep(min(left, _SLICE))

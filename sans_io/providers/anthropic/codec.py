@@ -106,7 +106,7 @@ class AnthropicCodec:
         """`GET /v1/models`; the reader's `models` are their ids, and `response().raw` is the whole list."""
         version = self.api_version or API_VERSION
         request = HTTPRequest(self._head("GET", "models?limit=1000", version))
-        return self._operation(request, "json", None, partial(ModelsReader, self.limits))
+        return self._operation(request, "json", None, partial(AnthropicModelsReader, self.limits))
 
     def _build(self, chat: ChatRequest, version: str) -> HTTPRequest:
         body = encode_body(build_body(chat, version))
@@ -135,7 +135,7 @@ class AnthropicCodec:
         )
 
 
-class ModelsReader(WholeReader):
+class AnthropicModelsReader(WholeReader):
     """The reader of `GET /v1/models`: `models` holds the ids in the server's order."""
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:

@@ -27,7 +27,7 @@ from .reply import (
     PROVIDER,
     RULES,
     ChatStreamReader,
-    ModelsReader,
+    OllamaModelsReader,
     PullReader,
     VersionReader,
     WholeChatReader,
@@ -86,7 +86,7 @@ class OllamaCodec:
     def models_operation(self) -> Operation:
         """`GET /api/tags`; the reader's `models` are the names, and `response().raw` is the whole list."""
         request = HTTPRequest(self._head("GET", "api/tags"))
-        return self._operation(request, "json", None, partial(ModelsReader, self.limits))
+        return self._operation(request, "json", None, partial(OllamaModelsReader, self.limits))
 
     def version_operation(self) -> Operation:
         """`GET /api/version`, the cheapest sign of life; the reader's `version` is the server's."""

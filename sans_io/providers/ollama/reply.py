@@ -240,7 +240,7 @@ class PullReader(LineReader):
         return f"the download ended without success (last status: {str(self._raw.get('status', 'none'))[:100]!r})"
 
 
-class ModelsReader(WholeReader):
+class OllamaModelsReader(WholeReader):
     """The reader of `GET /api/tags`: `models` holds the names in the server's order."""
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:

@@ -28,7 +28,7 @@ from ..endpoint import Endpoint
 from ..failures import QUOTA_CODES, FailureRules, decode_failure, rate_limit, request_id
 from ..registry import Dialect, dialect_for
 from ..translate import cannot_say, merged
-from .reply import ModelsReader, OpenAIBodyReader, OpenAIStreamReader
+from .reply import OpenAIBodyReader, OpenAIModelsReader, OpenAIStreamReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +131,7 @@ class OpenAICodec:
     def models_operation(self) -> Operation:
         """`GET /models`; the reader it makes has the ids in `models` once it has ended."""
         request = HTTPRequest(self.endpoint.head("GET", "/models", self._fields))
-        return self._operation(request, partial(ModelsReader, self.provider, self.limits), None, stream=False)
+        return self._operation(request, partial(OpenAIModelsReader, self.provider, self.limits), None, stream=False)
 
     def _operation(
         self, request: HTTPRequest, new_reader: Callable[[], ReplyReader], model: str | None, *, stream: bool

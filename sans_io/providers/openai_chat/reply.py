@@ -282,7 +282,7 @@ def _plain_answer(body: JSONObject) -> tuple[str, str] | None:
     return text, finish
 
 
-class ModelsReader(WholeReader):
+class OpenAIModelsReader(WholeReader):
     """Reads a list of models; `models` holds their ids afterwards."""
 
     def __init__(self, provider: str, limits: Limits = DEFAULT_LIMITS) -> None:

@@ -150,7 +150,7 @@ REENTRANT = tuple(
     ),
     (
         "a seat asked for in the middle of a change", "transports/pump.py",
-        "hands.apart() if hands.inside() else hands", "hands",
+        "runner.apart() if runner.inside() else runner", "runner",
     ),
     (
         "statistics of half a change", "transports/interface.py",
@@ -166,8 +166,8 @@ REENTRANT = tuple(
     ),
     (
         "a seat of nobody's until the pool has given it", "transports/pump.py",
-        "        ticket = self._ticket = Ticket(action.route, action.fresh)\n        hands.seat(ticket, now)\n",
-        "        ticket: Ticket[AsyncWire] = Ticket(action.route, action.fresh)\n        hands.seat(ticket, now)\n        self._ticket = ticket\n",
+        "        ticket = self._ticket = Ticket(action.route, action.fresh)\n        runner.seat(ticket, now)\n",
+        "        ticket: Ticket[Connection] = Ticket(action.route, action.fresh)\n        runner.seat(ticket, now)\n        self._ticket = ticket\n",
     ),
     (
         "a seat given up before the pool has it back", "transports/pump.py",
@@ -180,7 +180,7 @@ REENTRANT = tuple(
     ),
     (
         "nobody sweeps while he waits", "transports/pump.py",
-        "            hands.sweep(now)\n", "",
+        "            runner.sweep(now)\n", "",
     ),
     (
         "what was left is taken off before it is done", "transports/interface.py",

@@ -12,7 +12,13 @@ from sans_io.errors import LLMBadRequestError, LLMNotFoundError, LLMServerError,
 from sans_io.limits import Limits
 from sans_io.policy.retry import FATAL, THROTTLED, TRANSIENT
 from sans_io.providers.ollama.codec import RETRY_TABLE
-from sans_io.providers.ollama.reply import ChatStreamReader, ModelsReader, PullReader, VersionReader, WholeChatReader
+from sans_io.providers.ollama.reply import (
+    ChatStreamReader,
+    OllamaModelsReader,
+    PullReader,
+    VersionReader,
+    WholeChatReader,
+)
 from tests.providers.ollama.kit import END, TIME, call, last, line, stream, whole
 from tests.providers.reading import read
 
@@ -366,7 +372,7 @@ def test_progress_of_the_wrong_type() -> None:
 
 
 def test_listing_models() -> None:
-    reader = ModelsReader()
+    reader = OllamaModelsReader()
     raw = {
         "models": [
             {"name": "llama3.2:latest", "model": "llama3.2:latest", "size": 1},
@@ -378,11 +384,11 @@ def test_listing_models() -> None:
     read(reader, [json.dumps(raw).encode()])
     assert reader.models == ["llama3.2:latest", "qwen2.5:3b"]
     assert reader.response().raw == raw
-    empty = ModelsReader()
+    empty = OllamaModelsReader()
     read(empty, [b'{"models":null}'])
     assert empty.models == []
-    assert read(ModelsReader(), [b'{"data":[]}']).error.code == "unexpected_reply"
-    assert isinstance(read(ModelsReader(), [b'{"error":"x"}']).error, LLMServerError)
+    assert read(OllamaModelsReader(), [b'{"data":[]}']).error.code == "unexpected_reply"
+    assert isinstance(read(OllamaModelsReader(), [b'{"error":"x"}']).error, LLMServerError)
 
 
 def test_the_version() -> None:
@@ -457,15 +463,15 @@ def test_a_download_that_stops_says_where() -> None:
 
 
 def test_lists_and_versions_of_the_wrong_type() -> None:
-    for reader in (ModelsReader(), VersionReader()):
+    for reader in (OllamaModelsReader(), VersionReader()):
         error = read(reader, [b'{"models": "x", "version": 5, "error": ""}']).error
         assert error is not None
         assert (error.code, error.provider) == ("unexpected_reply", "ollama")
-    for other in (ModelsReader(), VersionReader()):
+    for other in (OllamaModelsReader(), VersionReader()):
         told = read(other, [b'{"error": "model is required"}']).error
         assert told is not None
         assert told.message == "model is required"
-    names = ModelsReader()
+    names = OllamaModelsReader()
     read(
         names,
         [b'{"models": [{"name": 5, "model": "a"}, {"name": "b", "model": "c"}, {"name": "", "model": "d"}, "e"]}'],

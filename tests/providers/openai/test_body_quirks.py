@@ -10,7 +10,7 @@ import pytest
 from sans_io.chat.response import ToolCall, Usage
 from sans_io.errors import LLMAuthError, LLMError, LLMNotFoundError, LLMProtocolError, LLMServerError
 from sans_io.limits import DEFAULT_LIMITS
-from sans_io.providers.openai_chat.reply import ModelsReader
+from sans_io.providers.openai_chat.reply import OpenAIModelsReader
 from tests.providers.openai.kit import body, body_reader, read, read_body
 
 
@@ -214,7 +214,7 @@ def test_a_choice_that_failed_carries_what_it_had() -> None:
     ],
 )
 def test_lists_of_models(value: object) -> None:
-    reader = ModelsReader("test")
+    reader = OpenAIModelsReader("test")
     reader.receive_data(json.dumps(value).encode())
     reader.receive_eof()
     assert reader.error is None
@@ -224,7 +224,7 @@ def test_lists_of_models(value: object) -> None:
 
 @pytest.mark.parametrize("data", [b"null", b"{}", b"[1", b"", b"<html>", b'{"error": "m"}', b'{"data": {}}'])
 def test_what_is_no_list_of_models(data: bytes) -> None:
-    reader = ModelsReader("test")
+    reader = OpenAIModelsReader("test")
     reader.receive_data(data)
     reader.receive_eof()
     assert isinstance(reader.error, LLMError)
@@ -238,8 +238,8 @@ def test_entries_of_one_list_are_never_merged() -> None:
     assert read_body(body(message)).response.message["reasoning_details"] == details
 
 
-def models(value: object) -> ModelsReader:
-    reader = ModelsReader("test")
+def models(value: object) -> OpenAIModelsReader:
+    reader = OpenAIModelsReader("test")
     reader.receive_data(json.dumps(value).encode())
     reader.receive_eof()
     return reader

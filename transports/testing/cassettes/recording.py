@@ -1,4 +1,4 @@
-"""Transports that record: every exchange of the wires below, its bytes and their times, without credentials.
+"""Transports that record: every exchange of the connections below, its bytes and their times, without credentials.
 
     recording = RecordingTransport(SyncTransport())
     OpenAICompatClient(api_key=key, model="m", transport=recording).chat(messages)
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ...anyio_async import AsyncioTransport
     from ...httpcore_sync import SyncTransport
-    from ...interface import Authorizer, Bell, Hands, Runtime, Wire
+    from ...interface import Authorizer, Connection, PoolRunner, Runtime, Wakeup
     from ...resolver import Addresses
     from ...trio_async import TrioTransport
     from ..servers.scripted import AsyncScriptedTransport, ScriptedTransport
@@ -48,7 +48,7 @@ _KEPT_QUERY: Final = frozenset({"api-version", "alt", "beta", "limit", "after_id
 
 
 class Recorder:
-    """What the recording wires of a transport share. `secrets`: texts to cut out that are in no header."""
+    """What the recording connections of a transport share. `secrets`: texts to cut out that are in no header."""
 
     def __init__(self, now: Callable[[], float], secrets: Iterable[str] = ()) -> None:
         self.now = now
@@ -133,23 +133,23 @@ class Track:
             tape.end, tape.end_after = "rst", max(0.0, now - tape.last)
 
 
-def recorded_request(wire: bytes, known: Iterable[str] = ()) -> RecordedRequest | None:
+def recorded_request(sent: bytes, known: Iterable[str] = ()) -> RecordedRequest | None:
     """The request in these bytes without its credentials; None if there is no whole head."""
-    head, blank, body = wire.partition(b"\r\n\r\n")
+    head, blank, body = sent.partition(b"\r\n\r\n")
     if not blank:
         return None
     first, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ", 2)
     pairs = [(name.strip().lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-    secrets = {*known, *credentials_in(wire)}
+    secrets = {*known, *credentials_in(sent)}
     headers = tuple((name, without(value, secrets) if name in _KEPT else HIDDEN) for name, value in pairs)
     shown = without(body.decode("latin-1"), secrets).encode("latin-1")
     return RecordedRequest(method, without(_without_keys(target), secrets), headers, shown)
 
 
-def credentials_in(wire: bytes) -> set[str]:
+def credentials_in(sent: bytes) -> set[str]:
     """Every value of a request's head that may be a credential, without its scheme (`Bearer`)."""
-    head = wire.partition(b"\r\n\r\n")[0].decode("latin-1")
+    head = sent.partition(b"\r\n\r\n")[0].decode("latin-1")
     first, *lines = head.split("\r\n")
     found: set[str] = set()
     for line in lines:
@@ -253,17 +253,17 @@ class AsyncRecordingTransport:
 
 
 class _Tap:
-    """A wire of which everything is written down; awaited if the wire below is."""
+    """A connection of which everything is written down; awaited if the connection below is."""
 
-    def __init__(self, wire: Wire, track: Track) -> None:
-        self.wire = wire
+    def __init__(self, connection: Connection, track: Track) -> None:
+        self.below = connection
         self.track = track
-        self.unread, self.answered = wire.unread, wire.answered
-        self.abort, self.shutdown, self.forget = wire.abort, wire.shutdown, wire.forget
+        self.unread, self.answered = connection.unread, connection.answered
+        self.abort, self.shutdown, self.forget = connection.abort, connection.shutdown, connection.forget
 
     def receive(self, max_bytes: int, deadline: float) -> bytes | Awaitable[bytes]:
         try:
-            data = self.wire.receive(max_bytes, deadline)
+            data = self.below.receive(max_bytes, deadline)
         except Fault as fault:
             self.track.failed(fault)
             raise
@@ -283,29 +283,29 @@ class _Tap:
 
     def send(self, data: memoryview, deadline: float) -> Awaitable[object] | None:
         self.track.sent(bytes(data))
-        return self.wire.send(data, deadline)
+        return self.below.send(data, deadline)
 
 
 class _RecordedRuntime:
     def __init__(self, below: Runtime, recorder: Recorder) -> None:
         self._below = below
         self._recorder = recorder
-        self.now, self.bell, self.nested = below.now, below.bell, below.nested
+        self.now, self.wakeup, self.nested = below.now, below.wakeup, below.nested
         self.resolve, self.tls_ready, self.within = below.resolve, below.tls_ready, below.within
 
     @property
-    def hands(self) -> Hands:
-        return self._below.hands
+    def pool_runner(self) -> PoolRunner:
+        return self._below.pool_runner
 
-    async def dial(self, addresses: Addresses, deadline: float, bell: Bell) -> Wire:
+    async def dial(self, addresses: Addresses, deadline: float, wakeup: Wakeup) -> Connection:
         try:
-            wire = await self._below.dial(addresses, deadline, bell)
+            connection = await self._below.dial(addresses, deadline, wakeup)
         except Fault as fault:
             self._recorder.dial_failed(fault)
             raise
-        return _Tap(wire, self._recorder.dialled())
+        return _Tap(connection, self._recorder.dialled())
 
-    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
-        if not isinstance(wire, _Tap):
-            return await self._below.secure(wire, route, name, deadline)
-        return _Tap(await self._below.secure(wire.wire, route, name, deadline), wire.track)
+    async def secure(self, connection: Connection, route: Route, name: str, deadline: float) -> Connection:
+        if not isinstance(connection, _Tap):
+            return await self._below.secure(connection, route, name, deadline)
+        return _Tap(await self._below.secure(connection.below, route, name, deadline), connection.track)

@@ -1,4 +1,4 @@
-"""Transports that play a cassette: the shipped pumps and pool over wires that answer as the server once did.
+"""Transports that play a cassette: the shipped pumps and pool over connections that answer as the server once did.
 
 Rules of this file:
 - A request gets the answer to the first recorded request like it that has not been played: the same method, target and

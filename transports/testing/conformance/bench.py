@@ -30,7 +30,7 @@ T = TypeVar("T")
 Main: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Transport(Protocol):
+class TransportUnderTest(Protocol):
     """What is under test."""
 
     def start(self, call: Call, *, authorize: Any = None, on_attempt: Any = None) -> Any: ...
@@ -39,8 +39,8 @@ class Transport(Protocol):
     def close_idle(self) -> None: ...
 
 
-class Factory(Protocol):
-    def __call__(self, max_connections: int | None = None) -> Transport: ...
+class TransportFactory(Protocol):
+    def __call__(self, max_connections: int | None = None) -> TransportUnderTest: ...
 
 
 def run_blocking(main: Main) -> None:
@@ -55,7 +55,7 @@ def run_blocking(main: Main) -> None:
 class Bench:
     """A transport, a server, and calls between them."""
 
-    def __init__(self, factory: Factory, server: LoopbackServer) -> None:
+    def __init__(self, factory: TransportFactory, server: LoopbackServer) -> None:
         self.factory = factory
         self.server = server
         self.transport = factory()
@@ -122,7 +122,7 @@ class Line:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: TransportUnderTest,
         call: Call,
         authorize: Callable[[bool], Operation] | None,
         on_attempt: Callable[[Attempt], object] | None,

@@ -29,7 +29,7 @@ from sans_io.providers.base import Operation
 from ..servers.in_memory import FakeLLMServer
 from ..servers.loopback import LoopbackServer
 from ..servers.script import AfterCut, ScriptedError, ScriptedReply
-from .bench import Bench, Factory, Main, run_blocking
+from .bench import Bench, Main, TransportFactory, run_blocking
 
 #: Seconds that something may be late on a busy machine.
 SLACK: Final = 1.0
@@ -40,7 +40,7 @@ Scenario: TypeAlias = Callable[[Bench], Coroutine[Any, Any, None]]
 
 
 def check_transport(
-    factory: Factory, run: Callable[[Main], None] | None = None, *, only: Collection[str] = ()
+    factory: TransportFactory, run: Callable[[Main], None] | None = None, *, only: Collection[str] = ()
 ) -> list[str]:
     """Run the scenarios (all, or those named in `only`); the names of those that ran.
 
@@ -60,7 +60,9 @@ def check_transport(
     return ran
 
 
-def _run_one(scenario: Scenario, factory: Factory, run: Callable[[Main], None] | None, server: LoopbackServer) -> None:
+def _run_one(
+    scenario: Scenario, factory: TransportFactory, run: Callable[[Main], None] | None, server: LoopbackServer
+) -> None:
     benches: list[Bench] = []
 
     async def main() -> None:

@@ -5,7 +5,7 @@
     transport.requests[0].json()["messages"]
 
 Rules of this file:
-- The pumps and the pool are the shipped ones; only the wire and the waiting are replaced.
+- The pumps and the pool are the shipped ones; only the connection and the waiting are replaced.
 - Nothing ever really waits: whoever would moves the clock to what happens next, be it bytes or his own deadline.
 - One call at a time is the intended use. Calls at once work and share the one clock, as in a single-threaded world.
 """
@@ -23,10 +23,10 @@ from sans_io.chat.response import Attempt
 from sans_io.policy.pool import PoolStats, Route
 
 from ...faults import Fault
-from ...interface import Authorizer, Bell, Hands, Wire
+from ...interface import Authorizer, Connection, PoolRunner, Wakeup
 from ...pools import PoolSettings
 from ...pump import BlockingPump, Pump
-from ...resolver import Addresses, Job, Ringable
+from ...resolver import Addresses, ThreadJob, Waker
 from ..clock import FakeClock
 from .connection import Piece, ServerConnection
 from .in_memory import FakeLLMServer
@@ -73,7 +73,9 @@ class _Scripted:
         """More of the script."""
         self._answers.extend(answers)
 
-    def connect(self, addresses: Addresses, new_wire: type[ScriptedWire] | None = None) -> ScriptedWire:
+    def connect(
+        self, addresses: Addresses, new_connection: type[ScriptedConnection] | None = None
+    ) -> ScriptedConnection:
         """One dial. Raises the `Fault` that the script has next, if it has one."""
         host, port = addresses[0][1][:2]
         self.dials.append((host, port))
@@ -83,7 +85,7 @@ class _Scripted:
             raise fault
         number = len(self.dials) - 1
         peer = _ScriptPeer(self, number) if self._server is None else ServerConnection(self._server, number)
-        return (new_wire or ScriptedWire)(self.now, peer)
+        return (new_connection or ScriptedConnection)(self.now, peer)
 
     def answer(self, request: ReceivedRequest) -> list[Piece]:
         """What the script says to this request; a request too many is an error of the test."""
@@ -110,7 +112,7 @@ class ScriptedTransport(_Scripted):
         max_connections: int | None = None,
     ) -> None:
         super().__init__(script, clock, max_connections=max_connections)
-        self._runtime = _Runtime(self, _Bell, ScriptedWire)
+        self._runtime = _Runtime(self, _ScriptedWakeup, ScriptedConnection)
 
     def start(
         self,
@@ -123,10 +125,10 @@ class ScriptedTransport(_Scripted):
         return BlockingPump(call, self._runtime, authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
-        return self._runtime.hands.stats()
+        return self._runtime.pool_runner.stats()
 
     def close_idle(self) -> None:
-        self._runtime.hands.close_idle(self.now())
+        self._runtime.pool_runner.close_idle(self.now())
 
 
 class AsyncScriptedTransport(_Scripted):
@@ -140,7 +142,7 @@ class AsyncScriptedTransport(_Scripted):
         max_connections: int | None = None,
     ) -> None:
         super().__init__(script, clock, max_connections=max_connections)
-        self._runtime = _Runtime(self, _AsyncBell, _AsyncScriptedWire)
+        self._runtime = _Runtime(self, _AsyncScriptedWakeup, _AsyncScriptedConnection)
 
     def start(
         self,
@@ -153,13 +155,13 @@ class AsyncScriptedTransport(_Scripted):
         return Pump(call, self._runtime, authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
-        return self._runtime.hands.stats()
+        return self._runtime.pool_runner.stats()
 
     def close_idle(self) -> None:
-        self._runtime.hands.close_idle(self.now())
+        self._runtime.pool_runner.close_idle(self.now())
 
 
-class ScriptedWire:
+class ScriptedConnection:
     """One connection to a peer in memory: bytes with the time of their arrival."""
 
     def __init__(self, clock: FakeClock, peer: Peer) -> None:
@@ -212,7 +214,7 @@ class ScriptedWire:
     shutdown = forget = abort
 
 
-class _AsyncScriptedWire(ScriptedWire):
+class _AsyncScriptedConnection(ScriptedConnection):
     """The same, awaited."""
 
     async def receive(self, max_bytes: int, deadline: float) -> bytes:  # type: ignore[override]
@@ -245,59 +247,61 @@ class _ScriptPeer:
         return self._script.answer(ReceivedRequest(method, target, fields, rest[:length], self._number))
 
 
-class _Bell:
-    """Time passes while one waits, unless it was rung."""
+class _ScriptedWakeup:
+    """Time passes while one waits, unless somebody has woken it."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
-        self.rung = False
+        self.woken = False
 
-    def ring(self) -> None:
-        self.rung = True
+    def wake(self) -> None:
+        self.woken = True
 
     def wait(self, until: float) -> Awaitable[object] | None:
-        if not self.rung:
+        if not self.woken:
             self._clock.advance_to(until)
         return None
 
 
-class _AsyncBell(_Bell):
+class _AsyncScriptedWakeup(_ScriptedWakeup):
     """The same, while other tasks run."""
 
     async def wait(self, until: float) -> None:
-        if not self.rung:
-            await self._clock.wait_until(until, lambda: self.rung)
+        if not self.woken:
+            await self._clock.wait_until(until, lambda: self.woken)
 
 
 class _Runtime:
     """What both kinds of pump are given."""
 
-    def __init__(self, script: _Scripted, new_bell: Callable[[FakeClock], Bell], new_wire: type[ScriptedWire]) -> None:
+    def __init__(
+        self, script: _Scripted, new_wakeup: Callable[[FakeClock], Wakeup], new_connection: type[ScriptedConnection]
+    ) -> None:
         self._script = script
-        self._new_bell = new_bell
-        self._new_wire = new_wire
+        self._new_wakeup = new_wakeup
+        self._new_connection = new_connection
         self.now = script.now
-        self.hands = Hands(script.settings.new_pool, self.bell)
+        self.pool_runner = PoolRunner(script.settings.new_pool, self.wakeup)
 
     def nested(self) -> bool:
         return False
 
-    def bell(self) -> Bell:
-        return self._new_bell(self.now)
+    def wakeup(self) -> Wakeup:
+        return self._new_wakeup(self.now)
 
-    def resolve(self, host: str, port: int, bell: Ringable) -> Job[Addresses]:  # noqa: ARG002
-        return Job.of(_nowhere(host, port))
+    def resolve(self, host: str, port: int, wakeup: Waker) -> ThreadJob[Addresses]:  # noqa: ARG002
+        return ThreadJob.of(_nowhere(host, port))
 
-    def tls_ready(self, route: Route, bell: Ringable) -> Job[bool]:  # noqa: ARG002
-        return Job.of(True)
+    def tls_ready(self, route: Route, wakeup: Waker) -> ThreadJob[bool]:  # noqa: ARG002
+        return ThreadJob.of(True)
 
-    async def dial(self, addresses: Addresses, deadline: float, bell: Bell) -> Wire:  # noqa: ARG002
-        return self._script.connect(addresses, self._new_wire)
+    async def dial(self, addresses: Addresses, deadline: float, wakeup: Wakeup) -> Connection:  # noqa: ARG002
+        return self._script.connect(addresses, self._new_connection)
 
-    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:  # noqa: ARG002
-        return wire
+    async def secure(self, connection: Connection, route: Route, name: str, deadline: float) -> Connection:  # noqa: ARG002
+        return connection
 
-    async def within(self, result: Any, deadline: float, bell: Bell) -> Any:  # noqa: ARG002
+    async def within(self, result: Any, deadline: float, wakeup: Wakeup) -> Any:  # noqa: ARG002
         return await result if isawaitable(result) else result
 
 

@@ -22,8 +22,8 @@ from sans_io.policy.pool import PoolStats
 
 from ...interface import Authorizer
 from ...pump import Pump
-from .loop import Bell
-from .servers import Exchange
+from .loop import SimWakeup
+from .servers import SimExchange
 from .wires import Request, WireName
 from .world import SimCall, World
 
@@ -56,10 +56,10 @@ class SimulatedTransport:
         await self._world.runtime.pause(seconds)
 
     def pool_stats(self) -> PoolStats:
-        return self._world.runtime.hands.stats()
+        return self._world.runtime.pool_runner.stats()
 
     def close_idle(self) -> None:
-        self._world.runtime.hands.close_idle(self._world.loop.now)
+        self._world.runtime.pool_runner.close_idle(self._world.loop.now)
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Run(Generic[T]):
     seed: int
     result: T | None
     error: BaseException | None
-    said: list[Exchange]
+    said: list[SimExchange]
     seconds: float
     digest: str
 
@@ -99,7 +99,7 @@ def simulate(
     return Run(seed, result, task.error, world.said, world.loop.now, world.digest())
 
 
-async def _as_task(coroutine: Coroutine[Bell, None, None]) -> None:
+async def _as_task(coroutine: Coroutine[SimWakeup, None, None]) -> None:
     await coroutine
 
 
@@ -108,7 +108,7 @@ class _AppWorld(World):
 
     def __init__(self, seed: int, *, wire: WireName, without: frozenset[str]) -> None:
         super().__init__(seed, wire=wire, without=without)
-        self.said: list[Exchange] = []
+        self.said: list[SimExchange] = []
 
     def caller_of(self, request: Request) -> SimCall | None:
         request.nonce = f"r{len(self.calls)}"
@@ -116,5 +116,5 @@ class _AppWorld(World):
         self.calls[request.nonce] = sim
         return sim
 
-    def answered(self, exchange: Exchange) -> None:
+    def answered(self, exchange: SimExchange) -> None:
         self.said.append(exchange)

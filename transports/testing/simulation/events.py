@@ -18,7 +18,7 @@ import sans_io
 from sans_io.policy import pool, slots
 
 from ... import exclusion, interface, pump
-from .loop import Bell, Cancelled, Task, VirtualLoop
+from .loop import Cancelled, SimWakeup, Task, VirtualLoop
 
 if TYPE_CHECKING:
     from .world import SimCall
@@ -36,12 +36,12 @@ _CORE: Final = str(sans_io.__file__).removesuffix("__init__.py")
 
 
 def in_pool(code: CodeType) -> bool:
-    """The pool and its hands."""
+    """The pool and its runner."""
     return code.co_filename in _POOL
 
 
 def in_pump(code: CodeType) -> bool:
-    """The pump, the pool and its hands."""
+    """The pump, the pool and its runner."""
     return code.co_filename in _PUMP
 
 
@@ -109,7 +109,7 @@ class StruckTask(Task):
 
     __slots__ = ("event", "sim")
 
-    def __init__(self, loop: VirtualLoop, coro: Coroutine[Bell, None, None], sim: SimCall) -> None:
+    def __init__(self, loop: VirtualLoop, coro: Coroutine[SimWakeup, None, None], sim: SimCall) -> None:
         super().__init__(loop, coro, sim.nonce)
         self.sim = sim
         self.event: Event | None = None
@@ -131,11 +131,11 @@ class StruckTask(Task):
 
     @property
     def suspended(self) -> bool:
-        return not self.done and self._bell is not None and self._bell._task is self
+        return not self.done and self._wakeup is not None and self._wakeup._task is self
 
     def collect(self) -> None:
         """Nobody has it any more, while it is suspended: its coroutine is closed."""
-        if self._bell is not None:
-            self._bell._task = None
+        if self._wakeup is not None:
+            self._wakeup._task = None
         self._coro.close()
         self._end(None)

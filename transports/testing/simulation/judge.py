@@ -86,7 +86,7 @@ class Judge:
 
     def _fair(self) -> None:
         """I10, once somebody had to wait for a seat: nobody waits while there is room."""
-        stats, most = self.world.runtime.hands.stats(), self.world.max_connections
+        stats, most = self.world.runtime.pool_runner.stats(), self.world.max_connections
         room = most is None or stats.open + stats.connecting < most
         if stats.waiting and (room or stats.idle):
             self.world.violated("I10", f"somebody waits although there is room: {stats}")
@@ -150,18 +150,18 @@ class Judge:
 
     def pool(self) -> None:
         """Everybody has left: all slots are back, all connections can be closed."""
-        stats = self.world.runtime.hands.stats()
+        stats = self.world.runtime.pool_runner.stats()
         if stats.leased or stats.connecting or stats.waiting or stats.idle != stats.open:
             self.world.violated("I10", f"after the last call the pool has {stats}")
         if self.world.max_connections is not None and stats.open > self.world.max_connections:
             self.world.violated("I10", f"more connections than {self.world.max_connections}: {stats}")
         try:
-            self.world.runtime.hands.close_all(self.world.loop.now)
+            self.world.runtime.pool_runner.close_all(self.world.loop.now)
         except KeyError as error:  # a pool that has lost count of its slots
             self.world.violated("I10", f"the pool cannot be closed: {error!r}")
-        for wire in self.world.runtime.wires:
-            if not wire.closed:
-                self.world.violated("I10", f"{wire} was never closed")
+        for connection in self.world.runtime.connections:
+            if not connection.closed:
+                self.world.violated("I10", f"{connection} was never closed")
         if len({id(thing) for thing in self._kept}) != len(self._kept):
             self.world.violated("I6", "two responses share an object")
         self._audit()

@@ -1,7 +1,7 @@
 """Simulated connections: two ends, virtual time, and everything that a network does to bytes.
 
 Rules of this file:
-- The client's end is a `transports.interface.Wire`, driven by the shipped pump; the server's end is a script.
+- The client's end is a `transports.interface.Connection`, driven by the shipped pump; the server's end is a script.
 - Bytes of one direction never overtake each other; a reset discards what was not read, a FIN does not.
 - A connection knows the truth that the client has to guess: `tainted` is set once a reuse would be wrong.
 """
@@ -12,37 +12,37 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from ...faults import Fault
-from .loop import Bell, VirtualLoop
+from .loop import SimWakeup, VirtualLoop
 from .wires import Request, RequestReader
 
 if TYPE_CHECKING:
     from sans_io.policy.pool import Route
 
 
-class Peer(Protocol):
+class SimPeer(Protocol):
     """What a simulated server is told."""
 
-    def on_request(self, conn: SimWire, request: Request) -> None: ...
-    def on_first_bytes(self, conn: SimWire) -> None: ...
-    def on_partial(self, conn: SimWire) -> None: ...
-    def on_closed(self, conn: SimWire) -> None: ...
+    def on_request(self, conn: SimConnection, request: Request) -> None: ...
+    def on_first_bytes(self, conn: SimConnection) -> None: ...
+    def on_partial(self, conn: SimConnection) -> None: ...
+    def on_closed(self, conn: SimConnection) -> None: ...
 
 
-class SimWire:
+class SimConnection:
     """One connection; the client's methods first, the server's below."""
 
     __slots__ = (
-        "__weakref__", "_bell", "_buffer", "_eof", "_loop", "_peer", "_reader", "_reset", "busy", "closed", "ended_at",
-        "exchanges", "number", "route", "stalled", "tainted",
+        "__weakref__", "_buffer", "_eof", "_loop", "_peer", "_reader", "_reset", "_wakeup", "busy", "closed",
+        "ended_at", "exchanges", "number", "route", "stalled", "tainted",
     )  # fmt: skip
 
-    def __init__(self, loop: VirtualLoop, peer: Peer, route: Route, number: int) -> None:
+    def __init__(self, loop: VirtualLoop, peer: SimPeer, route: Route, number: int) -> None:
         self._loop = loop
         self._peer = peer
         self._buffer: deque[bytes] = deque()
         self._eof = False
         self._reset: str | None = None
-        self._bell = Bell(loop)
+        self._wakeup = SimWakeup(loop)
         self._reader = RequestReader()
         self.route = route
         self.number = number
@@ -73,8 +73,8 @@ class SimWire:
                 raise Fault("reset", self._reset)
             if self._eof:
                 return b""
-            self._bell.rung = False
-            if not await self._bell.wait(deadline):
+            self._wakeup.woken = False
+            if not await self._wakeup.wait(deadline):
                 raise Fault("timeout")
 
     async def send(self, data: memoryview, deadline: float) -> None:
@@ -83,8 +83,8 @@ class SimWire:
             self.busy = True
             self._peer.on_first_bytes(self)
         while self.stalled:
-            self._bell.rung = False
-            if not await self._bell.wait(deadline):
+            self._wakeup.woken = False
+            if not await self._wakeup.wait(deadline):
                 raise Fault("timeout")
             self._check()
         for request in self._reader.receive_data(data):
@@ -104,7 +104,7 @@ class SimWire:
     def shutdown(self) -> None:
         if not self.closed:
             self.closed = True
-            self._bell.ring()
+            self._wakeup.wake()
             self._peer.on_closed(self)
 
     def forget(self) -> None:
@@ -116,25 +116,25 @@ class SimWire:
         """Bytes arrive at the client now."""
         if not self.closed and data and not self._eof and self._reset is None:
             self._buffer.append(data)
-            self._bell.ring()
+            self._wakeup.wake()
 
     def finish(self) -> None:
         """FIN: what was written can still be read."""
         self._eof = True
         self.ended_at = min(self.ended_at, self._loop.now)
-        self._bell.ring()
+        self._wakeup.wake()
 
     def reset(self, detail: str = "connection reset by peer") -> None:
         """RST: what was not read is lost."""
         self._reset = detail
         self.ended_at = min(self.ended_at, self._loop.now)
         self._buffer.clear()
-        self._bell.ring()
+        self._wakeup.wake()
 
     def resume(self) -> None:
         """Take bytes again after `stalled`."""
         self.stalled = False
-        self._bell.ring()
+        self._wakeup.wake()
 
     def drop_request(self) -> None:
         """Read no more of the request that is coming: what is sent from now on is another one."""

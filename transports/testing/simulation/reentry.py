@@ -37,7 +37,7 @@ from .wires import WireName
 from .world import Operations, Outcome, SimCall, World
 
 if TYPE_CHECKING:
-    from .network import SimWire
+    from .network import SimConnection
 
 #: What can happen, and how often in comparison.
 EVENTS: Final[Mapping[str, int]] = {
@@ -62,13 +62,13 @@ class Remembered:
     """All connections that were dialled and are not collected. A lost socket closes itself, so it is no leak."""
 
     def __init__(self) -> None:
-        self._refs: list[ref[SimWire]] = []
+        self._refs: list[ref[SimConnection]] = []
 
-    def append(self, wire: SimWire) -> None:
-        self._refs.append(ref(wire))
+    def append(self, connection: SimConnection) -> None:
+        self._refs.append(ref(connection))
 
-    def __iter__(self) -> Iterator[SimWire]:
-        return (wire for wire in (found() for found in self._refs) if wire is not None)
+    def __iter__(self) -> Iterator[SimConnection]:
+        return (conn for conn in (found() for found in self._refs) if conn is not None)
 
 
 class ReentrantRuntime(SimRuntime):
@@ -76,7 +76,7 @@ class ReentrantRuntime(SimRuntime):
 
     def __init__(self, world: World, max_connections: int | None) -> None:
         super().__init__(world, max_connections)
-        self.wires = Remembered()
+        self.connections = Remembered()
         self.inner = False
         #: What has happened in this step of a task, and what is to happen after it.
         self.again: tuple[Event, Event] | None = None
@@ -252,15 +252,15 @@ class ReentrantWorld(World):
             return
         if kind == "ctrl_c":
             first = self._reading[sim.nonce].event
-            if first is not None and self.runtime.hands.inside() and self._odds() < AGAIN:
+            if first is not None and self.runtime.pool_runner.inside() and self._odds() < AGAIN:
                 self.reentrant.again = first, Event(in_repair, 1 + int(self._odds() * REPAIR), self._interrupt)
             self._interrupt(sim, place)
         self.trace("event", sim.nonce, place)
         self.settle()
         try:
             self._handle(kind)
-            self.runtime.hands.sweep(self.loop.now)
-            self.judge.stats(self.runtime.hands.stats(), kind)
+            self.runtime.pool_runner.sweep(self.loop.now)
+            self.judge.stats(self.runtime.pool_runner.stats(), kind)
         except Exception as error:  # noqa: BLE001  it would come out of the call that it interrupts
             self.violated("I7", f"{kind} in {place} raised {error!r}")
 
@@ -305,7 +305,7 @@ class ReentrantWorld(World):
         elif kind == "handler_call":
             self._call_at_once()
         elif kind == "handler_close_idle":
-            self.runtime.hands.close_idle(self.loop.now)
+            self.runtime.pool_runner.close_idle(self.loop.now)
 
     def _call_at_once(self) -> None:
         """A handler makes a call of its own. It goes on later, since time cannot pass in here."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...pump import SWEEP_EVERY
 from .judge import Judge
-from .loop import Bell, Task
+from .loop import SimWakeup, Task
 
 if TYPE_CHECKING:
     from sans_io.chat.response import ChatResponse
@@ -70,29 +70,29 @@ class ReentrantJudge(Judge):
             return
         for pump in world.pumps:
             ticket = pump._ticket
-            if ticket is None or pump._hands is not world.runtime.hands:
+            if ticket is None or pump._pool_runner is not world.runtime.pool_runner:
                 continue
-            bell = ticket.waker
+            wakeup = ticket.waker
             holders += ticket.granted
-            waiting += not ticket.granted and isinstance(bell, Bell) and bell._task is not None
+            waiting += not ticket.granted and isinstance(wakeup, SimWakeup) and wakeup._task is not None
         most = world.max_connections
         if waiting and (most is None or holders < most):
             world.violated("I10", f"{waiting} wait although only {holders} have a seat")
 
     def pool(self) -> None:
-        world, hands = self._world, self._world.runtime.hands
+        world, runner = self._world, self._world.runtime.pool_runner
         if self._judged != len(world.calls):
             world.violated("I7", f"{len(world.calls) - self._judged} calls never ended")
-        hands.sweep(world.loop.now)
-        stats = hands.stats()
+        runner.sweep(world.loop.now)
+        stats = runner.stats()
         self.stats(stats, "the end")
         if self._open() > stats.open:
             gc.collect()
         if self._open() != stats.open:
             world.violated("I10", f"{self._open()} connections are open at the end, and the pool has {stats}")
-        hands.close_idle(world.loop.now)
-        if hands.wires:
-            world.violated("I10", f"the pool cannot close {sorted(hands.wires, key=repr)}")
+        runner.close_idle(world.loop.now)
+        if runner.connections:
+            world.violated("I10", f"the pool cannot close {sorted(runner.connections, key=repr)}")
         super().pool()
 
     def _fair(self) -> None:
@@ -103,4 +103,4 @@ class ReentrantJudge(Judge):
         return sim.call.partial if sim.interrupted and sim.call is not None else error.partial
 
     def _open(self) -> int:
-        return sum(not wire.closed for wire in self._world.runtime.wires)
+        return sum(not connection.closed for connection in self._world.runtime.connections)

@@ -1,7 +1,7 @@
 """The transport of a simulated world: `Runtime` for the shipped pump, on virtual time.
 
 Rules of this file:
-- It is hands only: what a fault means is the Call's business, which one happens is the world's.
+- It only carries out: what a fault means is the Call's business, which one happens is the world's.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from sans_io.decode import jsontext
 from sans_io.policy.pool import Pool, Route
 
 from ...faults import Fault
-from ...interface import Bell as AnyBell
-from ...interface import Hands, Wire
-from ...resolver import Addresses, Job
+from ...interface import Connection, PoolRunner, Wakeup
+from ...resolver import Addresses, ThreadJob
 from .faults import draw_dial
-from .loop import Bell
-from .network import SimWire
+from .loop import SimWakeup
+from .network import SimConnection
 
 if TYPE_CHECKING:
     from .world import World
@@ -26,15 +25,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Wires(Protocol):
+class Connections(Protocol):
     """Connections in the order in which they were dialled."""
 
-    def append(self, wire: SimWire, /) -> None: ...
-    def __iter__(self) -> Iterator[SimWire]: ...
+    def append(self, connection: SimConnection, /) -> None: ...
+    def __iter__(self) -> Iterator[SimConnection]: ...
 
 
 class SimRuntime:
-    """`transports.interface.Runtime` over simulated wires; it can carry any client's calls."""
+    """`transports.interface.Runtime` over simulated connections; it can carry any client's calls."""
 
     def __init__(self, world: World, max_connections: int | None) -> None:
         self._world = world
@@ -43,8 +42,10 @@ class SimRuntime:
         jsontext.accelerate()
         self._dialled = 0
         self._fault: str | None = None
-        self.wires: Wires = []
-        self.hands: Hands = Hands(lambda: Pool(max_connections=max_connections, seed=world.seed), self._bell_of_waiter)
+        self.connections: Connections = []
+        self.pool_runner: PoolRunner = PoolRunner(
+            lambda: Pool(max_connections=max_connections, seed=world.seed), self._wakeup_of_waiter
+        )
         #: Whether anybody ever had to wait for a seat.
         self.crowded = False
 
@@ -54,30 +55,30 @@ class SimRuntime:
     def nested(self) -> bool:
         return False
 
-    def bell(self) -> Bell:
-        return Bell(self._loop)
+    def wakeup(self) -> SimWakeup:
+        return SimWakeup(self._loop)
 
-    def _bell_of_waiter(self) -> Bell:
+    def _wakeup_of_waiter(self) -> SimWakeup:
         self.crowded = True
-        return Bell(self._loop)
+        return SimWakeup(self._loop)
 
-    def resolve(self, host: str, port: int, bell: AnyBell) -> Job[Addresses]:
+    def resolve(self, host: str, port: int, wakeup: Wakeup) -> ThreadJob[Addresses]:
         world = self._world
         self._fault = world.draw(draw_dial, 0.3)
-        job: Job[Addresses] = Job(None, f"resolving {host}", lambda: _resolved(self._named(host)))
+        job: ThreadJob[Addresses] = ThreadJob(None, f"resolving {host}", lambda: _resolved(self._named(host)))
         if self._fault == "dns_slow":
-            job.bells.append(bell)
+            job.wakeups.append(wakeup)
             self._loop.call_later(world.roll() * 8, lambda: _done(job))
         else:
             _done(job)
         return job
 
-    def tls_ready(self, route: Route, bell: AnyBell) -> Job[bool]:
-        return Job.of(True)
+    def tls_ready(self, route: Route, wakeup: Wakeup) -> ThreadJob[bool]:
+        return ThreadJob.of(True)
 
-    async def dial(self, addresses: Addresses, deadline: float, bell: AnyBell) -> Wire:
+    async def dial(self, addresses: Addresses, deadline: float, wakeup: Wakeup) -> Connection:
         world, fault = self._world, self._fault
-        await self.pause(world.roll() * 0.1, deadline, bell)
+        await self.pause(world.roll() * 0.1, deadline, wakeup)
         match fault:
             case "refused":
                 raise Fault("refused", "simulated")
@@ -88,30 +89,30 @@ class SimRuntime:
             case "dial_reset":
                 raise Fault("reset", "simulated")
             case "dial_silence":
-                await self.pause(1e9, deadline, bell)
+                await self.pause(1e9, deadline, wakeup)
         self._dialled += 1
-        wire = SimWire(self._loop, world.server, world.route, self._dialled)
-        self.wires.append(wire)
-        world.trace("dial", wire.number)
+        connection = SimConnection(self._loop, world.server, world.route, self._dialled)
+        self.connections.append(connection)
+        world.trace("dial", connection.number)
         if fault == "speaks_first":
-            wire.tainted = "it spoke before it was asked"
-            wire.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
-        return wire
+            connection.tainted = "it spoke before it was asked"
+            connection.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+        return connection
 
-    async def secure(self, wire: Wire, route: Route, name: str, deadline: float) -> Wire:
-        await self.pause(self._world.roll() * 0.1, deadline, self.bell())
+    async def secure(self, connection: Connection, route: Route, name: str, deadline: float) -> Connection:
+        await self.pause(self._world.roll() * 0.1, deadline, self.wakeup())
         if self._fault == "tls_failed":
             raise Fault("tls_failed", "simulated")
         if self._fault == "tls_verify":
             raise Fault("tls_verify", "simulated")
-        return wire
+        return connection
 
-    async def within(self, result: Any, deadline: float, bell: AnyBell) -> Any:
+    async def within(self, result: Any, deadline: float, wakeup: Wakeup) -> Any:
         return await result
 
-    async def pause(self, seconds: float, deadline: float = float("inf"), bell: AnyBell | None = None) -> None:
-        """Let virtual time pass; ends early when the bell rings."""
-        waiting = (bell or self.bell()).wait(min(deadline, self.now() + seconds))
+    async def pause(self, seconds: float, deadline: float = float("inf"), wakeup: Wakeup | None = None) -> None:
+        """Let virtual time pass; ends early when the wakeup is woken."""
+        waiting = (wakeup or self.wakeup()).wait(min(deadline, self.now() + seconds))
         if waiting is not None:
             await waiting
         if self.now() >= deadline:
@@ -125,11 +126,11 @@ class SimRuntime:
         return host
 
 
-def _done(job: Job[Addresses]) -> None:
+def _done(job: ThreadJob[Addresses]) -> None:
     job.run()
     job.done = True
-    for bell in job.bells:
-        bell.ring()
+    for wakeup in job.wakeups:
+        wakeup.wake()
 
 
 def _resolved(host: str) -> Addresses:

@@ -3,7 +3,7 @@
 Rules of this file:
 - A reply is planned when the request has come, from the world's dice, and played by timers.
 - What is true is written down as it happens: what the caller may have at most (`Exchange.text`), whether the
-  connection may serve again (`wire.tainted`), when a caller may come back (`not_before`).
+  connection may serve again (`conn.tainted`), when a caller may come back (`not_before`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .refusals import MAY_HAVE_RUN, REFUSALS
 from .wires import KEEPALIVES, Script, WireName, error_body, error_event, in_chunks, script
 
 if TYPE_CHECKING:
-    from .network import SimWire
+    from .network import SimConnection
     from .wires import Request
     from .world import World
 
@@ -31,7 +31,7 @@ _SAID_SO: Final = frozenset({"error_first", "json_error_200", "http_1_0"} | (REF
 
 
 @dataclass(slots=True)
-class Exchange:
+class SimExchange:
     """What one request was answered with: the truth that the invariants compare with."""
 
     nonce: str
@@ -54,13 +54,13 @@ class SimServer:
     def __init__(self, world: World) -> None:
         self.world = world
         self.not_before: dict[str, tuple[float, int]] = {}
-        self.last: dict[str, Exchange] = {}
+        self.last: dict[str, SimExchange] = {}
         #: By nonce: the connection of the last request, whether it had served before, and when the request came.
-        self._asked: dict[str, tuple[SimWire, bool, float]] = {}
+        self._asked: dict[str, tuple[SimConnection, bool, float]] = {}
 
     # -- what the network tells ----------------------------------------------------------------------------------------
 
-    def on_first_bytes(self, conn: SimWire) -> None:
+    def on_first_bytes(self, conn: SimConnection) -> None:
         """The first bytes of a request, perhaps before the whole of it."""
         world = self.world
         if conn.tainted is not None:
@@ -78,7 +78,7 @@ class SimServer:
             if world.liveness or world.roll() < 0.5:
                 world.loop.call_later(world.roll() * 40, conn.resume)
 
-    def on_partial(self, conn: SimWire) -> None:
+    def on_partial(self, conn: SimConnection) -> None:
         """A piece of a large request has come, not all of it."""
         if not self.world.faulty() or conn.tainted is not None:
             return
@@ -101,10 +101,10 @@ class SimServer:
         if self.world.roll() < 0.5:
             conn.finish()
 
-    def on_closed(self, conn: SimWire) -> None:
+    def on_closed(self, conn: SimConnection) -> None:
         """The client closed its end."""
 
-    def on_request(self, conn: SimWire, request: Request) -> None:
+    def on_request(self, conn: SimConnection, request: Request) -> None:
         world = self.world
         call = world.caller_of(request)
         if call is None:
@@ -146,7 +146,9 @@ class Reply:
 
     __slots__ = ("conn", "fault", "pieces", "request", "server", "text", "wire", "world")
 
-    def __init__(self, server: SimServer, conn: SimWire, request: Request, wire: WireName, fault: str | None) -> None:
+    def __init__(
+        self, server: SimServer, conn: SimConnection, request: Request, wire: WireName, fault: str | None
+    ) -> None:
         self.server = server
         self.world = server.world
         self.conn = conn
@@ -158,7 +160,7 @@ class Reply:
         world, fault, nonce = self.world, self.fault, self.request.nonce
         events = 8 + int(world.roll() * 5) if self.request.stream else 3
         said = script(self.wire, nonce, stream=self.request.stream, events=events, tool=world.roll() < 0.2)
-        self.server.last[nonce] = Exchange(nonce, fault, said.text, said.tool, whole=fault is None)
+        self.server.last[nonce] = SimExchange(nonce, fault, said.text, said.tool, whole=fault is None)
         world.answered(self.server.last[nonce])
         if fault is None:
             self._whole(said)

@@ -3,8 +3,8 @@
     World(seed).run() -> Outcome          safety: any fault at any time
     World(seed, liveness=True).run()      the faults stop; every call must end by its deadline
 
-The shipped machines run in it unchanged: `Pump`, `Hands`, `Call`, `Pool`, `RetryState`, the codecs. Only the wires, the
-clock and the resolver are simulated.
+The shipped machines run in it unchanged: `Pump`, `PoolRunner`, `Call`, `Pool`, `RetryState`, the codecs. Only the
+connections, the clock and the resolver are simulated.
 
 Rules of this file:
 - Every choice comes from the dice of the seed, in an order that depends on nothing else.
@@ -37,7 +37,7 @@ from .faults import Draw, draw_caller
 from .judge import Judge
 from .loop import Task, VirtualLoop
 from .runtime import SimRuntime
-from .servers import Exchange, SimServer
+from .servers import SimExchange, SimServer
 from .wires import Request, WireName
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class World:
         """Whose request this is, by its nonce."""
         return self.calls.get(request.nonce)
 
-    def answered(self, exchange: Exchange) -> None:
+    def answered(self, exchange: SimExchange) -> None:
         """A server has decided what it says to a request."""
 
     def silence(self) -> float:

@@ -1,10 +1,10 @@
 """Bytes of one connection on a blocking socket, plain or TLS.
 
 Rules of this file:
-- A socket's timeout is set only when it would pass the deadline or end long before it: that is a system call per read
-  saved. When a read times out early it is simply repeated (`_fit`).
-- Reads and writes are woken by `shutdown`, from any thread.
-- With TLS, what the kernel holds is looked into before it counts: session tickets are nobody's answer.
+- A socket's timeout is set only when it would pass the deadline or end long before it, which saves a system call per
+  read. A read that times out early is repeated (`_fit`).
+- `shutdown` from any thread wakes reads and writes.
+- With TLS, bytes in the kernel are decrypted before they count as an answer: they may be session tickets.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from .faults import Fault, dial_fault, wire_fault
+from .faults import Fault, connection_fault, dial_fault
 from .httpcore_backend import backend
 from .sockets import ANSWERED, LOOK_EVERY, READ_SIZE, arrived, shut, takes_more
 
 if TYPE_CHECKING:
     from httpcore import NetworkStream
 
-#: The longest that a socket or an event is told to wait at once; whoever has longer asks again.
+#: The longest single wait of a socket or wakeup in seconds; longer ones are repeated.
 LONGEST: Final = 3600.0
-#: The part of what is left below which a socket's timeout is set anew: the deadlines of writing and reading differ by
-#: less, so a call on a connection in use sets none at all.
+#: A socket's timeout is set again when it is below this part of what is left: the deadlines of writing and reading
+#: differ by less, so a call on a connection in use does not set it at all.
 _SHORTEST: Final = 1 / 16
 #: Seconds for a write for which there is room although its deadline has passed.
 _LAST: Final = 1 / 32
-#: So many bytes a socket takes at once that has nothing else to send.
+#: Bytes that a socket with nothing else to send accepts at once.
 _SURE: Final = 16 * 1024
 
 
-class SocketWire:
+class BlockingConnection:
     """A connected socket, plain or TLS."""
 
     __slots__ = ("_handle", "_held", "_pid", "_poll", "_sock", "_stream", "_timeout", "_tls", "_torn")
@@ -69,7 +69,7 @@ class SocketWire:
             except (TimeoutError, BlockingIOError, InterruptedError):
                 self._torn = self._tls
             except OSError as error:
-                raise wire_fault(error) from None
+                raise connection_fault(error) from None
 
     def send(self, data: memoryview, deadline: float) -> None:
         longest = LONGEST if len(data) <= _SURE else LOOK_EVERY
@@ -90,7 +90,7 @@ class SocketWire:
                     raise Fault("timeout") from None
                 longest = LOOK_EVERY
             except OSError as error:
-                raise wire_fault(error) from None
+                raise connection_fault(error) from None
             else:
                 if sent == len(data):
                     return
@@ -107,7 +107,7 @@ class SocketWire:
         return self._readable() and (not self._tls or self._look_into())
 
     def _arrived(self) -> bytes:
-        """The deadline has passed: what lies here was sent before, and is unseen if the process was stopped."""
+        """The deadline has passed. If the process was stopped, bytes may have come before it."""
         self._timeout = 0.0
         try:
             self._sock.settimeout(0.0)
@@ -119,7 +119,7 @@ class SocketWire:
             else:
                 data = arrived(self._sock.recv)
         except OSError as error:
-            raise wire_fault(error) from None
+            raise connection_fault(error) from None
         if data is None:
             raise Fault("timeout")
         return data
@@ -131,7 +131,7 @@ class SocketWire:
             return True
 
     def _look_into(self) -> bool:
-        """Session tickets come unasked after the handshake, so something to read is no answer yet."""
+        """Session tickets arrive unasked after the handshake, so something to read is not yet an answer."""
         from ssl import SSLWantReadError
 
         from .tls import Records
@@ -157,7 +157,7 @@ class SocketWire:
         self._stream.close()
 
     def __del__(self) -> None:
-        # Whoever dialled it was interrupted before he had it: it is closed without the warning of an unclosed socket.
+        # The dial was interrupted before anyone owned it: close it without the warning for an unclosed socket.
         stream = getattr(self, "_stream", None)
         if stream is not None:
             stream.close()
@@ -168,8 +168,8 @@ class SocketWire:
     def forget(self) -> None:
         self._sock.close()
 
-    def secure(self, profile: object, name: str, deadline: float) -> SocketWire:
-        """The same connection with TLS. This wire is only good for `shutdown` meanwhile, and for nothing afterwards."""
+    def secure(self, profile: object, name: str, deadline: float) -> BlockingConnection:
+        """The same connection with TLS. Meanwhile only `shutdown` works on this object, and nothing afterwards."""
         from . import tls
 
         httpcore = backend()
@@ -178,12 +178,12 @@ class SocketWire:
         if left <= 0:
             raise Fault("timeout")
         try:
-            # The socket object changes hands inside; a second descriptor lets `shutdown` reach the connection.
+            # The socket object is replaced inside; a second descriptor lets `shutdown` reach the connection.
             self._handle = self._sock.dup()
         except OSError as error:
             raise dial_fault(error, name) from None
         try:
-            return SocketWire(self._stream.start_tls(context, server_hostname=name, timeout=left), tls=True)
+            return BlockingConnection(self._stream.start_tls(context, server_hostname=name, timeout=left), tls=True)
         except httpcore.ConnectTimeout:
             raise Fault("timeout") from None
         except httpcore.ConnectError as error:
@@ -194,14 +194,14 @@ class SocketWire:
             self._handle.close()
 
     def _fit(self, left: float) -> None:
-        """A timeout somewhat below what is left serves many reads; the last stretch is timed exactly."""
+        """Set a timeout somewhat below what is left, which serves many reads; the last 50 ms are timed exactly."""
         if left <= 0:
             raise Fault("timeout")
         self._timeout = left if left < 0.05 else left * 0.75
         try:
             self._sock.settimeout(self._timeout)
         except OSError as error:
-            raise wire_fault(error) from None
+            raise connection_fault(error) from None
 
 
 def _poller(sock: socket.socket) -> Callable[[int], list[object]]:

@@ -97,7 +97,7 @@ class SyncClient(Client[CodecT]):
         return ChatStream(lambda: self._begin(job))
 
     def _begin(self, job: Job[CodecT]) -> tuple[Call, SyncPump]:
-        transport: registry.SyncTransport = self._transport or registry.sync_transport()
+        transport: registry.SyncTransportInterface = self._transport or registry.sync_transport()
         call = self._call(job, transport.now())
 
         def authorize(_refresh: bool) -> Operation:
@@ -151,7 +151,7 @@ class AsyncClient(Client[CodecT]):
         return AsyncChatStream(lambda: self._begin(job))
 
     def _begin(self, job: Job[CodecT]) -> tuple[Call, AsyncPump]:
-        transport: registry.AsyncTransport = self._transport or registry.async_transport()
+        transport: registry.AsyncTransportInterface = self._transport or registry.async_transport()
         call = self._call(job, transport.now())
 
         async def authorize(_refresh: bool) -> Operation:

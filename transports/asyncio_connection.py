@@ -1,11 +1,11 @@
 """Bytes of one connection under asyncio.
 
 Rules of this file:
-- A non-blocking socket of our own and the loop's readiness callbacks: nothing is kept between the kernel and the
-  reader, so `unread()` is one look at the kernel, and closing is synchronous.
-- One future per wait, and one timer per wire that is moved only when it must fire earlier.
-- A wire at rest refers to no loop: a loop that is dropped takes its pool with it.
-- Loops without readiness callbacks (Windows' proactor) wait by anyio, which has a road of its own.
+- It uses a non-blocking socket of our own and the loop's readiness callbacks: nothing is buffered between the kernel
+  and the reader, so `unread()` is one system call, and closing is synchronous.
+- One future per wait, and one timer per connection, which is moved only when it must fire earlier.
+- An idle connection refers to no loop, so that a loop that is dropped takes its pool with it.
+- Loops without readiness callbacks (Windows' proactor) wait by means of anyio, which has its own way.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Protocol
 from weakref import ref
 
 import anyio
 
 from sans_io.policy.deadline import AT_ONCE, NEVER
 
-from .faults import Fault, dial_fault, wire_fault
+from .faults import Fault, connection_fault, dial_fault
 from .resolver import Address
 from .sockets import arrived, new_socket, readable, send_all, show, shut, take, takes_more
 
 
-class SocketWire:
-    """A connected socket and whoever waits for it. `receive` gives the future itself: no coroutine per read."""
+class AsyncioConnection:
+    """A connected socket and the one who waits for it. `receive` returns a future: no coroutine per read."""
 
     __slots__ = ("_deadline", "_future", "_loop", "_pid", "_reading", "_sock", "_timer", "_timer_at")
 
@@ -64,7 +63,7 @@ class SocketWire:
 
     async def writable(self, deadline: float) -> None:
         if self._reading:
-            self._stop_reading()  # what comes meanwhile stays with the kernel: nobody reads
+            self._stop_reading()  # what arrives meanwhile stays in the kernel: nobody reads
         future = self._wait(deadline)
         loop = future.get_loop()
         try:
@@ -79,7 +78,7 @@ class SocketWire:
             loop.remove_writer(self._sock)
 
     def unread(self) -> bool:
-        self._drop_timer()  # it would refer to the loop, and to this wire for as long as it runs
+        self._drop_timer()  # it would keep the loop and this connection alive while it runs
         return readable(self._sock)
 
     def answered(self) -> bool:
@@ -101,7 +100,7 @@ class SocketWire:
         shut(self._sock, self._pid)
 
     def interrupt(self) -> None:
-        """Make whoever waits here give up. The loop's thread only; a connect is not woken by `shutdown` everywhere."""
+        """End a wait in progress. The loop's thread only; `shutdown` does not end a connect on every platform."""
         future, self._future = self._future, None
         if future is not None and not future.done():
             future.set_exception(Fault("reset", "interrupted"))
@@ -124,7 +123,7 @@ class SocketWire:
     def _on_readable(self, max_bytes: int) -> None:
         future = self._future
         if future is None or future.done():
-            # Nobody reads: the kernel keeps the bytes, and stops the peer when it has enough of them.
+            # Nobody reads: the kernel keeps the bytes, and stops the peer when its buffer is full.
             self._stop_reading()
             return
         try:
@@ -134,11 +133,11 @@ class SocketWire:
         except OSError as error:
             self._stop_reading()
             self._future = None
-            future.set_exception(wire_fault(error))
+            future.set_exception(connection_fault(error))
             return
         if not data:
             self._stop_reading()
-        # What was read is the caller's: a pooled wire keeps nothing of it, and nothing that knows the loop.
+        # A pooled connection keeps neither the bytes it has read nor anything that refers to the loop.
         self._future = None
         future.set_result(data)
 
@@ -160,14 +159,14 @@ class SocketWire:
             self._look(future, self._reading)
 
     def _look(self, future: asyncio.Future[bytes], reading: bool) -> None:
-        """The deadline has passed. What came before it is yet unseen if the process was stopped or the loop blocked."""
+        """The deadline has passed. If the process was stopped or the loop blocked, bytes may have come before it."""
         try:
             if reading:
                 data = arrived(self._sock.recv)
             else:
                 data = b"" if takes_more(self._sock) else None
         except OSError as error:
-            future.set_exception(wire_fault(error))
+            future.set_exception(connection_fault(error))
             return
         if data is None:
             future.set_exception(Fault("timeout"))
@@ -181,36 +180,64 @@ class SocketWire:
             self._timer_at = NEVER
 
 
-class Interrupting(Protocol):
-    """A bell that, when it is rung, calls what was left with it."""
+class AsyncioWakeup:
+    """A future that any thread can complete; `interrupt` is called as well."""
 
-    interrupt: Callable[[], None] | None
+    __slots__ = ("_future", "_loop", "_woken", "interrupt")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._future: asyncio.Future[None] | None = None
+        self._woken = False
+        self.interrupt: Callable[[], None] | None = None
+
+    def wake(self) -> None:
+        self._woken = True
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._wake_here)
+
+    async def wait(self, until: float) -> None:
+        if self._woken:
+            return
+        future = self._future = self._loop.create_future()
+        timer = None if until == NEVER else self._loop.call_later(max(0.0, until - monotonic()), self._wake_here)
+        try:
+            await future
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _wake_here(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+        if self.interrupt is not None:
+            self.interrupt()
 
 
 async def connect(
-    loop: ref[asyncio.AbstractEventLoop], deadline: float, bell: Interrupting | None, address: Address
-) -> SocketWire:
-    """A wire to this address. Raises `Fault`; then nothing of it is left."""
+    loop: ref[asyncio.AbstractEventLoop], deadline: float, wakeup: AsyncioWakeup | None, address: Address
+) -> AsyncioConnection:
+    """A connection to this address. Raises `Fault`, leaving nothing open."""
     if monotonic() >= deadline:
         raise Fault("timeout")
     sock = new_socket(address)
-    wire = SocketWire(sock, loop)
-    if bell is not None:
-        bell.interrupt = wire.interrupt
+    connection = AsyncioConnection(sock, loop)
+    if wakeup is not None:
+        wakeup.interrupt = connection.interrupt
     try:
         with suppress(BlockingIOError):
             sock.connect(address[1])
-        await wire.writable(deadline)
+        await connection.writable(deadline)
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             raise OSError(number, os.strerror(number))
     except OSError as error:
-        wire.abort()
+        connection.abort()
         raise dial_fault(error, show(address)) from None
     except BaseException:
-        wire.abort()
+        connection.abort()
         raise
-    return wire
+    return connection
 
 
 async def _receive_by_anyio(sock: socket.socket, max_bytes: int, deadline: float) -> bytes:
@@ -227,7 +254,7 @@ async def _receive_by_anyio(sock: socket.socket, max_bytes: int, deadline: float
         except (BlockingIOError, InterruptedError):
             continue
         except OSError as error:
-            raise wire_fault(error) from None
+            raise connection_fault(error) from None
 
 
 async def _writable_by_anyio(sock: socket.socket, deadline: float) -> None:

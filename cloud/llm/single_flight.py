@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sans_io.calls.call import Call
     from sans_io.policy.deadline import Timers
     from sans_io.providers.base import Operation
+    from transports.resolver import Waker
 
     from .stream_state import AsyncPump, SyncPump
 
@@ -51,10 +52,6 @@ class Asking(Protocol):
     def timers(self) -> Timers: ...
 
 
-class Ringable(Protocol):
-    def ring(self) -> None: ...
-
-
 class Flight:
     """One download. Its leader changes it: `latest` at any time, what became of it before `over`."""
 
@@ -66,7 +63,7 @@ class Flight:
         self.arrived = False
         self.error: LLMError | None = None
         #: One for each follower, who adds and removes it.
-        self.bells: list[Ringable] = []
+        self.wakeups: list[Waker] = []
 
     def tell(self, progress: PullProgress) -> None:
         self.latest = progress
@@ -81,8 +78,8 @@ class Flight:
         self._ring()
 
     def _ring(self) -> None:
-        for bell in tuple(self.bells):
-            bell.ring()
+        for wakeup in tuple(self.wakeups):
+            wakeup.wake()
 
 
 class _Pulls:
@@ -152,8 +149,8 @@ class SyncPulls(_Pulls):
 
     def _follow(self, flight: Flight, asking: Asking, on_progress: Callable[[PullProgress], object] | None) -> bool:
         """Whether it brought the model; False if its leader left."""
-        bell = _Wakeup()
-        flight.bells.append(bell)
+        wakeup = _Wakeup()
+        flight.wakeups.append(wakeup)
         try:
             told = None
             until = after(monotonic(), asking.timers.first_token)
@@ -170,9 +167,9 @@ class SyncPulls(_Pulls):
                     return _followed(flight)
                 if not news and monotonic() >= until:
                     raise_error(_too_long(told, asking))
-                bell.wait(until)
+                wakeup.wait(until)
         finally:
-            flight.bells.remove(bell)
+            flight.wakeups.remove(wakeup)
 
 
 class AsyncPulls(_Pulls):
@@ -231,8 +228,8 @@ class AsyncPulls(_Pulls):
         """Whether it brought the model; False if its leader left."""
         from anyio import current_time
 
-        bell = _AsyncWakeup()
-        flight.bells.append(bell)
+        wakeup = _AsyncWakeup()
+        flight.wakeups.append(wakeup)
         try:
             told = None
             until = after(current_time(), asking.timers.first_token)
@@ -249,9 +246,9 @@ class AsyncPulls(_Pulls):
                     return _followed(flight)
                 if not news and current_time() >= until:
                     raise_error(_too_long(told, asking))
-                await bell.wait(until)
+                await wakeup.wait(until)
         finally:
-            flight.bells.remove(bell)
+            flight.wakeups.remove(wakeup)
 
 
 class _Wakeup:
@@ -261,7 +258,7 @@ class _Wakeup:
         self._lock = allocate_lock()
         self._lock.acquire()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         with suppress(RuntimeError):  # rung before, and not heard yet
             self._lock.release()
 
@@ -279,7 +276,7 @@ class _AsyncWakeup:
         loop: Any = running_loop_object()
         self._soon = loop.run_sync_soon if running_loop() == "trio" else loop.call_soon_threadsafe
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             self._soon(self._hear)
 

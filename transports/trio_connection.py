@@ -1,8 +1,8 @@
 """Bytes of one connection under trio.
 
 Rules of this file:
-- A non-blocking socket of our own and `wait_readable`: nothing is kept between the kernel and the reader.
-- One scope per wait, none across a pull.
+- It uses a non-blocking socket of our own and `wait_readable`: nothing is buffered between the kernel and the reader.
+- One scope per wait, none across two reads.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol
 
 import trio
 
-from .faults import Fault, dial_fault, wire_fault
+from .faults import Fault, connection_fault, dial_fault
 from .resolver import Address
 from .sockets import arrived, new_socket, readable, send_all, show, shut, take, takes_more
 
 
-class SocketWire:
+class TrioConnection:
     """A connected socket."""
 
     __slots__ = ("_now", "_pid", "_sock")
@@ -40,7 +39,7 @@ class SocketWire:
             except (BlockingIOError, InterruptedError):
                 continue
             except OSError as error:
-                raise wire_fault(error) from None
+                raise connection_fault(error) from None
             if data is None:
                 raise Fault("timeout")
             return data
@@ -57,7 +56,7 @@ class SocketWire:
         return take(self._sock)
 
     def abort(self) -> None:
-        with suppress(RuntimeError, trio.ClosedResourceError):  # outside of a run nobody waits for it; closed: neither
+        with suppress(RuntimeError, trio.ClosedResourceError):  # outside a run, or closed: nobody waits for it
             trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
 
@@ -67,43 +66,65 @@ class SocketWire:
     def forget(self) -> None:
         self._sock.close()
 
-    async def writable(self, deadline: float, bell: Interrupting | None = None) -> None:
-        if not await self._wait(trio.lowlevel.wait_writable, deadline, bell) and not takes_more(self._sock):
+    async def writable(self, deadline: float, wakeup: TrioWakeup | None = None) -> None:
+        if not await self._wait(trio.lowlevel.wait_writable, deadline, wakeup) and not takes_more(self._sock):
             raise Fault("timeout")
 
     async def _wait(
-        self, wait: Callable[[socket.socket], Awaitable[None]], deadline: float, bell: Interrupting | None = None
+        self, wait: Callable[[socket.socket], Awaitable[None]], deadline: float, wakeup: TrioWakeup | None = None
     ) -> bool:
-        """False if the deadline has passed. What came before it is yet unseen if the process was stopped."""
+        """False if the deadline has passed. If the process was stopped, bytes may have come before it."""
         while True:
             with trio.CancelScope(relative_deadline=max(0.0, deadline - self._now())) as scope:
-                if bell is not None:
-                    bell.scope = scope
+                if wakeup is not None:
+                    wakeup.scope = scope
                 try:
                     await wait(self._sock)
                 except (OSError, ValueError, trio.ClosedResourceError) as error:  # by a fork or `abort`
                     raise Fault("reset", "the connection was closed", error) from None
                 return True
-            if self._now() >= deadline or bell is not None:  # trio's clock may be a hair ahead of ours
+            if self._now() >= deadline or wakeup is not None:  # trio's clock may be slightly ahead of ours
                 return False
 
 
-class Interrupting(Protocol):
-    """A bell that, when it is rung, cancels the scope that was left with it."""
+class TrioWakeup:
+    """A scope that any thread can cancel."""
 
-    scope: trio.CancelScope | None
+    __slots__ = ("_now", "_token", "_woken", "scope")
+
+    def __init__(self, token: trio.lowlevel.TrioToken, now: Callable[[], float]) -> None:
+        self._token = token
+        self._now = now
+        self._woken = False
+        self.scope: trio.CancelScope | None = None
+
+    def wake(self) -> None:
+        self._woken = True
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._wake_here)
+
+    async def wait(self, until: float) -> None:
+        with trio.CancelScope(relative_deadline=max(0.0, until - self._now())) as self.scope:
+            if not self._woken:
+                await trio.sleep_forever()
+
+    def _wake_here(self) -> None:
+        if self.scope is not None:
+            self.scope.cancel()
 
 
-async def connect(now: Callable[[], float], deadline: float, bell: Interrupting | None, address: Address) -> SocketWire:
-    """A wire to this address. Raises `Fault`; then nothing of it is left."""
+async def connect(
+    now: Callable[[], float], deadline: float, wakeup: TrioWakeup | None, address: Address
+) -> TrioConnection:
+    """A connection to this address. Raises `Fault`, leaving nothing open."""
     if now() >= deadline:
         raise Fault("timeout")
     sock = new_socket(address)
-    wire = SocketWire(sock, now)
+    connection = TrioConnection(sock, now)
     try:
         with suppress(BlockingIOError):
             sock.connect(address[1])
-        await wire.writable(deadline, bell)
+        await connection.writable(deadline, wakeup)
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             raise OSError(number, os.strerror(number))
@@ -113,4 +134,4 @@ async def connect(now: Callable[[], float], deadline: float, bell: Interrupting 
     except BaseException:
         sock.close()
         raise
-    return wire
+    return connection

@@ -9,7 +9,7 @@ import pytest
 from sans_io.http.urls import Origin
 from sans_io.policy.pool import PoolStats, Route, Ticket
 from tests.transports.modes import ASYNCIO, MODES, Mode, answer
-from transports.interface import Hands
+from transports.interface import PoolRunner
 from transports.pools import PoolSettings, summed
 from transports.testing import (
     LoopbackServer,
@@ -35,7 +35,7 @@ def test_every_pool_has_a_jitter_of_its_own() -> None:
     assert pools[0]._dice.bits() != pools[1]._dice.bits()
 
 
-class Wire:
+class Connection:
     def __init__(self) -> None:
         self.ends: list[str] = []
 
@@ -57,80 +57,80 @@ class Wire:
 ROUTE = Route(Origin("http", "h", 80))
 
 
-def seated(hands: Hands) -> Ticket:
+def seated(runner: PoolRunner) -> Ticket:
     ticket: Ticket = Ticket(ROUTE)
-    hands.seat(ticket, 0.0)
+    runner.seat(ticket, 0.0)
     return ticket
 
 
 def test_a_ticket_of_a_forgotten_pool_changes_nothing() -> None:
     """After a fork a pump of the parent may still give back what it thinks it has."""
-    hands: Hands = Hands(PoolSettings().new_pool, threading.Event)
-    ticket, wire = seated(hands), Wire()
-    hands.connected(ticket, wire, 0.0)
-    hands.forget()
-    assert wire.ends == ["forget"]
-    before, late = hands.stats(), Wire()
-    hands.connected(ticket, late, 0.0)
+    runner: PoolRunner = PoolRunner(PoolSettings().new_pool, threading.Event)
+    ticket, connection = seated(runner), Connection()
+    runner.connected(ticket, connection, 0.0)
+    runner.forget()
+    assert connection.ends == ["forget"]
+    before, late = runner.stats(), Connection()
+    runner.connected(ticket, late, 0.0)
     assert late.ends == ["abort"]
-    hands.stale(ticket, 0.0)
-    hands.release(ticket, True, 0.0)
-    hands.cancel(ticket, 0.0)
-    assert hands.stats() == before
+    runner.stale(ticket, 0.0)
+    runner.release(ticket, True, 0.0)
+    runner.cancel(ticket, 0.0)
+    assert runner.stats() == before
 
 
 def test_another_process_is_noticed_without_the_hook(monkeypatch: pytest.MonkeyPatch) -> None:
-    hands: Hands = Hands(PoolSettings().new_pool, threading.Event)
-    ticket, wire = seated(hands), Wire()
-    hands.connected(ticket, wire, 0.0)
-    hands.release(ticket, True, 0.0)
-    hands._pid -= 1
-    assert seated(hands).conn is None
-    assert wire.ends == ["forget"]
+    runner: PoolRunner = PoolRunner(PoolSettings().new_pool, threading.Event)
+    ticket, connection = seated(runner), Connection()
+    runner.connected(ticket, connection, 0.0)
+    runner.release(ticket, True, 0.0)
+    runner._pid -= 1
+    assert seated(runner).conn is None
+    assert connection.ends == ["forget"]
 
 
 def test_what_finalisers_leave_is_done_at_the_next_operation() -> None:
-    hands: Hands = Hands(PoolSettings(1).new_pool, lambda: Bell(rung))
-    rung: list[int] = []
-    first, wire = seated(hands), Wire()
-    hands.connected(first, wire, 0.0)
-    second = seated(hands)
+    runner: PoolRunner = PoolRunner(PoolSettings(1).new_pool, lambda: Wakeup(woken))
+    woken: list[int] = []
+    first, connection = seated(runner), Connection()
+    runner.connected(first, connection, 0.0)
+    second = seated(runner)
     assert not second.granted
-    hands.abandon(first)
-    hands.abandon(first)
-    assert wire.ends == []
-    hands.sweep(0.0)
-    assert wire.ends == ["abort"]
+    runner.abandon(first)
+    runner.abandon(first)
+    assert connection.ends == []
+    runner.sweep(0.0)
+    assert connection.ends == ["abort"]
     assert second.granted
-    assert rung == [1]
-    hands.sweep(0.0)
+    assert woken == [1]
+    runner.sweep(0.0)
 
 
-class Bell:
-    def __init__(self, rung: list[int]) -> None:
-        self.ring = lambda: rung.append(1)
+class Wakeup:
+    def __init__(self, woken: list[int]) -> None:
+        self.wake = lambda: woken.append(1)
 
 
 def test_closing_from_elsewhere_is_done_at_the_next_operation() -> None:
-    hands: Hands = Hands(PoolSettings().new_pool, threading.Event)
-    ticket, wire = seated(hands), Wire()
-    hands.connected(ticket, wire, 0.0)
-    hands.release(ticket, True, 0.0)
-    hands.close_idle_later()
-    assert wire.ends == []
-    assert seated(hands).conn is None
-    assert wire.ends == ["abort"]
+    runner: PoolRunner = PoolRunner(PoolSettings().new_pool, threading.Event)
+    ticket, connection = seated(runner), Connection()
+    runner.connected(ticket, connection, 0.0)
+    runner.release(ticket, True, 0.0)
+    runner.close_idle_later()
+    assert connection.ends == []
+    assert seated(runner).conn is None
+    assert connection.ends == ["abort"]
 
 
 def test_the_end_closes_what_is_leased_too() -> None:
-    hands: Hands = Hands(PoolSettings().new_pool, threading.Event)
-    wires = [Wire(), Wire()]
-    tickets = [seated(hands) for _ in wires]
-    for ticket, wire in zip(tickets, wires, strict=True):
-        hands.connected(ticket, wire, 0.0)
-    hands.release(tickets[0], True, 0.0)
-    hands.close_all(0.0)
-    assert [wire.ends for wire in wires] == [["abort"], ["abort"]]
+    runner: PoolRunner = PoolRunner(PoolSettings().new_pool, threading.Event)
+    connections = [Connection(), Connection()]
+    tickets = [seated(runner) for _ in connections]
+    for ticket, connection in zip(tickets, connections, strict=True):
+        runner.connected(ticket, connection, 0.0)
+    runner.release(tickets[0], True, 0.0)
+    runner.close_all(0.0)
+    assert [connection.ends for connection in connections] == [["abort"], ["abort"]]
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)

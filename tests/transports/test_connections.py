@@ -1,4 +1,4 @@
-"""One wire at a time: what the pump never sees on a good day."""
+"""One connection at a time: what the pump never sees on a good day."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.transports.modes import ASYNCIO, MODES, SYNC, TRIO, Ask, Mode
 from tests.transports.test_tls import CA, Peer
 from transports import sockets
 from transports.faults import Fault
-from transports.resolver import Job
+from transports.resolver import ThreadJob
 from transports.testing import LoopbackServer, ScriptedReply
-from transports.tls import TLSLayer, TLSProfile, TLSWire, tls_context, tls_fault
+from transports.tls import TLSConnection, TLSLayer, TLSProfile, tls_context, tls_fault
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def listener() -> Iterator[socket.socket]:
 
 
 async def connected(mode: Mode, listener: socket.socket) -> tuple:
-    """A wire of this mode and the socket at its other end."""
+    """A connection of this mode and the socket at its other end."""
     runtime = mode.transport()._runtime
     runtime = runtime if mode is SYNC else runtime()
     address = ((socket.AF_INET, listener.getsockname()),)
-    wire = await later(runtime.dial(address, monotonic() + 5.0, runtime.bell()))
-    return wire, listener.accept()[0]
+    connection = await later(runtime.dial(address, monotonic() + 5.0, runtime.wakeup()))
+    return connection, listener.accept()[0]
 
 
 async def later(result):
@@ -44,14 +44,14 @@ async def later(result):
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_write_nobody_reads_ends_at_its_deadline(mode: Mode, listener: socket.socket) -> None:
     async def main() -> None:
-        wire, peer = await connected(mode, listener)
+        connection, peer = await connected(mode, listener)
         with peer:
             began = monotonic()
             with pytest.raises(Fault, match="timeout"):
                 while True:
-                    await later(wire.send(memoryview(b"x" * 500_000), began + 0.3))
+                    await later(connection.send(memoryview(b"x" * 500_000), began + 0.3))
             assert 0.3 <= monotonic() - began < 0.3 + BUSY
-            wire.abort()
+            connection.abort()
 
     mode.run(main)
 
@@ -61,7 +61,7 @@ def test_a_write_in_many_parts_arrives_whole(mode: Mode, listener: socket.socket
     data = bytes(range(256)) * 20_000
 
     async def main() -> None:
-        wire, peer = await connected(mode, listener)
+        connection, peer = await connected(mode, listener)
         got = bytearray()
 
         def read() -> None:
@@ -70,10 +70,10 @@ def test_a_write_in_many_parts_arrives_whole(mode: Mode, listener: socket.socket
 
         reader = threading.Thread(target=read)
         reader.start()
-        await later(wire.send(memoryview(data), monotonic() + 5.0))
+        await later(connection.send(memoryview(data), monotonic() + 5.0))
         reader.join(5.0)
         assert got == data
-        wire.abort()
+        connection.abort()
         peer.close()
 
     mode.run(main)
@@ -81,21 +81,21 @@ def test_a_write_in_many_parts_arrives_whole(mode: Mode, listener: socket.socket
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
 @pytest.mark.parametrize("end", ["forget", "abort"])
-def test_a_closed_wire_fails_in_order(mode: Mode, end: str, listener: socket.socket) -> None:
+def test_a_closed_connection_fails_in_order(mode: Mode, end: str, listener: socket.socket) -> None:
     async def main() -> None:
-        wire, peer = await connected(mode, listener)
+        connection, peer = await connected(mode, listener)
         with peer:
-            getattr(wire, end)()
+            getattr(connection, end)()
             for use in (
-                lambda: wire.receive(10, monotonic() + 1.0),
-                lambda: wire.send(memoryview(b"x"), monotonic() + 1.0),
+                lambda: connection.receive(10, monotonic() + 1.0),
+                lambda: connection.send(memoryview(b"x"), monotonic() + 1.0),
             ):
                 with pytest.raises(Fault, match="reset"):
                     await later(use())
-            assert wire.unread()
-            assert wire.answered()
-            wire.shutdown()
-            wire.abort()
+            assert connection.unread()
+            assert connection.answered()
+            connection.shutdown()
+            connection.abort()
 
     mode.run(main)
 
@@ -103,14 +103,14 @@ def test_a_closed_wire_fails_in_order(mode: Mode, end: str, listener: socket.soc
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_reset_is_a_fault_for_reader_and_writer(mode: Mode, listener: socket.socket) -> None:
     async def main() -> None:
-        wire, peer = await connected(mode, listener)
+        connection, peer = await connected(mode, listener)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         peer.close()
         with pytest.raises(Fault, match="reset"):
-            await later(wire.receive(10, monotonic() + 1.0))
+            await later(connection.receive(10, monotonic() + 1.0))
         with pytest.raises(Fault, match="reset"):
-            await later(wire.send(memoryview(b"x"), monotonic() + 1.0))
-        wire.abort()
+            await later(connection.send(memoryview(b"x"), monotonic() + 1.0))
+        connection.abort()
 
     mode.run(main)
 
@@ -120,14 +120,14 @@ def test_bytes_that_came_before_a_failed_write_can_be_read(mode: Mode, listener:
     """A server that refuses early, then closes on what we still send: its answer must not be lost."""
 
     async def main() -> None:
-        wire, peer = await connected(mode, listener)
+        connection, peer = await connected(mode, listener)
         peer.sendall(b"HTTP/1.1 413 Too Large\r\n\r\n")
         peer.close()
         with pytest.raises(Fault, match="reset"):
             while True:
-                await later(wire.send(memoryview(b"x" * 65536), monotonic() + 1.0))
-        assert (await later(wire.receive(65536, monotonic() + 1.0))).startswith(b"HTTP/1.1 413")
-        wire.abort()
+                await later(connection.send(memoryview(b"x" * 65536), monotonic() + 1.0))
+        assert (await later(connection.receive(65536, monotonic() + 1.0))).startswith(b"HTTP/1.1 413")
+        connection.abort()
 
     mode.run(main)
 
@@ -137,16 +137,16 @@ def test_an_answer_ends_a_write_that_the_peer_takes_no_more_of(mode: Mode, liste
     """A server that refuses early and reads no more, on a connection that was read from before: nothing is lost."""
 
     async def main() -> None:
-        wire, peer = await connected(mode, listener)
+        connection, peer = await connected(mode, listener)
         peer.sendall(b"before")
-        assert await later(wire.receive(65536, monotonic() + 1.0)) == b"before"
+        assert await later(connection.receive(65536, monotonic() + 1.0)) == b"before"
         threading.Timer(0.1, peer.sendall, [b"HTTP/1.1 413 Too Large\r\n\r\n"]).start()
         began = monotonic()
         with pytest.raises(Fault, match="the server answered"):
-            await later(wire.send(memoryview(bytes(32_000_000)), began + 30.0))
+            await later(connection.send(memoryview(bytes(32_000_000)), began + 30.0))
         assert monotonic() - began < 5.0
-        assert (await later(wire.receive(65536, monotonic() + 1.0))).startswith(b"HTTP/1.1 413")
-        wire.abort()
+        assert (await later(connection.receive(65536, monotonic() + 1.0))).startswith(b"HTTP/1.1 413")
+        connection.abort()
         peer.close()
 
     mode.run(main)
@@ -155,50 +155,50 @@ def test_an_answer_ends_a_write_that_the_peer_takes_no_more_of(mode: Mode, liste
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_deadlines_move_both_ways_and_none_fires_early(mode: Mode, listener: socket.socket) -> None:
     async def main() -> None:
-        wire, peer = await connected(mode, listener)
+        connection, peer = await connected(mode, listener)
         with peer:
             for wait in (0.15, 0.05, 0.2, 0.01):
                 began = monotonic()
                 peer.send(b"x")
-                assert await later(wire.receive(10, began + 60.0)) == b"x"
+                assert await later(connection.receive(10, began + 60.0)) == b"x"
                 with pytest.raises(Fault, match="timeout"):
-                    await later(wire.receive(10, began + wait))
+                    await later(connection.receive(10, began + wait))
                 assert wait <= monotonic() - began < wait + BUSY
             with pytest.raises(Fault, match="timeout"):
-                await later(wire.receive(10, monotonic() - 1.0))
-            wire.abort()
+                await later(connection.receive(10, monotonic() - 1.0))
+            connection.abort()
 
     mode.run(main)
 
 
-def test_a_pooled_wire_keeps_no_timer_and_no_bytes(listener: socket.socket) -> None:
+def test_a_pooled_connection_keeps_no_timer_and_no_bytes(listener: socket.socket) -> None:
     async def main() -> None:
-        wire, peer = await connected(ASYNCIO, listener)
+        connection, peer = await connected(ASYNCIO, listener)
         with peer:
             peer.send(b"secret")
-            assert await wire.receive(10, monotonic() + 60.0) == b"secret"
-            assert not wire.unread()
-            assert wire._timer is None
-            assert wire._future is None
+            assert await connection.receive(10, monotonic() + 60.0) == b"secret"
+            assert not connection.unread()
+            assert connection._timer is None
+            assert connection._future is None
             # Bytes that nobody asked for stay in the kernel.
             peer.send(b"unasked")
             await asyncio.sleep(0.05)
-            assert not wire._reading
-            assert wire.unread()
-            assert await wire.receive(10, monotonic() + 1.0) == b"unasked"
-            wire.abort()
+            assert not connection._reading
+            assert connection.unread()
+            assert await connection.receive(10, monotonic() + 1.0) == b"unasked"
+            connection.abort()
 
     asyncio.run(main())
 
 
-def test_a_wire_closed_after_its_loop(listener: socket.socket) -> None:
+def test_a_connection_closed_after_its_loop(listener: socket.socket) -> None:
     kept = []
 
     async def main() -> None:
-        wire, peer = await connected(ASYNCIO, listener)
-        kept.append(wire)
+        connection, peer = await connected(ASYNCIO, listener)
+        kept.append(connection)
         peer.close()
-        assert await wire.receive(10, monotonic() + 1.0) == b""
+        assert await connection.receive(10, monotonic() + 1.0) == b""
 
     asyncio.run(main())
     kept[0].abort()
@@ -224,17 +224,17 @@ def test_a_socket_that_cannot_be_made(failing: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_job_that_is_done_is_done() -> None:
-    job = Job.of(3)
+    job = ThreadJob.of(3)
     assert job.done
     assert job.value() == 3
     job.unwatch(threading.Event())
 
 
-# -- TLS over a wire --------------------------------------------------------------------------------------------------
+# -- TLS over a connection --------------------------------------------------------------------------------------------
 
 
 class Below:
-    """A wire under TLS, by hand."""
+    """A connection under TLS, by hand."""
 
     def __init__(self) -> None:
         self.incoming: list[bytes] = []
@@ -266,66 +266,66 @@ class Below:
 
 
 @pytest.fixture
-def tls(tmp_path) -> tuple[TLSWire, Below, Peer]:
+def tls(tmp_path) -> tuple[TLSConnection, Below, Peer]:
     path = tmp_path / "ca.pem"
     CA.cert_pem.write_to_path(str(path))
     layer, peer, below = TLSLayer(tls_context(TLSProfile(str(path))), "localhost"), Peer(), Below()
     peer.shake_hands(layer)
-    return TLSWire(below, layer), below, peer
+    return TLSConnection(below, layer), below, peer
 
 
-def test_the_ends_of_a_tls_wire_are_those_of_the_wire_below(tls: tuple[TLSWire, Below, Peer]) -> None:
-    wire, below, _ = tls
-    wire.shutdown()
-    wire.forget()
-    wire.abort()
+def test_the_ends_of_a_tls_connection_are_those_of_the_connection_below(tls: tuple[TLSConnection, Below, Peer]) -> None:
+    connection, below, _ = tls
+    connection.shutdown()
+    connection.forget()
+    connection.abort()
     assert below.ends == ["shutdown", "forget", "abort"]
 
 
-def test_a_broken_record_is_a_fault_after_what_came_before_it(tls: tuple[TLSWire, Below, Peer]) -> None:
-    wire, below, peer = tls
+def test_a_broken_record_is_a_fault_after_what_came_before_it(tls: tuple[TLSConnection, Below, Peer]) -> None:
+    connection, below, peer = tls
     good, bad = peer.say(b"good"), bytearray(peer.say(b"bad"))
     bad[-1] ^= 1
     below.incoming = [good + bytes(bad)]
 
     async def main() -> None:
-        assert await wire.receive(65536, 1.0) == b"good"
-        assert wire.unread()
+        assert await connection.receive(65536, 1.0) == b"good"
+        assert connection.unread()
         for _ in range(2):
             with pytest.raises(Fault, match="TLS"):
-                await wire.receive(65536, 1.0)
+                await connection.receive(65536, 1.0)
 
     asyncio.run(main())
 
 
-def test_a_broken_record_while_idle_is_unread(tls: tuple[TLSWire, Below, Peer]) -> None:
-    wire, below, peer = tls
+def test_a_broken_record_while_idle_is_unread(tls: tuple[TLSConnection, Below, Peer]) -> None:
+    connection, below, peer = tls
     bad = bytearray(peer.say(b"bad"))
     bad[-1] ^= 1
     below.incoming = [bytes(bad)]
-    assert wire.answered()
-    assert wire.unread()
+    assert connection.answered()
+    assert connection.unread()
 
 
-def test_a_peer_that_talks_without_saying_anything_is_unread(tls: tuple[TLSWire, Below, Peer]) -> None:
-    wire, below, peer = tls
+def test_a_peer_that_talks_without_saying_anything_is_unread(tls: tuple[TLSConnection, Below, Peer]) -> None:
+    connection, below, peer = tls
     record = peer.say(b"x")
     below.incoming = [bytes([byte]) for byte in record[:20]]
-    assert wire.answered()
+    assert connection.answered()
 
 
-def test_the_end_while_idle_is_unread(tls: tuple[TLSWire, Below, Peer]) -> None:
-    wire, below, _ = tls
+def test_the_end_while_idle_is_unread(tls: tuple[TLSConnection, Below, Peer]) -> None:
+    connection, below, _ = tls
     below.incoming = [b""]
-    assert wire.answered()
-    assert asyncio.run(wire.receive(65536, 1.0)) == b""
+    assert connection.answered()
+    assert asyncio.run(connection.receive(65536, 1.0)) == b""
 
 
-def test_writing_after_the_goodbye_is_a_fault(tls: tuple[TLSWire, Below, Peer]) -> None:
-    wire, _, _ = tls
-    wire._layer._object = Unwritable()
+def test_writing_after_the_goodbye_is_a_fault(tls: tuple[TLSConnection, Below, Peer]) -> None:
+    connection, _, _ = tls
+    connection._layer._object = Unwritable()
     with pytest.raises(Fault, match="PROTOCOL_IS_SHUTDOWN"):
-        asyncio.run(wire.send(memoryview(b"x"), 1.0))
+        asyncio.run(connection.send(memoryview(b"x"), 1.0))
 
 
 class Unwritable:
@@ -372,7 +372,7 @@ def test_a_peer_that_hangs_up_in_the_handshake(mode: Mode, listener: socket.sock
 
 
 @pytest.mark.parametrize("mode", [ASYNCIO, TRIO], ids=str)
-def test_tls_is_laid_over_own_wires_only(mode: Mode) -> None:
+def test_tls_is_laid_over_own_connections_only(mode: Mode) -> None:
     async def main() -> None:
         runtime = mode.transport()._runtime()
         with pytest.raises(TypeError):
@@ -383,17 +383,17 @@ def test_tls_is_laid_over_own_wires_only(mode: Mode) -> None:
 
 def test_steps_out_of_order_are_our_own_mistake() -> None:
     from sans_io.calls.actions import Connect, StartTLS
-    from tests.transports.test_hands import seated
     from tests.transports.test_our_own_mistakes import Asks
+    from tests.transports.test_pool_runner import seated
 
     transport = SYNC.transport()
     with LoopbackServer() as server:
         server.server.script(ScriptedReply(text="x"))
         pump = transport.start(Asks(Connect((StartTLS("x"),), monotonic() + 1.0)))
-        pump._ticket = seated(transport._runtime.hands)
+        pump._ticket = seated(transport._runtime.pool_runner)
         with pytest.raises(LocalProtocolError, match="before Tcp"):
             pump.advance()
         pump = transport.start(Asks(Connect((), monotonic() + 1.0)))
-        pump._ticket = seated(transport._runtime.hands)
+        pump._ticket = seated(transport._runtime.pool_runner)
         with pytest.raises(LocalProtocolError, match="without steps"):
             pump.advance()
