@@ -3,15 +3,16 @@
 A thread that holds a lock can be interrupted, between any two bytecodes, by code that runs in the same thread: the
 garbage collector closes a generator that holds a stream, a signal handler calls `cancel()`, `pool_stats()` or `chat()`,
 Ctrl-C raises. Code that then waits for the lock waits for itself, and so do all other threads. A re-entrant lock alone
-does not help: the interrupted thread is in the middle of a change, which a second change would corrupt.
+does not help: the interrupted thread is in the middle of a change, which a second change would corrupt. And the code
+that interrupts may work for seconds (a handler's `chat()`), while the interrupted thread keeps the lock.
 
 Rules of this file, and of everybody who uses it:
-- Before taking the lock, ask `held()`. An RLock records its owner in C code, so there is no moment between taking the
-  lock and being known as its holder.
-- If already inside, and something is given back (cancel, release, close): leave it with `give`. The holder does it
-  before it lets go, and checks once more afterwards, for what was left between the two.
-- If already inside, and a result is needed: go another way (a separate pool, a separate thread, the last published
-  snapshot). Each user of this file says which.
+- An RLock records its owner in C code, so there is no moment between taking the lock and being known as its holder.
+- Something is given back (cancel, release, close): nobody waits. What cannot be done at once, because this thread or
+  another one is inside, is left. The holder does it before it lets go, and checks once more afterwards, for what was
+  left between the two.
+- A result is needed, and this thread is inside or another one stays inside for longer than `PATIENCE`: go another way
+  (a separate pool, a separate thread, the last published snapshot). Each user of this file says which.
 - The locked part is short and pure: no I/O, no other lock of ours, no code of the user's, nothing that waits.
 - An exception can leave a locked part at any bytecode, that of its own `with` included: `let_go` in an `except
   BaseException` around all of it releases what is still held. Repairing a half-done change is up to the caller.
@@ -26,6 +27,16 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 T = TypeVar("T")
+
+#: Seconds to wait for the holder where a result is needed. A locked part takes microseconds, and a thread that the
+#: system put aside comes back within this time: one that stays longer is in a handler or a finaliser.
+PATIENCE: Final = 0.25
+#: For threads of ours that nobody waits for.
+FOREVER: Final = -1.0
+
+
+class Busy(Exception):  # noqa: N818  not an error, but a way to say "go another way"
+    """This thread is inside, or another one stays there."""
 
 
 class Exclusion:
@@ -45,12 +56,21 @@ class Exclusion:
         self.left.append(work)
         self.settle()
 
-    def do(self, part: Callable[[], T]) -> T:
-        """The result of `part`, done under the lock and before what was left. Only if not inside: ask `held`."""
+    def enter(self, patience: float = PATIENCE) -> bool:
+        """Take the lock. False if this thread has it, or another one keeps it for longer than `patience` (seconds)."""
+        lock = self.lock
+        return not self.held() and (lock.acquire(False) or lock.acquire(True, patience))
+
+    def do(self, part: Callable[[], T], patience: float = PATIENCE) -> T:
+        """The result of `part`, done under the lock and before what was left. Raises `Busy` where `enter` says no."""
+        if self.held():
+            raise Busy
         try:
-            with self.lock:
-                result = part()
-                self.do_left()
+            if not self.enter(patience):
+                raise Busy
+            result = part()
+            self.do_left()
+            self.lock.release()
             self.settle()
         except BaseException:
             self.let_go()
@@ -58,11 +78,13 @@ class Exclusion:
         return result
 
     def settle(self) -> None:
-        """Do what was left. Does nothing if this thread is inside: its interrupted part will do it."""
+        """Do what was left. Does nothing if a thread is inside: that one will do it."""
         while self.left and not self.held():
             try:
-                with self.lock:
-                    self.do_left()
+                if not self.lock.acquire(False):
+                    return
+                self.do_left()
+                self.lock.release()
             except BaseException:
                 self.let_go()
                 raise

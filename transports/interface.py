@@ -23,7 +23,7 @@ from weakref import WeakSet
 
 from sans_io.policy.pool import Close, Command, Pool, PoolStats, Route, Ticket, stats_of
 
-from .exclusion import Exclusion
+from .exclusion import PATIENCE, Exclusion
 from .faults import Fault
 from .resolver import Addresses, ThreadJob
 
@@ -148,23 +148,27 @@ class PoolRunner:
         self._begin()
         _ALL_RUNNERS.add(self)
 
-    def seat(self, ticket: Ticket[Connection], now: float) -> None:
+    def seat(self, ticket: Ticket[Connection], now: float) -> bool:
         """Get the ticket granted, or put a wakeup into its `waker` that is woken when it is granted.
 
-        Queuing and setting the wakeup are one locked step: a grant between the two would wake nobody. Not while
-        `inside()`.
+        Queuing and setting the wakeup are one locked step: a grant between the two would wake nobody. False, and no
+        change, if a thread is inside and stays there, this one or another.
         """
         if os.getpid() != self._pid:
             self.forget()
+        if self._exclusion.held():
+            return False
         try:
-            with self._lock:
-                overdue = self._overdue(now) if self._left or self._torn else None
-                commands = self._pool.acquire(ticket.route, now, fresh=ticket.fresh, ticket=ticket)[1]
-                if not ticket.granted:
-                    ticket.waker = self._new_wakeup()
-                elif len(commands) == 1:
-                    commands = []  # its own grant: nobody waits for the wakeup
-                self._published = self._pool.counts.copy()
+            if not (self._lock.acquire(False) or self._lock.acquire(True, PATIENCE)):
+                return False
+            overdue = self._overdue(now) if self._left or self._torn else None
+            commands = self._pool.acquire(ticket.route, now, fresh=ticket.fresh, ticket=ticket)[1]
+            if not ticket.granted:
+                ticket.waker = self._new_wakeup()
+            elif len(commands) == 1:
+                commands = []  # its own grant: nobody waits for the wakeup
+            self._published = self._pool.counts.copy()
+            self._lock.release()
             if overdue:
                 self._carry_out(overdue)
             if commands:
@@ -174,6 +178,7 @@ class PoolRunner:
             raise
         if self._left:
             self.sweep(now)
+        return True
 
     def inside(self) -> bool:
         """Whether this thread is in the middle of a change of the pool; for signal handlers and finalisers."""
@@ -192,13 +197,19 @@ class PoolRunner:
         wakeup: Wakeup = ticket.waker  # type: ignore[assignment]  # the pool keeps it for us as an object
         return wakeup
 
-    def connected(self, ticket: Ticket[Connection], connection: Connection, now: float) -> None:
-        """The ticket's owner has dialled. The connection of an unknown ticket (after a fork) is closed."""
-        self._change(now, self._connected, ticket, connection)
+    def connected(self, ticket: Ticket[Connection], connection: Connection, now: float) -> bool:
+        """The ticket's owner has dialled. The connection of an unknown ticket (after a fork) is closed.
 
-    def stale(self, ticket: Ticket[Connection], now: float) -> None:
-        """The reused connection is dead. Afterwards the ticket has another one, or none, and its owner dials."""
-        self._change(now, self._pool.on_stale, ticket)
+        False, and no change, if a thread is inside and stays there.
+        """
+        return self._change(now, self._connected, ticket, connection, patience=PATIENCE)
+
+    def stale(self, ticket: Ticket[Connection], now: float) -> bool:
+        """The reused connection is dead. Afterwards the ticket has another one, or none, and its owner dials.
+
+        False, and no change, if a thread is inside and stays there.
+        """
+        return self._change(now, self._pool.on_stale, ticket, patience=PATIENCE)
 
     def release(self, ticket: Ticket[Connection], reusable: bool, now: float, idle_hint: float | None = None) -> None:
         """The caller is done. A ticket that this pool does not know (after a fork) changes nothing."""
@@ -213,9 +224,9 @@ class PoolRunner:
         self._left.append(partial(self._pool.cancel, ticket))
 
     def sweep(self, now: float) -> None:
-        """Do what finalisers, handlers and other threads have left to do. Does nothing while `inside()`."""
-        while (self._left or self._torn) and not self._exclusion.held():
-            self._change(now, None)
+        """Do what finalisers, handlers and other threads have left to do. Nothing if a thread is inside: it does it."""
+        while (self._left or self._torn) and self._change(now, None):
+            pass
 
     def stats(self) -> PoolStats:
         """As of the last change. Any thread, any time."""
@@ -258,26 +269,49 @@ class PoolRunner:
         self.connections: set[Connection] = set()
 
     def _change(
-        self, now: float, change: Callable[..., list[Command[Connection]]] | None, *args: Any, **more: Any
-    ) -> None:
-        """Change the pool; the change takes the time as its last argument. Carry out its commands outside the lock."""
+        self,
+        now: float,
+        change: Callable[..., list[Command[Connection]]] | None,
+        *args: Any,
+        patience: float = 0.0,
+        **more: Any,
+    ) -> bool:
+        """Change the pool; the change takes the time as its last argument. Carry out its commands outside the lock.
+
+        False if a thread is inside. The change was left to it then, or where a result is needed (`patience`, seconds)
+        was not made.
+        """
         if self._exclusion.held():
-            if change is not None:
-                self._left.append(partial(change, *args, **more))
-            return
+            return self._leave(change, args, more, patience)
         try:
-            with self._lock:
+            if not (self._lock.acquire(False) or (patience and self._lock.acquire(True, patience))):
+                made = self._leave(change, args, more, patience)
+            else:
                 commands = self._overdue(now) if self._left or self._torn else []
                 if change is not None:
                     commands += change(*args, now, **more)
                 self._published = self._pool.counts.copy()
-            if commands:
-                self._carry_out(commands)
+                self._lock.release()
+                if commands:
+                    self._carry_out(commands)
+                made = True
         except BaseException:
             self._interrupted()
             raise
         if self._left and change is not None:
             self.sweep(now)
+        return made
+
+    def _leave(
+        self,
+        change: Callable[..., list[Command[Connection]]] | None,
+        args: tuple[Any, ...],
+        more: dict[str, Any],
+        patience: float,
+    ) -> bool:
+        if change is not None and not patience:
+            self._left.append(partial(change, *args, **more))
+        return False
 
     def _connected(self, ticket: Ticket[Connection], connection: Connection, now: float) -> list[Command[Connection]]:
         commands = self._pool.on_connected(ticket, connection, now)

@@ -244,8 +244,7 @@ class Pump:
 
     def _acquire(self, action: Acquire, now: float) -> bool:
         """Take a seat if one is free. Returns whether one was."""
-        runner = self._runtime.pool_runner
-        ticket = self._sit_down(runner.apart() if runner.inside() else runner, action, now)
+        ticket = self._sit_down(self._runtime.pool_runner, action, now)
         if not ticket.granted:
             return False
         self._seated(ticket, now)
@@ -274,7 +273,8 @@ class Pump:
     def _seated(self, ticket: Ticket[Connection], now: float) -> None:
         """The seat is ours: with an idle connection that has nothing unread, or without one."""
         while ticket.conn is not None and ticket.conn.unread():
-            self._pool_runner.stale(ticket, now)
+            if not self._pool_runner.stale(ticket, now):
+                ticket = self._move_apart(ticket, now)
         self._attach(ticket.conn)
         self._call.on_acquired(ticket.reused, now)
 
@@ -282,8 +282,15 @@ class Pump:
         """Ask for a seat. Ticket and pool are recorded here before the pool hears of it."""
         self._pool_runner = runner
         ticket = self._ticket = Ticket(action.route, action.fresh)
-        runner.seat(ticket, now)
+        if not runner.seat(ticket, now):
+            return self._sit_down(runner.apart(), action, now)
         return ticket
+
+    def _move_apart(self, ticket: Ticket[Connection], now: float) -> Ticket[Connection]:
+        """Give the seat back and take one in a pool of its own: a thread keeps this pool to itself."""
+        runner = self._pool_runner
+        runner.cancel(ticket, now)
+        return self._sit_down(runner.apart(), Acquire(ticket.route, now, ticket.fresh), now)
 
     async def _connect(self, action: Connect) -> None:
         runtime, ticket, deadline = self._runtime, self._ticket, action.deadline
@@ -316,7 +323,9 @@ class Pump:
                 raise LocalProtocolError("a Connect without steps")
             await _expect_silence(connection, deadline)
             now = runtime.now()
-            self._pool_runner.connected(ticket, connection, now)
+            if not self._pool_runner.connected(ticket, connection, now):
+                ticket = self._move_apart(ticket, now)
+                self._pool_runner.connected(ticket, connection, now)
             connected = True
             self._call.on_connected(now)
         finally:

@@ -28,7 +28,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
-from .exclusion import Exclusion
+from .exclusion import FOREVER, Busy, Exclusion
 from .faults import Fault, dial_fault
 from .loading import descriptors_left, has_thread, out_of_descriptors
 
@@ -163,12 +163,10 @@ class DaemonThreads:
             return start(job, wakeup)
         shared = work
         try:
-            with inside.lock:
-                shared = self._enter(work, wakeup)
-                inside.do_left()
-            inside.settle()
+            shared = inside.do(partial(self._enter, work, wakeup))
+        except Busy:
+            return start(job, wakeup)
         except BaseException:
-            inside.let_go()
             for each in (work, self._wanted.get(job.key)):
                 if each is not None:
                     each.unwatch(wakeup)
@@ -245,10 +243,8 @@ class DaemonThreads:
         while following is not None:
             job, following = following, None
             _run_job(job)
-            try:
-                following = self._inside.do(partial(self._ended, job))
-            finally:
-                job.tell()
+            job.tell()
+            following = self._inside.do(partial(self._ended, job), FOREVER)
 
 
 def _any(job: ThreadJob[T]) -> ThreadJob[object]:

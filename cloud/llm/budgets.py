@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from sans_io.policy.retry import RetryBudget
-from transports.exclusion import Exclusion
+from transports.exclusion import Busy, Exclusion
 
 from .registry import number_of
 
@@ -47,11 +47,12 @@ class SharedBudget(RetryBudget):
 
     def take(self, cost: int, now: float) -> int | None:
         inside = _inside
-        if inside.held():
+        try:
+            return inside.do(partial(self._take, cost, now))
+        except Busy:
             answer = RetryBudget.take(copy(self), cost, now)
             inside.give(partial(self._take, cost, now))
             return answer
-        return inside.do(partial(self._take, cost, now))
 
     def refund(self, cost: int) -> None:
         _inside.give(partial(self._refund, cost))
@@ -91,10 +92,11 @@ def retry_budget(transport: TransportInterface | None, origin: Origin, credentia
         return budget
     made = SharedBudget(key)
     keep = partial(_budgets.setdefault, key, made)
-    if _inside.held():
+    try:
+        return _inside.do(keep)
+    except Busy:
         _inside.give(keep)
         return made
-    return _inside.do(keep)
 
 
 def _begin_anew() -> None:
