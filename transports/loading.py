@@ -107,16 +107,27 @@ def do(what: str, work: Callable[[], object]) -> None:
         errors.append(_attempt(work))
         over.release()
 
-    try:
-        start_new_thread(labour, ())
-    except RuntimeError:  # the interpreter ends, or there are no threads on this platform
+    if not _has_thread(labour):
         error = _attempt(work)
-    else:
-        if not over.acquire(timeout=PATIENCE):
-            raise LLMConnectionError(f"{what} could not be loaded: its import is still waiting", code="import_failed")
+    elif over.acquire(timeout=PATIENCE):
         error = errors.pop()
+    else:
+        raise LLMConnectionError(f"{what} could not be loaded: its import is still waiting", code="import_failed")
     if error is not None:
         _raise(what, error)
+
+
+def _has_thread(labour: Callable[[], object]) -> bool:
+    """Start one. False where there are no threads, or where the interpreter ends: CPython 3.11 starts one there too, and
+    ends it before it has done anything.
+    """
+    if sys.is_finalizing():
+        return False
+    try:
+        start_new_thread(labour, ())
+    except RuntimeError:
+        return False
+    return True
 
 
 def out_of_descriptors(error: BaseException | None) -> bool:

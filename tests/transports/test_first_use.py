@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from types import ModuleType
 
 import pytest
@@ -421,6 +422,29 @@ def test_where_no_thread_can_be_started_it_is_done_here(
 
     with pytest.raises(KeyboardInterrupt):
         loading.do("planted", ctrl_c)
+
+
+AT_THE_END = """
+import sys
+from transports import loading
+class Goodbye:
+    def __del__(self, loading=loading, sys=sys, error=loading.LLMConnectionError):
+        try:
+            loading.need("colorsys")
+        except error as refused:
+            print("refused" if sys.meta_path is None else refused)
+        else:
+            print("loaded")
+keep = Goodbye()
+"""
+
+
+def test_an_import_in_a_finaliser_of_the_ending_interpreter_waits_for_no_thread() -> None:
+    """CPython 3.11 starts a thread there, which never runs; the interpreter has nothing left to import with."""
+    began = monotonic()
+    done = run(AT_THE_END)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "refused\n", "")
+    assert monotonic() - began < loading.PATIENCE / 2
 
 
 def test_an_import_that_waits_for_the_caller_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
