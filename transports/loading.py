@@ -118,8 +118,8 @@ def do(what: str, work: Callable[[], object]) -> None:
 
 
 def _has_thread(labour: Callable[[], object]) -> bool:
-    """Start one. False where there are no threads, or where the interpreter ends: CPython 3.11 starts one there too, and
-    ends it before it has done anything.
+    """Start one. False where there are no threads, or where the interpreter ends: CPython 3.11 would start one, and end
+    it before it has done anything.
     """
     if sys.is_finalizing():
         return False
