@@ -184,6 +184,10 @@ class Hands:
         """A pool for one call that cannot wait for this one: it dials, and its connection is closed at the end."""
         return Hands(lambda: Pool(max_idle=0), self._new_bell)
 
+    def lost(self, ticket: Ticket[Wire]) -> bool:
+        """Whether nobody here knows of a ticket that is not done: it waited in the pool of the parent of a fork."""
+        return not self._pool.knows(ticket)
+
     def bell_of(self, ticket: Ticket[Wire]) -> Bell:
         """The bell of a ticket that was not granted at once."""
         bell: Bell = ticket.waker  # type: ignore[assignment]  # the pool keeps it for us as an object

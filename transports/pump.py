@@ -262,6 +262,8 @@ class Pump:
             if self._cancelled:
                 return
             hands.sweep(now)
+            if hands.lost(ticket):  # a handler has forked while we waited, and this is the child
+                ticket = self._sit_down(hands, action, now)
             if now >= action.deadline and not ticket.granted:
                 raise Fault("timeout", _crowd(hands.stats()))
         self._seated(ticket, now)
