@@ -192,6 +192,10 @@ class PoolRunner:
         """A pool for one call that cannot wait for this one: it dials, and its connection is closed afterwards."""
         return PoolRunner(lambda: Pool(max_idle=0), self._new_wakeup)
 
+    def lost(self, ticket: Ticket[Connection]) -> bool:
+        """Whether nobody here knows a ticket that is not done: it waited in the pool of the parent of a fork."""
+        return not self._pool.knows(ticket)
+
     def wakeup_of(self, ticket: Ticket[Connection]) -> Wakeup:
         """The wakeup of a ticket that was not granted at once."""
         wakeup: Wakeup = ticket.waker  # type: ignore[assignment]  # the pool keeps it for us as an object

@@ -67,12 +67,22 @@ def need_anyio(loop: str) -> None:
 
 
 def accelerate() -> None:
-    """`jsontext.accelerate`. Where msgspec cannot be loaded, streams do without; for want of descriptors, this one."""
+    """`jsontext.accelerate`. Streams do without msgspec where it cannot be loaded.
+
+    Begun, its import is not repeated: an extension module that fails in the middle of its initialisation may keep
+    pointers to what is then freed, and of msgspec's the second attempt crashes CPython 3.12.
+    """
     if "msgspec" not in _loaded:
+        begun = []
+
+        def load() -> None:
+            begun.append(True)
+            jsontext.accelerate()
+
         try:
-            do("msgspec", jsontext.accelerate)
-        except LLMConnectionError as error:
-            if error.code == "too_many_open_files":
+            do("msgspec", load)
+        except LLMConnectionError:
+            if not begun:  # no descriptor was left to begin with: the next stream tries again
                 return
         _loaded.add("msgspec")
 
@@ -108,9 +118,11 @@ def do(what: str, work: Callable[[], object]) -> None:
 
 
 def has_thread(work: Callable[..., object], *args: object) -> bool:
-    """Call `work` in a thread of its own. False where none can be started: the interpreter ends, or none is left."""
+    """Call `work` in a thread of its own. False where none can be started, or where the interpreter ends: CPython 3.11
+    would start one, and end it before it has done anything.
+    """
     if sys.is_finalizing():
-        return False  # it could be started, and would be ended before it did anything
+        return False
     try:
         start_new_thread(work, args)
     except RuntimeError:

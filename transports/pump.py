@@ -266,6 +266,9 @@ class Pump:
             if self._cancelled:
                 return
             runner.sweep(now)
+            if runner.lost(ticket):  # a handler has forked while this call waited, and this is the child
+                ticket = self._sit_down(runner, action, now)
+                runner = self._pool_runner
             if now >= action.deadline and not ticket.granted:
                 raise Fault("timeout", _crowd(runner.stats()))
         self._seated(ticket, now)

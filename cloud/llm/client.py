@@ -94,7 +94,7 @@ class Client(ABC, Generic[CodecT]):
     ) -> None:
         """Check and keep what every client has; called by the constructors. Raises `LLMBadRequestError`."""
         config.check_place(model, "model")
-        if isinstance(ca_file, str):
+        if not isinstance(ca_file, os.PathLike):
             config.check_place(ca_file, "ca_file")
         self.model = default_model if model is None else model
         self._model_given = model

@@ -47,13 +47,19 @@ class Tally:
 
 def has_content(events: list[Event]) -> bool:
     """Whether any of these is content; usage alone is not."""
-    return any(type(event) is not UsageReported for event in events)
+    for event in events:  # noqa: SIM110  a generator that `any` leaves early swallows Ctrl-C while it is closed
+        if type(event) is not UsageReported:
+            return True
+    return False
 
 
 def carries(value: JSON) -> bool:
     """Whether a value as received holds any text besides names."""
     if isinstance(value, dict):
-        return any(carries(item) for key, item in value.items() if key not in _NAMING)
+        for key, item in value.items():  # noqa: SIM110  as above
+            if key not in _NAMING and carries(item):
+                return True
+        return False
     if isinstance(value, list):
         return any(map(carries, value))
     return isinstance(value, str) and value != ""

@@ -278,6 +278,10 @@ class Pool(Generic[ConnT]):
             self._discard(slot, "expire" if now >= slot.keep_until else "close", commands)
         return commands
 
+    def knows(self, ticket: Ticket[ConnT]) -> bool:
+        """Whether the ticket waits here, or has a seat."""
+        return ticket in self._tickets
+
     def stats(self) -> PoolStats:
         """How many of what there are now, and what has happened since the pool was made."""
         return stats_of(self.counts)

@@ -240,8 +240,9 @@ def test_a_blank_place_is_refused_by_name(name: str, blank: str) -> None:
 @pytest.mark.parametrize("wrong", [False, 0, [], b"", b"http://h.example", 5], ids=repr)
 def test_a_place_that_is_no_string_is_refused_by_name(wrong: Any) -> None:
     for make in BLOCKING.values():
-        with pytest.raises(LLMBadRequestError, match=f"^base_url must be a string, not {type(wrong).__name__}$"):
-            make("k", base_url=wrong)
+        for name in ("base_url", "ca_file"):
+            with pytest.raises(LLMBadRequestError, match=f"^{name} must be a string, not {type(wrong).__name__}$"):
+                make("k", **{name: wrong})
     with pytest.raises(LLMBadRequestError, match=f"^host must be a string, not {type(wrong).__name__}$"):
         OllamaClient(host=wrong)
 

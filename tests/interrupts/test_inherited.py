@@ -272,6 +272,44 @@ print("parent", reader.error, reader.texts, server.requests)
 """
 
 
+# -- a wait in progress ------------------------------------------------------------------------------------------------
+
+
+def test_a_wait_for_a_seat_that_a_handler_interrupts_with_a_fork() -> None:
+    """The handler returns in the child too: there nobody has a seat, and nobody is left who could pass one on."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FORKS_IN_HANDLER], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["child fine soon", "parent fine 0"], done.stdout + done.stderr
+
+
+_FORKS_IN_HANDLER = """
+import signal, time, warnings
+from tests.fork.test_inherited import *
+warnings.simplefilter("ignore")
+with WireServer(forever(read(), answer())) as server:
+    client = SYNC.client(server.url + "/v1", transport=SYNC.transport(1), timeout=15.0, max_retries=0)
+    holder = client.chat_stream(HELLO)
+    next(holder)
+    children = []
+    def handler(*_):
+        assert client.pool_stats().waiting == 1
+        children.append(fork())
+        if children[0]:
+            children.append(exit_code(children[0]))
+            holder.close()
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    began = time.monotonic()
+    content = client.chat(HELLO).content
+    if children[0] == 0:
+        print("child", content, "soon" if time.monotonic() - began < 8.0 else "late", flush=True)
+        os._exit(0)
+    print("parent", content, children[1])
+"""
+
+
 # -- a dial in progress ------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gzip
 import json
 import time
 from dataclasses import replace
@@ -279,6 +280,32 @@ def test_wherever_a_stream_is_cut_its_text_holds_no_key(data: st.DataObject) -> 
     assert len(told) == len(said)
     assert KEY not in told
     assert told.count("*") >= len(KEY)
+
+
+SQUEEZED = gzip.compress(json.dumps({"error": {"message": f"bad key {KEY}"}}).encode())
+
+
+@pytest.mark.parametrize("status", ["401 No", "200 OK"])
+@pytest.mark.parametrize("cuts", [None, (1,), (10, 11, 40)], ids=["whole", "two chunks", "many"])
+@pytest.mark.parametrize("field", ["Content-Encoding: gzip", "content-encoding:x-gzip", "CONTENT-ENCODING:\tbr, gzip"])
+def test_a_coded_body_which_nobody_reads_is_not_kept(field: str, cuts: tuple[int, ...] | None, status: str) -> None:
+    plain = sent(SQUEEZED, *(cuts or ()), chunked=cuts is not None, status=status, media="application/json")
+    head, blank, rest = plain.partition(b"\r\n\r\n")
+    kept, cassette = recorded_reply(head + b"\r\n" + field.encode() + blank + rest)
+    body = kept.partition(b"\r\n\r\n")[2]
+    assert body.count(b"*") == len(SQUEEZED)
+    if cuts is None:
+        assert body == b"*" * len(SQUEEZED)
+    else:
+        assert body.endswith(b"\r\n0\r\n\r\n"), "its framing stays"
+    with pytest.raises(LLMError) as caught:
+        events_of(cassette.transport(), max_retries=0)
+    assert caught.value.status_code == int(status[:3])
+
+
+def test_a_body_that_says_it_is_not_coded_is_kept() -> None:
+    reply = sent(deltas("Hello"), 50).replace(b"\r\nTransfer", b"\r\nContent-Encoding: identity\r\nTransfer", 1)
+    assert recorded_reply(reply)[0] == reply
 
 
 def test_what_is_no_key_stays_as_it_was() -> None:

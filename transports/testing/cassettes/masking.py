@@ -10,6 +10,7 @@ Rules of this file:
 - Of what was sent, whole credentials become `***`. Of what came back also halves of them become stars, one for each
   byte, or its Content-Length would be a lie.
 - Bytes are read as latin-1: one character for each, whatever they mean.
+- A coded body (gzip) hides what it repeats, and no client reads it: all of it becomes stars.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _REPLY_FIELD: Final = re.compile(
     r"(?im)^((?:set-cookie2?|authorization|proxy-authorization|www-authenticate|x-api-key|api-key)[ \t]*:)([^\r\n]*)"
 )
 
+_CODED: Final = re.compile(r"(?im)^content-encoding[ \t]*:[ \t]*(?!identity[ \t]*\r?$)[^ \t\r\n]")
+
 #: Where a stretch of characters begins and ends.
 Span = tuple[int, int]
 
@@ -53,6 +56,8 @@ def starred(data: bytes, secrets: Iterable[str]) -> bytes:
     text = data.decode("latin-1")
     body = _body_at(text)
     found = [field.span(2) for field in _REPLY_FIELD.finditer(text, 0, body)]
+    if _CODED.search(text, 0, body):
+        found += _chunks(text, body)[:-1] if _is_chunked(text, body) else [(body, len(text))]
     sought = _as_read(secrets)
     for view in _views(text, body):
         for secret in sought:
@@ -101,8 +106,7 @@ class _View:
 
 def _views(text: str, body: int) -> Iterator[_View]:
     yield _View(text, [(0, len(text))])
-    head = text[:body].lower()
-    content = _View(text, _chunks(text, body) if "chunked" in head else [(body, len(text))])
+    content = _View(text, _chunks(text, body) if _is_chunked(text, body) else [(body, len(text))])
     yield content
     texts: dict[str, list[Span]] = {}
     for match in _TEXT.finditer(content.text):
@@ -110,6 +114,10 @@ def _views(text: str, body: int) -> Iterator[_View]:
     for stretches in texts.values():
         if len(stretches) > 1:
             yield _View(text, stretches)
+
+
+def _is_chunked(text: str, body: int) -> bool:
+    return "chunked" in text[:body].lower()
 
 
 def _body_at(text: str) -> int:
