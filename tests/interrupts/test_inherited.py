@@ -286,7 +286,7 @@ def test_a_wait_for_a_seat_that_a_handler_interrupts_with_a_fork() -> None:
 
 _FORKS_IN_HANDLER = """
 import signal, time, warnings
-from tests.fork.test_inherited import *
+from tests.interrupts.test_inherited import *
 warnings.simplefilter("ignore")
 with WireServer(forever(read(), answer())) as server:
     client = SYNC.client(server.url + "/v1", transport=SYNC.transport(1), timeout=15.0, max_retries=0)

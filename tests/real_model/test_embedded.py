@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -141,3 +142,11 @@ def test_a_server_that_dies_at_once_says_why(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr("cloud.llm.embedded._model_file", lambda: broken)
     with pytest.raises(EmbeddedServerError, match="the embedded server ended with exit code"):
         EmbeddedServer(progress=None).start()
+
+
+def test_the_readme_s_block_for_a_model_on_this_machine(server: EmbeddedServer) -> None:
+    """As a program of its own, as a reader would run it."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = (each for each in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "EmbeddedServer" in each)
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.strip()
