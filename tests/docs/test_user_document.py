@@ -219,7 +219,7 @@ def test_providers_by_name() -> None:
     for wrong in ("", "  ", None, 5):
         with pytest.raises(ValueError, match="unknown provider"):
             one.get_provider(wrong)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="not empty"):
+        with pytest.raises(ValueError, match="non-empty"):
             one.register_provider(wrong, AsyncOpenAICompatClient)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="not callable"):
         one.register_provider("mine", "AsyncOpenAICompatClient")  # type: ignore[arg-type]
