@@ -9,7 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
@@ -17,8 +17,6 @@ from weakref import WeakKeyDictionary, ref
 
 import anyio
 
-from sans_io.calls.call import Call
-from sans_io.chat.response import Attempt
 from sans_io.policy.deadline import NEVER
 from sans_io.policy.pool import PoolStats, Route
 
@@ -26,40 +24,24 @@ from . import resolver, tls
 from .asyncio_connection import AsyncioConnection, AsyncioWakeup, connect
 from .faults import Fault, load
 from .happy_eyeballs import first_to_connect, raced
-from .interface import Authorizer, Connection, PoolRunner, Wakeup
-from .loading import FIRST, accelerate, need, need_anyio
+from .interface import Connection, PoolRunner, Wakeup
+from .loading import need_anyio
 from .loop_end import at_loop_end
+from .loop_transport import LoopTransport
 from .pools import PoolSettings, summed
-from .pump import Pump
 from .resolver import Addresses, ThreadJob
 
 T = TypeVar("T")
 
 
-class AsyncioTransport:
+class AsyncioTransport(LoopTransport):
     """Calls over asyncio. `AsyncioTransport(max_connections=None)`: connections per route and loop, None: unlimited."""
 
     now = staticmethod(monotonic)
 
     def __init__(self, max_connections: int | None = None, *, settings: PoolSettings | None = None) -> None:
-        self._settings = settings or PoolSettings(max_connections)
+        super().__init__(max_connections, settings=settings)
         self._runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncioRuntime] = WeakKeyDictionary()
-        self._loaded = False
-
-    def start(
-        self,
-        call: Call,
-        *,
-        authorize: Authorizer | None = None,
-        on_attempt: Callable[[Attempt], object] | None = None,
-    ) -> Pump:
-        """A pump for the call, in the running loop. Next: `await pump.advance()`."""
-        if not self._loaded:
-            need(*FIRST)
-            self._loaded = True
-        if call.stream:
-            accelerate()  # an import: here rather than while bytes are waiting
-        return Pump(call, self._runtime(), authorize, on_attempt)
 
     def pool_stats(self) -> PoolStats:
         """Of the running loop; outside any loop, of all loops together."""

@@ -14,47 +14,28 @@ from typing import Any, TypeVar
 
 import trio
 
-from sans_io.calls.call import Call
-from sans_io.chat.response import Attempt
 from sans_io.policy.deadline import NEVER
 from sans_io.policy.pool import PoolStats, Route
 
 from . import resolver, tls
 from .faults import Fault
 from .happy_eyeballs import first_to_connect, raced
-from .interface import Authorizer, Connection, PoolRunner, Wakeup
-from .loading import FIRST, accelerate, need
+from .interface import Connection, PoolRunner, Wakeup
 from .loop_end import at_loop_end
+from .loop_transport import LoopTransport
 from .pools import PoolSettings, summed
-from .pump import Pump
 from .resolver import Addresses, ThreadJob
 from .trio_connection import TrioConnection, TrioWakeup, connect
 
 T = TypeVar("T")
 
 
-class TrioTransport:
+class TrioTransport(LoopTransport):
     """Calls over trio. `TrioTransport(max_connections=None)`: connections per route and run, None: unlimited."""
 
     def __init__(self, max_connections: int | None = None, *, settings: PoolSettings | None = None) -> None:
-        self._settings = settings or PoolSettings(max_connections)
+        super().__init__(max_connections, settings=settings)
         self._of_run: trio.lowlevel.RunVar[TrioRuntime | None] = trio.lowlevel.RunVar("transports.trio_async")
-        self._loaded = False
-
-    def start(
-        self,
-        call: Call,
-        *,
-        authorize: Authorizer | None = None,
-        on_attempt: Callable[[Attempt], object] | None = None,
-    ) -> Pump:
-        """A pump for the call, in the current run. Next: `await pump.advance()`."""
-        if not self._loaded:
-            need(*FIRST)
-            self._loaded = True
-        if call.stream:
-            accelerate()  # an import: here rather than while bytes are waiting
-        return Pump(call, self._runtime(), authorize, on_attempt)
 
     def now(self) -> float:
         """The time in seconds that this run's deadlines refer to."""

@@ -91,8 +91,8 @@ class Report:
         console.print()
         console.rule(f"[bold]{title}", align="left", characters="─")
 
-    def begin(self, scene: str, prompt: str) -> None:
-        self._console.print(f"[bold cyan]{scene:<{INDENT}}[/][dim]{prompt}[/]", highlight=False)
+    def begin(self, scene: Scene) -> None:
+        self._console.print(f"[bold cyan]{scene.name:<{INDENT}}[/][dim]{scene.prompt}[/]", highlight=False)
         self._begun = time.perf_counter()
         self._column = 0
         self.first_text = 0.0
@@ -107,12 +107,13 @@ class Report:
         self._write(text)
         self._column += len(text)
 
-    def end(self, scene: str, response: ChatResponse, shown: str | None, answer: object) -> None:
-        """`shown` None: the answer was shown piece by piece. `answer` is what must be equal on every mode."""
-        took = self.seconds[scene] = time.perf_counter() - self._begun
+    def end(self, scene: Scene, response: ChatResponse) -> None:
+        """A stream was shown piece by piece; of all answers, what must be equal on every mode is kept."""
+        took = self.seconds[scene.name] = time.perf_counter() - self._begun
+        shown, answer = scene.shown(response)
         self.answers.append(answer)
         self.cached_tokens += response.usage.cached_tokens or 0
-        if shown is None:
+        if scene.stream:
             self._write("\n")
         else:
             self._indented(shown, "bold")
@@ -136,6 +137,14 @@ class Report:
         self._console.print(Padding(Text(text, style), (0, 0, 0, INDENT), expand=False))
 
 
+def text_answer(response: ChatResponse) -> tuple[str, object]:
+    return response.content, response.content
+
+
+def json_answer(response: ChatResponse) -> tuple[str, object]:
+    return json.dumps(response.json()), response.json()
+
+
 def tool_answer(response: ChatResponse) -> tuple[str, object]:
     """How a tool call is shown, and what of it must be equal on every mode."""
     calls = [(call.name, call.arguments) for call in response.tool_calls]
@@ -145,51 +154,55 @@ def tool_answer(response: ChatResponse) -> tuple[str, object]:
     return shown or f"(no tool call: {response.content!r})", calls
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One thing that a client does: the arguments of its call, and how the reply is shown."""
+
+    name: str
+    prompt: str
+    arguments: dict[str, Any]
+    shown: Callable[[ChatResponse], tuple[str, object]]
+    stream: bool = False
+
+
+#: What is asked on every mode.
+SCENES: Final = (
+    Scene("chat", CHAT, {"messages": [user(CHAT)]}, text_answer),
+    Scene("stream", STREAM, {"messages": [user(STREAM)]}, text_answer, stream=True),
+    Scene("json", JSON, {"messages": [user(JSON)], "response_format": SCHEMA}, json_answer),
+    Scene("tool", TOOL, {"messages": [*weather_so_far(), user(TOOL)], "tools": [WEATHER]}, tool_answer),
+)
+
+
 def run_blocking(report: Report, target: Target) -> None:
-    """The four scenes on the calling thread."""
+    """The scenes on the calling thread."""
     with OpenAICompatClient(**target.client) as client:
-        report.begin("chat", CHAT)
-        response = client.chat([user(CHAT)], max_tokens=60, **target.options)
-        report.end("chat", response, response.content, response.content)
-
-        report.begin("stream", STREAM)
-        stream = client.chat_stream([user(STREAM)], max_tokens=60, **target.options)
-        for piece in stream:
-            report.piece(piece)
-        report.end("stream", stream.response, None, stream.response.content)
-
-        report.begin("json", JSON)
-        response = client.chat([user(JSON)], max_tokens=60, response_format=SCHEMA, **target.options)
-        report.end("json", response, json.dumps(response.json()), response.json())
-
-        report.begin("tool", TOOL)
-        history = [*weather_so_far(), user(TOOL)]
-        response = client.chat(history, tools=[WEATHER], max_tokens=60, **target.options)
-        report.end("tool", response, *tool_answer(response))
+        for scene in SCENES:
+            report.begin(scene)
+            arguments = {"max_tokens": 60, **scene.arguments, **target.options}
+            if scene.stream:
+                stream = client.chat_stream(**arguments)
+                for piece in stream:
+                    report.piece(piece)
+                report.end(scene, stream.response)
+            else:
+                report.end(scene, client.chat(**arguments))
     close_all_cloud_clients_sync()
 
 
 async def run_async(report: Report, target: Target) -> None:
-    """The four scenes in a task: the same text on asyncio and on trio."""
+    """The scenes in a task: the same text on asyncio and on trio."""
     async with AsyncOpenAICompatClient(**target.client) as client:
-        report.begin("chat", CHAT)
-        response = await client.chat([user(CHAT)], max_tokens=60, **target.options)
-        report.end("chat", response, response.content, response.content)
-
-        report.begin("stream", STREAM)
-        stream = client.chat_stream([user(STREAM)], max_tokens=60, **target.options)
-        async for piece in stream:
-            report.piece(piece)
-        report.end("stream", stream.response, None, stream.response.content)
-
-        report.begin("json", JSON)
-        response = await client.chat([user(JSON)], max_tokens=60, response_format=SCHEMA, **target.options)
-        report.end("json", response, json.dumps(response.json()), response.json())
-
-        report.begin("tool", TOOL)
-        history = [*weather_so_far(), user(TOOL)]
-        response = await client.chat(history, tools=[WEATHER], max_tokens=60, **target.options)
-        report.end("tool", response, *tool_answer(response))
+        for scene in SCENES:
+            report.begin(scene)
+            arguments = {"max_tokens": 60, **scene.arguments, **target.options}
+            if scene.stream:
+                stream = client.chat_stream(**arguments)
+                async for piece in stream:
+                    report.piece(piece)
+                report.end(scene, stream.response)
+            else:
+                report.end(scene, await client.chat(**arguments))
     await close_all_cloud_clients()
 
 

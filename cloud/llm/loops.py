@@ -1,11 +1,25 @@
-"""Which event loop runs in this thread, found out without importing one."""
+"""Which event loop runs in this thread, found out without importing one; and coroutines that need none."""
 
 from __future__ import annotations
 
 import sys
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 Loop: TypeAlias = Literal["asyncio", "trio"]
+T = TypeVar("T")
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never suspends: text shared by blocking and asynchronous clients."""
+    try:
+        coroutine.send(None)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    raise RuntimeError("a blocking client was suspended")
 
 
 def running_loop() -> Loop | None:
@@ -30,7 +44,7 @@ def running_loop() -> Loop | None:
 
 
 def running_task() -> object:
-    """The task that runs now, None outside one."""
+    """The task that runs now; None outside one."""
     match running_loop():
         case "trio":
             return sys.modules["trio"].lowlevel.current_task()
@@ -41,7 +55,7 @@ def running_task() -> object:
 
 
 def running_loop_object() -> object:
-    """Something that is the same for all tasks of one loop, and another one for each loop; None outside one."""
+    """An object that all tasks of one loop share and other loops do not; None outside a loop."""
     match running_loop():
         case "trio":
             return sys.modules["trio"].lowlevel.current_trio_token()

@@ -1,18 +1,18 @@
-"""What every stream decides: who may read, what was handed over, how it ends. `streams` has the two shells.
+"""What every stream decides: who may read, what was handed over, how it ends. The two kinds are in `streams`.
 
     new ──first pull──> open ──end of the reply, failure, cancel, close──> ended      (and it stays so)
 
 Rules of this file:
-- Nothing happens before the first pull: no clock is read, no seat is taken, no byte is sent.
-- Whoever has the turn owns the pump; everybody else may only call `pump.cancel()`. A turn is an object made before it
-  is claimed, and given back in two `finally`s, one around the other: Ctrl-C can come at any bytecode, the first one's
-  included.
-- A pull that an exception interrupts ends the stream, and the next one says so: a cut reply never looks complete.
+- Nothing happens before the first pull: no clock is read, no seat in the pool is taken, no byte is sent.
+- Whoever has the turn owns the pump; everyone else may only call `pump.cancel()`. A turn is an object made before it
+  is claimed, and given back in two nested `finally`s: Ctrl-C can come at any bytecode, those of the first included.
+- An exception that interrupts a pull ends the stream, and the next pull says so: a cut reply never looks complete.
 """
 
 from __future__ import annotations
 
 from _thread import get_ident
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Iterator
 from copy import copy
 from typing import TYPE_CHECKING, Protocol
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class PumpInterface(Protocol):
     """What every pump has: `cancel` from anywhere, `close` by its owner, `abandon` in finalisers.
 
-    `reentrant`: this thread must neither wait nor read. It is in the middle of a change of the pool (a handler or
-    finaliser runs), or the connection is that of the process it was forked from.
+    `reentrant`: this thread must neither wait nor read, since it is in the middle of a change of the pool (a handler or
+    finaliser runs), or the connection belongs to the process it was forked from.
     """
 
     def cancel(self) -> None: ...
@@ -49,7 +49,7 @@ class SyncPump(PumpInterface, Protocol):
 
 
 class AsyncPump(PumpInterface, Protocol):
-    """A pump to be awaited; see `SyncPump`."""
+    """The same, awaited."""
 
     def advance(self) -> Awaitable[list[Event] | None]: ...
 
@@ -57,17 +57,17 @@ class AsyncPump(PumpInterface, Protocol):
 NOTHING: Iterator[Event] = iter(())
 
 
-class StreamState:
-    """State and decisions; `ChatStream` and `AsyncChatStream` add `await`, or its absence."""
+class StreamState(ABC):
+    """State and decisions; `ChatStream` and `AsyncChatStream` differ in `await` only."""
 
     def __init__(self) -> None:
         self._call: Call | None = None
         self._pump: PumpInterface | None = None
-        #: Whose turn it is, under the one key it can have: `setdefault` claims it in one operation of C.
+        #: Whose turn it is, under the only key there is: `setdefault` claims it in one operation of C.
         self._turns: dict[str, object] = {}
-        #: Events handed out by the pump and not yet by us. A list's iterator, so that it can be looked at by a copy.
+        #: Events that the pump has handed out and we have not. A list's iterator, so that a copy can look ahead.
         self._pending: Iterator[Event] = NOTHING
-        #: What of it never will be: set when the stream ends.
+        #: Those that never will be handed out: set when the stream ends.
         self._dropped: list[Event] = []
         self._ended = False
         self._completed = False
@@ -84,7 +84,7 @@ class StreamState:
 
     @property
     def response(self) -> ChatResponse:
-        """The final response once the stream was read to its end; `RuntimeError` before, and after a failure."""
+        """The final response, once the stream was read to its end. `RuntimeError` before that and after a failure."""
         call = self._call
         if self._completed and call is not None and call.response is not None:
             return call.response
@@ -94,8 +94,8 @@ class StreamState:
         raise RuntimeError("the stream did not complete; what had arrived is in partial") from cause
 
     def cancel(self) -> None:
-        """Stop, from any thread or task, at any time. Nothing is raised here, and the next pull of the thread or task
-        that cancelled just ends; whoever else is iterating gets `LLMStreamError(code="cancelled")`.
+        """Stop, from any thread or task, at any time. Raises nothing here, and the next pull of the thread or task that
+        cancelled just ends the iteration; any other one that iterates gets `LLMStreamError(code="cancelled")`.
         """
         if self._ended or self._cancelled_by is not None:
             return
@@ -113,14 +113,14 @@ class StreamState:
         finally:
             self._give_back(turn)
 
-    # -- decisions for the two shells ---------------------------------------------------------------------------------
+    # -- decisions for both kinds -------------------------------------------------------------------------------------
 
     def _who(self) -> object:
         """Who runs now, as far as `cancel` makes a difference."""
         return get_ident()
 
     def _owns_thread(self) -> bool:
-        """Whether this thread may do what the pump's owner does (an event loop's objects belong to its thread)."""
+        """Whether this thread may act as the pump's owner (an event loop's objects belong to its thread)."""
         return True
 
     def _claim(self, turn: object) -> bool:
@@ -147,18 +147,18 @@ class StreamState:
         if not self._ended:
             self._end()
             if self._interrupted:
-                raise self._cancelled("the pull before this one was interrupted, so the reply is cut")
+                raise self._cancelled("the previous read was interrupted, so the reply is incomplete")
             self._blame_canceller()
         return False
 
     def _opened(self, call: Call, pump: PumpInterface) -> None:
         self._call, self._pump = call, pump
         if self._cancelled_by is not None:
-            # `cancel` came while there was no pump to be told.
+            # `cancel` was called when there was no pump yet.
             pump.cancel()
 
     def _took(self, events: list[Event] | None) -> bool:
-        """What a pull gave. False: the reply ended in order."""
+        """Take the events of a pull. False: the reply ended in order."""
         if self._cancelled_by is not None:
             self._pending = iter(events or ())
             self._end()
@@ -177,6 +177,29 @@ class StreamState:
             log_response(call.response)
         return False
 
+    @abstractmethod
+    async def _drain(self) -> None:
+        """Read what is left of a reply that has arrived whole. Never suspends in a blocking stream."""
+
+    async def _close(self) -> None:
+        if self._ended:
+            return
+        turn = object()
+        try:
+            try:
+                if not self._owns_thread() or not self._claim(turn):
+                    self.cancel()
+                elif self._may_finish():
+                    self._drop_pending()
+                    await self._drain()
+                    self._settled()
+                else:
+                    self._end()
+            finally:
+                self._give_back(turn)
+        finally:
+            self._give_back(turn)
+
     def _end(self) -> None:
         self._ended = True
         self._drop_pending()
@@ -190,13 +213,13 @@ class StreamState:
             self._pump.close()
 
     def _may_finish(self) -> bool:
-        """Whether all of the reply is here and only the connection is to be settled: then closing need not cancel."""
+        """Whether the whole reply has arrived, so that closing need not cancel and the connection can be kept."""
         if self._call is None or self._pump is None or self._pump.reentrant:
             return False
         return self._call.whole and not self._interrupted and self._cancelled_by is None
 
     def _settled(self) -> None:
-        """The owner closed a reply that had arrived whole; it counts as read if nothing of it was left unread."""
+        """The owner closed a reply that had arrived whole; it counts as read if none of it was left unread."""
         self._ended = True
         self._completed = not self._dropped and self._call is not None and self._call.response is not None
 

@@ -1,8 +1,8 @@
 """What `chat_stream()` returns: an object that is its own iterator, blocking or asynchronous.
 
 Rules of this file:
-- Classes, not generators: a generator's `finally` runs at a time of the garbage collector's choosing (PEP 533, 789).
-- The two streams differ in `await` only; what is decided is decided in `stream_state`.
+- Classes, not generators: the garbage collector decides when a generator's `finally` runs (PEP 533, 789).
+- The two streams differ in `await` only; every decision is made in `stream_state`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from sans_io.chat.events import TextDelta
 from sans_io.chat.response import ChatResponse
 
-from .loops import running_task
+from .loops import at_once, running_task
 from .stream_state import NOTHING, AsyncPump, StreamState, SyncPump
 
 if TYPE_CHECKING:
@@ -45,35 +45,18 @@ class ChatStream(StreamState):
                 raise StopIteration
 
     def events(self) -> EventIterator:
-        """The typed events of every choice, from where the stream stands."""
+        """The typed events of all choices, from the current position of the stream."""
         return EventIterator(self)
 
     def until_done(self) -> ChatResponse:
-        """Read to the end; the final response. Raises the stream's error, also when it had failed before."""
+        """Read to the end and return the final response. Raises the stream's error, even if it was raised before."""
         while self._pull(skip=True):
             pass
         return self._final()
 
     def close(self) -> None:
-        """Stop reading. Before the end of the reply this cancels; after it the connection is kept. Harmless twice."""
-        if self._ended:
-            return
-        turn = object()
-        try:
-            try:
-                if not self._owns_thread() or not self._claim(turn):
-                    self.cancel()
-                elif self._may_finish():
-                    self._drop_pending()
-                    while self._advance() is not None:
-                        pass
-                    self._settled()
-                else:
-                    self._end()
-            finally:
-                self._give_back(turn)
-        finally:
-            self._give_back(turn)
+        """Stop reading. Before the end of the reply this cancels it; later the connection is kept. Harmless twice."""
+        at_once(self._close())
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +79,10 @@ class ChatStream(StreamState):
                 self._give_back(turn)
         finally:
             self._give_back(turn)
+
+    async def _drain(self) -> None:
+        while self._advance() is not None:
+            pass
 
     def _advance(self) -> list[Event] | None:
         try:
@@ -155,35 +142,18 @@ class AsyncChatStream(StreamState):
                 raise StopAsyncIteration
 
     def events(self) -> AsyncEventIterator:
-        """The typed events of every choice, from where the stream stands."""
+        """The typed events of all choices, from the current position of the stream."""
         return AsyncEventIterator(self)
 
     async def until_done(self) -> ChatResponse:
-        """Read to the end; the final response. Raises the stream's error, also when it had failed before."""
+        """Read to the end and return the final response. Raises the stream's error, even if it was raised before."""
         while await self._pull(skip=True):
             pass
         return self._final()
 
     async def aclose(self) -> None:
-        """Stop reading. Before the end of the reply this cancels; after it the connection is kept. Harmless twice."""
-        if self._ended:
-            return
-        turn = object()
-        try:
-            try:
-                if not self._owns_thread() or not self._claim(turn):
-                    self.cancel()
-                elif self._may_finish():
-                    self._drop_pending()
-                    while await self._advance() is not None:
-                        pass
-                    self._settled()
-                else:
-                    self._end()
-            finally:
-                self._give_back(turn)
-        finally:
-            self._give_back(turn)
+        """Stop reading. Before the end of the reply this cancels it; later the connection is kept. Harmless twice."""
+        await self._close()
 
     close = aclose
 
@@ -208,6 +178,10 @@ class AsyncChatStream(StreamState):
                 self._give_back(turn)
         finally:
             self._give_back(turn)
+
+    async def _drain(self) -> None:
+        while await self._advance() is not None:
+            pass
 
     async def _advance(self) -> list[Event] | None:
         try:

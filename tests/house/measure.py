@@ -3,9 +3,9 @@
 What each counts:
 - rooms and arrows: packages of `sans_io` and imports from one to another, imports for types included. Modules that lie
   beside the packages and define something are rooms too; those that only hand on a name (public paths) are not.
-- upward arrows: those that are part of a circle.
-- written twice: lines of functions that are equal once `await`, `async` and Sync/Async in names are folded, of four lines
-  or more, each pair once; docstrings do not count.
+- in circles: arrows that are part of a circle.
+- written twice: lines of functions whose bodies are equal once `await`, `async` and Sync/Async in names are folded, and
+  have four lines or more without their docstrings; every copy counts, as it stands in its file.
 - names with two meanings: classes of one name in two modules.
 """
 
@@ -64,20 +64,20 @@ class House:
     # -- repetition ----------------------------------------------------------------------------------------------------
 
     def written_twice(self) -> list[tuple[int, str, str]]:
-        """`(lines, here, there)` for each pair of functions that are one text, once for `await` and once without."""
-        seen: dict[str, str] = {}
-        pairs = []
+        """`(lines, here, there)` for functions that are one text, once for `await` and once without: lines of all copies."""
+        copies: dict[str, list[tuple[int, str]]] = defaultdict(list)
         for name, node in self.functions():
             text = _folded(node)
-            size = len(text.splitlines())
-            if size < 4:
-                continue
-            place = f"{name}.{node.name}"
-            if text in seen:
-                pairs.append((size, seen[text], place))
-            else:
-                seen[text] = place
-        return sorted(pairs, reverse=True)
+            if len(text.splitlines()) >= 4:
+                copies[text].append((_length(node), f"{name}.{node.name}"))
+        return sorted(
+            (
+                (sum(size for size, _ in places), places[0][1], places[-1][1])
+                for places in copies.values()
+                if places[1:]
+            ),
+            reverse=True,
+        )
 
     def names_with_two_meanings(self) -> dict[str, list[str]]:
         homes: dict[str, list[str]] = defaultdict(list)
@@ -86,6 +86,10 @@ class House:
                 if isinstance(node, ast.ClassDef):
                     homes[node.name].append(name)
         return {name: places for name, places in homes.items() if len(places) > 1}
+
+
+def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def _only_hands_on(tree: ast.Module) -> bool:
@@ -144,14 +148,13 @@ def main() -> None:
     arrows = house.arrows()
     rooms = {room for arrow in arrows for room in arrow}
     packages = {room for room in rooms if (root / "sans_io" / room).is_dir()}
-    longest = max(house.functions(), key=lambda found: (found[1].end_lineno or 0) - found[1].lineno)
+    longest = max(house.functions(), key=lambda found: _length(found[1]))
     many = [f"{name}.{node.name}" for name, node in house.functions() if count_arguments(node) >= 12]
     twice, names = house.written_twice(), house.names_with_two_meanings()
     print(f"rooms of sans_io          {len(rooms)}, {len(packages)} of them packages")
     print(f"arrows between them       {len(arrows)}, in circles {len(circles(arrows))}")
     print(f"files, lines              {len(house.modules)}, {house.lines()}")
-    length = (longest[1].end_lineno or 0) - longest[1].lineno + 1
-    print(f"longest function          {length} lines, {longest[0]}.{longest[1].name}")
+    print(f"longest function          {_length(longest[1])} lines, {longest[0]}.{longest[1].name}")
     print(f"functions of >= 12 args   {len(many)}")
     print(f"lines written twice       {sum(size for size, *_ in twice)}")
     print(f"names with two meanings   {len(names)}")

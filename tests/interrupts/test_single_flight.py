@@ -34,6 +34,10 @@ ASKING = SimpleNamespace(
 )
 
 
+#: Between making a coroutine and awaiting it there are bytecodes too.
+BETWEEN = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+
+
 class Stop(BaseException):
     """As a cancellation is: no `Exception`."""
 
@@ -107,6 +111,7 @@ class Followers:
         assert self.outcomes == [True] * len(self._threads)
 
 
+@BETWEEN
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit, Stop])
 def test_a_leader_interrupted_at_any_bytecode_leaves_nobody_waiting(interruption: type[BaseException]) -> None:
     def interrupt() -> None:
@@ -134,6 +139,7 @@ def test_a_leader_interrupted_at_any_bytecode_leaves_nobody_waiting(interruption
     assert ctrl_c_at_every_bytecode(make, interrupt) > 200
 
 
+@BETWEEN
 def test_a_follower_interrupted_at_any_bytecode_leaves_the_flight_to_the_others() -> None:
     def make() -> tuple[Callable[[], object], Callable[[], None]]:
         pulls, begun, go_on = SyncPulls(), threading.Event(), threading.Event()
@@ -248,8 +254,7 @@ def test_a_failed_download_fails_for_all_at_once_and_is_over() -> None:
 # -- loops ------------------------------------------------------------------------------------------------------------
 
 
-# Between making a coroutine and awaiting it there are bytecodes too.
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@BETWEEN
 def test_a_leading_task_interrupted_at_any_bytecode_leaves_nobody_waiting() -> None:
     def interrupt() -> None:
         raise Stop

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from cloud.llm.single_flight import _Wakeup
+from cloud.llm.single_flight import _ThreadWakeup
 from tests.callers import BUSY
 from tests.interrupting import OURS, Tracer, at
 from tests.interrupts.kit import Scenario, at_every_bytecode, ctrl_c_at_every_bytecode, finalisers_everywhere, watched
 from transports.httpcore_sync import BlockingWakeup
 
-WAKEUPS = pytest.mark.parametrize("kind", [BlockingWakeup, _Wakeup])
+WAKEUPS = pytest.mark.parametrize("kind", [BlockingWakeup, _ThreadWakeup])
 
 
 def returns_at_once(wakeup: Any) -> None:

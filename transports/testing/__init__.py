@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .cassettes.cassette import Cassette, CassetteError
+from .cassettes.cassette import Cassette
+from .cassettes.entries import CassetteError
 from .cassettes.recording import AsyncRecordingTransport, RecordingTransport
 from .cassettes.replaying import AsyncReplayTransport, ReplayTransport
 from .clock import FakeClock

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from .cassettes.cassette import Cassette, CassetteError
+from .cassettes.cassette import Cassette
+from .cassettes.entries import CassetteError
 from .cassettes.recording import AsyncRecordingTransport, RecordingTransport
 from .cassettes.replaying import AsyncReplayTransport, ReplayTransport
 from .clock import FakeClock

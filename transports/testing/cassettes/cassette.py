@@ -4,9 +4,9 @@
     client = OpenAICompatClient(api_key="any", base_url="http://recorded/v1", transport=cassette.transport())
 
 Rules of this file:
-- A cassette is plain data. Recording one is `recording`'s business, replaying it `replaying`'s.
-- The format has a number. A file of another number is refused; a field that is not known is refused too, since a
-  cassette that is read by halves would replay something that never happened.
+- Its entries are plain data. Recording one is up to `recording`, replaying it to `replaying`.
+- The format has a version. Files of other versions are refused, and so are unknown fields, since a cassette read in
+  part would replay something that never happened.
 - Bytes are written as text where they are UTF-8, so that a recording can be read, and reviewed, by eye.
 """
 
@@ -14,74 +14,20 @@ from __future__ import annotations
 
 import base64
 import json
-import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from sans_io.calls.failures import FAULT_KINDS, FaultKind
+from sans_io.calls.failures import FAULT_KINDS
 
-from ..servers.connection import Piece
+from .entries import CassetteError, End, RecordedExchange, RecordedFault, RecordedRequest, Speed
+from .replaying import AsyncReplayTransport, ReplayTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sans_io.decode.jsontext import JSON, JSONObject
-
-    from .replaying import AsyncReplayTransport, ReplayTransport
 
 FORMAT: Final = "cloud-llm cassette"
 VERSION: Final = 1
-#: "open": nobody waited for more, or nothing more came · "fin", "rst": how the server closed the connection.
-End: TypeAlias = Literal["open", "fin", "rst"]
-#: "zero": as fast as it is read · "recorded": at the recorded times of a clock that moves when somebody waits
-#: · "real": at the recorded times, truly waiting.
-Speed: TypeAlias = Literal["zero", "recorded", "real"]
-
-
-class CassetteError(Exception):
-    """A file that is no cassette, or a request that the cassette has no answer to."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedRequest:
-    """One request without its credentials: header values that might be one, and key-like query values, are `***`."""
-
-    method: str
-    target: str
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedExchange:
-    """A request and the reads that answered it: (seconds since the one before, bytes). `connection` counts dials."""
-
-    request: RecordedRequest
-    reads: tuple[tuple[float, bytes], ...] = ()
-    end: End = "open"
-    end_after: float = 0.0
-    connection: int = 0
-
-    def pieces(self, speed: Speed = "zero", rechunk: int | None = None) -> list[Piece]:
-        """What to write and when. `rechunk`: a seed; the same bytes are cut elsewhere, each at its last byte's time."""
-        reads = list(self.reads) if rechunk is None else _cut_anew(self.reads, rechunk)
-        pieces = [Piece(data, 0.0 if speed == "zero" else delay) for delay, data in reads]
-        if self.end != "open":
-            pieces.append(Piece(b"", 0.0 if speed == "zero" else self.end_after, self.end))
-        return pieces
-
-    @property
-    def reply(self) -> bytes:
-        """All bytes that came back, head included."""
-        return b"".join(data for _, data in self.reads)
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedFault:
-    """A dial that failed; `kind` as in `sans_io.calls.failures`."""
-
-    kind: FaultKind
 
 
 @dataclass(slots=True)
@@ -96,14 +42,10 @@ class Cassette:
 
     def transport(self, speed: Speed = "zero", *, rechunk: int | None = None) -> ReplayTransport:
         """For blocking clients. Each transport plays the cassette once, from its beginning."""
-        from .replaying import ReplayTransport
-
         return ReplayTransport(self, speed, rechunk=rechunk)
 
     def async_transport(self, speed: Speed = "zero", *, rechunk: int | None = None) -> AsyncReplayTransport:
         """For asynchronous clients, on asyncio and trio."""
-        from .replaying import AsyncReplayTransport
-
         return AsyncReplayTransport(self, speed, rechunk=rechunk)
 
     @classmethod
@@ -195,24 +137,3 @@ def _text(data: bytes) -> JSON:
 
 def _bytes(value: JSON) -> bytes:
     return value.encode("utf-8") if isinstance(value, str) else base64.b64decode(value["base64"], validate=True)
-
-
-def _cut_anew(reads: Sequence[tuple[float, bytes]], seed: int) -> list[tuple[float, bytes]]:
-    """The same bytes in other pieces; a piece comes when the last of its bytes came."""
-    dice = random.Random(seed)  # noqa: S311  repeatable on purpose
-    data = b"".join(part for _, part in reads)
-    times: list[tuple[int, float]] = []  # (offset of the read's end, time of it)
-    now, end = 0.0, 0
-    for delay, part in reads:
-        now, end = now + delay, end + len(part)
-        times.append((end, now))
-    longest = dice.choice((1, 3, 17, 200, 4096))
-    cut: list[tuple[float, bytes]] = []
-    place, before, at = 0, 0.0, 0
-    while place < len(data):
-        stop = min(len(data), place + dice.randint(1, longest))
-        while times[at][0] < stop:
-            at += 1
-        cut.append((times[at][1] - before, data[place:stop]))
-        place, before = stop, times[at][1]
-    return cut

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from ..clock import FakeClock, RealClock
 from ..servers.script import ReceivedRequest
-from ..servers.scripted import Answer, AsyncScriptedTransport, ScriptedTransport
-from .cassette import Cassette, CassetteError, RecordedExchange, RecordedFault, RecordedRequest, Speed
-from .recording import recorded_request
+from ..servers.scripted import Answer, AsyncScriptedTransport, Scripted, ScriptedTransport
+from .entries import CassetteError, Entries, RecordedExchange, RecordedFault, RecordedRequest, Speed
+from .requests import recorded_request
 
 if TYPE_CHECKING:
     from sans_io.decode.jsontext import JSON
@@ -23,46 +23,37 @@ if TYPE_CHECKING:
     from ..servers.connection import Piece
 
 
-class ReplayTransport(ScriptedTransport):
+class _Replay(Scripted):
+    """What both transports are: a cassette instead of a script."""
+
+    def __init__(self, cassette: Entries, speed: Speed = "zero", *, rechunk: int | None = None) -> None:
+        self._reel = _Reel(cassette, speed, rechunk)
+        super().__init__(self._reel.faults_due(), RealClock() if speed == "real" else FakeClock())
+
+    @property
+    def unused(self) -> int:
+        """How many recorded answers nobody has asked for yet."""
+        return self._reel.unused
+
+    def answer(self, request: ReceivedRequest) -> list[Piece]:
+        self._requests.append(request)
+        pieces = self._reel.answer(request)
+        self.add(*self._reel.faults_due())
+        return pieces
+
+
+class ReplayTransport(_Replay, ScriptedTransport):
     """For blocking clients; `Cassette.transport()` makes one. `unused` counts what nobody has asked for yet."""
 
-    def __init__(self, cassette: Cassette, speed: Speed = "zero", *, rechunk: int | None = None) -> None:
-        self._reel = _Reel(cassette, speed, rechunk)
-        super().__init__(self._reel.faults_due(), RealClock() if speed == "real" else FakeClock())
 
-    @property
-    def unused(self) -> int:
-        return self._reel.unused
-
-    def answer(self, request: ReceivedRequest) -> list[Piece]:
-        self._requests.append(request)
-        pieces = self._reel.answer(request)
-        self.add(*self._reel.faults_due())
-        return pieces
-
-
-class AsyncReplayTransport(AsyncScriptedTransport):
+class AsyncReplayTransport(_Replay, AsyncScriptedTransport):
     """For asynchronous clients on any loop; `Cassette.async_transport()` makes one. Otherwise as `ReplayTransport`."""
-
-    def __init__(self, cassette: Cassette, speed: Speed = "zero", *, rechunk: int | None = None) -> None:
-        self._reel = _Reel(cassette, speed, rechunk)
-        super().__init__(self._reel.faults_due(), RealClock() if speed == "real" else FakeClock())
-
-    @property
-    def unused(self) -> int:
-        return self._reel.unused
-
-    def answer(self, request: ReceivedRequest) -> list[Piece]:
-        self._requests.append(request)
-        pieces = self._reel.answer(request)
-        self.add(*self._reel.faults_due())
-        return pieces
 
 
 class _Reel:
     """What of a cassette has not been played."""
 
-    def __init__(self, cassette: Cassette, speed: Speed, rechunk: int | None) -> None:
+    def __init__(self, cassette: Entries, speed: Speed, rechunk: int | None) -> None:
         self._entries = list(cassette.entries)
         self._speed: Speed = speed
         self._rechunk = rechunk

@@ -42,7 +42,7 @@ class Peer(Protocol):
     def receive_data(self, data: bytes) -> list[Piece]: ...
 
 
-class _Scripted:
+class Scripted:
     """What both transports below are: a script, a clock and what was asked."""
 
     def __init__(
@@ -98,7 +98,7 @@ class _Scripted:
         return [Piece(answer)] if isinstance(answer, bytes) else list(answer)
 
 
-class ScriptedTransport(_Scripted):
+class ScriptedTransport(Scripted):
     """For blocking clients. `script`: answers in order, or a `FakeLLMServer`, which speaks the wires itself.
 
     `now` is the clock, `requests` what was sent, `dials` the hosts and ports dialled.
@@ -131,7 +131,7 @@ class ScriptedTransport(_Scripted):
         self._runtime.pool_runner.close_idle(self.now())
 
 
-class AsyncScriptedTransport(_Scripted):
+class AsyncScriptedTransport(Scripted):
     """The same for asynchronous clients, under any event loop."""
 
     def __init__(
@@ -227,7 +227,7 @@ class _AsyncScriptedConnection(ScriptedConnection):
 class _ScriptPeer:
     """Gathers whole requests and lets the script answer them."""
 
-    def __init__(self, script: _Scripted, number: int) -> None:
+    def __init__(self, script: Scripted, number: int) -> None:
         self._script = script
         self._number = number
         self._data = b""
@@ -275,7 +275,7 @@ class _Runtime:
     """What both kinds of pump are given."""
 
     def __init__(
-        self, script: _Scripted, new_wakeup: Callable[[FakeClock], Wakeup], new_connection: type[ScriptedConnection]
+        self, script: Scripted, new_wakeup: Callable[[FakeClock], Wakeup], new_connection: type[ScriptedConnection]
     ) -> None:
         self._script = script
         self._new_wakeup = new_wakeup

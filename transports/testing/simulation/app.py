@@ -23,9 +23,9 @@ from sans_io.policy.pool import PoolStats
 from ...interface import Authorizer
 from ...pump import Pump
 from .loop import SimWakeup
-from .servers import SimExchange
+from .scene import SimCall, SimExchange
 from .wires import Request, WireName
-from .world import SimCall, World
+from .world import World
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from ... import exclusion, interface, pump
 from .loop import Cancelled, SimWakeup, Task, VirtualLoop
 
 if TYPE_CHECKING:
-    from .world import SimCall
+    from .scene import SimCall
 
 Counts: TypeAlias = Callable[[CodeType], bool]
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from sans_io.chat.response import ChatResponse
     from sans_io.errors import LLMError
 
-    from .world import SimCall, World
+    from .runtime import SimRuntime
+    from .scene import Scene, SimCall
+    from .servers import SimServer
 
 #: After these a client waits for what may still come.
 _LATE: Final = frozenset({"finish_then_eof", "finish_then_silence", "bit_flip", "length_too_short"})
@@ -28,8 +30,10 @@ _EXCUSED: Final = frozenset({"timeout", "cancelled", "idle_timeout", "first_toke
 class Judge:
     """`call` after each call, `pool` at the end of the world; what does not hold is given to `world.violated`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Scene, server: SimServer, runtime: SimRuntime) -> None:
         self.world = world
+        self.server = server
+        self.runtime = runtime
         self._kept: list[object] = []
 
     def call(self, sim: SimCall, task: Task) -> None:
@@ -69,14 +73,14 @@ class Judge:
             world.violated("I7", f"{nonce} ended {sim.finished_at - sim.deadline:.3f} s after its deadline")
         if retries > world.policy.max_retries or stale > 1:
             world.violated("I8", f"{nonce} was tried {len(attempts)} times ({retries} retries, {stale} stale)")
-        if world.runtime.crowded:
+        if self.runtime.crowded:
             self._fair()
         self._refusal(sim)
         self._text(sim, error)
 
     def _refusal(self, sim: SimCall) -> None:
         """I7: a refusal that stalls is known a second after it stalled."""
-        truth, attempts = self.world.server.last.get(sim.nonce), sim.call.attempts if sim.call is not None else ()
+        truth, attempts = self.server.last.get(sim.nonce), sim.call.attempts if sim.call is not None else ()
         if truth is None or truth.fault != "stalled_refusal" or not attempts or self.world.jumped_to:
             return
         late = attempts[-1].ended_at - truth.sent_at
@@ -86,14 +90,14 @@ class Judge:
 
     def _fair(self) -> None:
         """I10, once somebody had to wait for a seat: nobody waits while there is room."""
-        stats, most = self.world.runtime.pool_runner.stats(), self.world.max_connections
+        stats, most = self.runtime.pool_runner.stats(), self.world.max_connections
         room = most is None or stats.open + stats.connecting < most
         if stats.waiting and (room or stats.idle):
             self.world.violated("I10", f"somebody waits although there is room: {stats}")
 
     def _text(self, sim: SimCall, error: LLMError | None) -> None:
         call, nonce = sim.call, sim.nonce
-        truth = self.world.server.last.get(nonce)
+        truth = self.server.last.get(nonce)
         delivered = "".join(sim.delivered)
         if call is None or (truth is None and not delivered and error is not None):
             return
@@ -150,16 +154,16 @@ class Judge:
 
     def pool(self) -> None:
         """Everybody has left: all slots are back, all connections can be closed."""
-        stats = self.world.runtime.pool_runner.stats()
+        stats = self.runtime.pool_runner.stats()
         if stats.leased or stats.connecting or stats.waiting or stats.idle != stats.open:
             self.world.violated("I10", f"after the last call the pool has {stats}")
         if self.world.max_connections is not None and stats.open > self.world.max_connections:
             self.world.violated("I10", f"more connections than {self.world.max_connections}: {stats}")
         try:
-            self.world.runtime.pool_runner.close_all(self.world.loop.now)
+            self.runtime.pool_runner.close_all(self.world.loop.now)
         except KeyError as error:  # a pool that has lost count of its slots
             self.world.violated("I10", f"the pool cannot be closed: {error!r}")
-        for connection in self.world.runtime.connections:
+        for connection in self.runtime.connections:
             if not connection.closed:
                 self.world.violated("I10", f"{connection} was never closed")
         if len({id(thing) for thing in self._kept}) != len(self._kept):

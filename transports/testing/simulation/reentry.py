@@ -33,11 +33,12 @@ from .events import Counts, Event, Interrupted, StruckTask, anywhere, in_pool, i
 from .loop import Task
 from .reentry_judge import ReentrantJudge
 from .runtime import SimRuntime
+from .scene import Scene, SimCall
 from .wires import WireName
-from .world import Operations, Outcome, SimCall, World
+from .world import Operations, Outcome, World
 
 if TYPE_CHECKING:
-    from .network import SimConnection
+    from .network import SimConnection, SimPeer
 
 #: What can happen, and how often in comparison.
 EVENTS: Final[Mapping[str, int]] = {
@@ -74,8 +75,8 @@ class Remembered:
 class ReentrantRuntime(SimRuntime):
     """Says whether a handler's call is being begun, and has Ctrl-C pressed again while the first one is cleaned up."""
 
-    def __init__(self, world: World, max_connections: int | None) -> None:
-        super().__init__(world, max_connections)
+    def __init__(self, world: Scene, server: SimPeer) -> None:
+        super().__init__(world, server)
         self.connections = Remembered()
         self.inner = False
         #: What has happened in this step of a task, and what is to happen after it.
@@ -113,24 +114,17 @@ class ReentrantWorld(World):
         if self._odds() < 0.5:
             self.policy = replace(self.policy, retry_ambiguous=False)
         self._operations = Operations(self.wire, self.origin)
-        self._judge = self.judge = ReentrantJudge(self)
         #: Half-read streams that nobody closes, waiting for the collector.
         self.forgotten: list[SimCall] = []
         self._lost: list[StruckTask] = []
         self._reading: dict[str, StruckTask] = {}
         self._pumps: list[ref[Pump]] = []
+        self._judge = self.judge = ReentrantJudge(self, self.server, self.runtime, self._pumps)
         self._handlers = 0
-        #: Until when somebody may wait although there is room: what was left is done within this time.
-        self.settled_at = 0.0
 
     def _new_runtime(self) -> ReentrantRuntime:
-        self.reentrant = ReentrantRuntime(self, self.max_connections)
+        self.reentrant = ReentrantRuntime(self, self.server)
         return self.reentrant
-
-    @property
-    def pumps(self) -> Iterator[Pump]:
-        """Those that are not collected."""
-        return (pump for pump in (found() for found in self._pumps) if pump is not None)
 
     def run(self) -> Outcome:
         _warm_up()
@@ -242,8 +236,8 @@ class ReentrantWorld(World):
 
     def settle(self) -> None:
         """From now on, what was left has this long until somebody does it."""
-        self.settled_at = self.loop.now + SWEEP_EVERY
-        self.loop.call_at(self.settled_at + 0.01, self.judge.served)
+        self.judge.settled_at = self.loop.now + SWEEP_EVERY
+        self.loop.call_at(self.judge.settled_at + 0.01, self.judge.served)
 
     def _happen(self, sim: SimCall, place: str) -> None:
         """Before a bytecode of this call."""

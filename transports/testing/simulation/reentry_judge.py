@@ -16,21 +16,27 @@ from .judge import Judge
 from .loop import SimWakeup, Task
 
 if TYPE_CHECKING:
+    from weakref import ref
+
     from sans_io.chat.response import ChatResponse
     from sans_io.errors import LLMError
     from sans_io.policy.pool import PoolStats
 
-    from .reentry import ReentrantWorld
-    from .world import SimCall
+    from ...pump import Pump
+    from .runtime import SimRuntime
+    from .scene import Scene, SimCall
+    from .servers import SimServer
 
 
 class ReentrantJudge(Judge):
     """See the module's text."""
 
-    def __init__(self, world: ReentrantWorld) -> None:
-        super().__init__(world)
-        self._world = world
+    def __init__(self, world: Scene, server: SimServer, runtime: SimRuntime, pumps: list[ref[Pump]]) -> None:
+        super().__init__(world, server, runtime)
+        self._pumps = pumps
         self._judged = 0
+        #: Until when somebody may wait although there is room: what was left is done within this time.
+        self.settled_at = 0.0
 
     def call(self, sim: SimCall, task: Task) -> None:
         self._judged += 1
@@ -41,7 +47,7 @@ class ReentrantJudge(Judge):
         self.world.count("calls")
         self.world.count("end:dropped")
         self.world.trace("end", sim.nonce, "dropped", delivered)
-        truth = self.world.server.last.get(sim.nonce)
+        truth = self.server.last.get(sim.nonce)
         if delivered and (truth is None or (truth.exact and not truth.text.startswith(delivered))):
             self.world.violated("I9", f"{sim.nonce} was handed {delivered!r} of {truth!r}")
 
@@ -65,12 +71,12 @@ class ReentrantJudge(Judge):
 
     def served(self) -> None:
         """I10: nobody waits while there is room."""
-        world, holders, waiting = self._world, 0, 0
-        if world.loop.now < max(world.settled_at, world.jumped_to + SWEEP_EVERY):
+        world, holders, waiting = self.world, 0, 0
+        if world.loop.now < max(self.settled_at, world.jumped_to + SWEEP_EVERY):
             return
-        for pump in world.pumps:
-            ticket = pump._ticket
-            if ticket is None or pump._pool_runner is not world.runtime.pool_runner:
+        for pump in (found() for found in self._pumps):
+            ticket = None if pump is None else pump._ticket
+            if pump is None or ticket is None or pump._pool_runner is not self.runtime.pool_runner:
                 continue
             wakeup = ticket.waker
             holders += ticket.granted
@@ -80,7 +86,7 @@ class ReentrantJudge(Judge):
             world.violated("I10", f"{waiting} wait although only {holders} have a seat")
 
     def pool(self) -> None:
-        world, runner = self._world, self._world.runtime.pool_runner
+        world, runner = self.world, self.runtime.pool_runner
         if self._judged != len(world.calls):
             world.violated("I7", f"{len(world.calls) - self._judged} calls never ended")
         runner.sweep(world.loop.now)
@@ -103,4 +109,4 @@ class ReentrantJudge(Judge):
         return sim.call.partial if sim.interrupted and sim.call is not None else error.partial
 
     def _open(self) -> int:
-        return sum(not connection.closed for connection in self._world.runtime.connections)
+        return sum(not connection.closed for connection in self.runtime.connections)

@@ -17,10 +17,10 @@ from ...interface import Connection, PoolRunner, Wakeup
 from ...resolver import Addresses, ThreadJob
 from .faults import draw_dial
 from .loop import SimWakeup
-from .network import SimConnection
+from .network import SimConnection, SimPeer
 
 if TYPE_CHECKING:
-    from .world import World
+    from .scene import Scene
 
 T = TypeVar("T")
 
@@ -35,8 +35,9 @@ class Connections(Protocol):
 class SimRuntime:
     """`transports.interface.Runtime` over simulated connections; it can carry any client's calls."""
 
-    def __init__(self, world: World, max_connections: int | None) -> None:
+    def __init__(self, world: Scene, server: SimPeer) -> None:
         self._world = world
+        self._server = server
         self._loop = world.loop
         # As every transport does. A world is the same with and without msgspec.
         jsontext.accelerate()
@@ -44,7 +45,7 @@ class SimRuntime:
         self._fault: str | None = None
         self.connections: Connections = []
         self.pool_runner: PoolRunner = PoolRunner(
-            lambda: Pool(max_connections=max_connections, seed=world.seed), self._wakeup_of_waiter
+            lambda: Pool(max_connections=world.max_connections, seed=world.seed), self._wakeup_of_waiter
         )
         #: Whether anybody ever had to wait for a seat.
         self.crowded = False
@@ -91,7 +92,7 @@ class SimRuntime:
             case "dial_silence":
                 await self.pause(1e9, deadline, wakeup)
         self._dialled += 1
-        connection = SimConnection(self._loop, world.server, world.route, self._dialled)
+        connection = SimConnection(self._loop, self._server, world.route, self._dialled)
         self.connections.append(connection)
         world.trace("dial", connection.number)
         if fault == "speaks_first":

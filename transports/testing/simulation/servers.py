@@ -2,26 +2,25 @@
 
 Rules of this file:
 - A reply is planned when the request has come, from the world's dice, and played by timers.
-- What is true is written down as it happens: what the caller may have at most (`Exchange.text`), whether the
+- What is true is written down as it happens: what the caller may have at most (`SimExchange.text`), whether the
   connection may serve again (`conn.tainted`), when a caller may come back (`not_before`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, Final
 
 from .faults import BY_NAME, draw_idle, draw_server
 from .refusals import MAY_HAVE_RUN, REFUSALS
+from .scene import Scene, SimExchange
 from .wires import KEEPALIVES, Script, WireName, error_body, error_event, in_chunks, script
 
 if TYPE_CHECKING:
     from .network import SimConnection
     from .wires import Request
-    from .world import World
 
 _SAME_READ: Final = "surplus bytes came with its last reply"
 #: The latest that the end of a connection can have crossed a request on its way, in seconds after it came.
@@ -30,28 +29,10 @@ _CROSSED: Final = 0.25
 _SAID_SO: Final = frozenset({"error_first", "json_error_200", "http_1_0"} | (REFUSALS.keys() - MAY_HAVE_RUN))
 
 
-@dataclass(slots=True)
-class SimExchange:
-    """What one request was answered with: the truth that the invariants compare with."""
-
-    nonce: str
-    fault: str | None
-    text: str
-    tool: str
-    #: A patient client gets all of it.
-    whole: bool
-    #: The bytes were not changed on the way.
-    exact: bool = True
-    #: The end was sent, so that a client may take it for complete.
-    ended: bool = True
-    #: When its last byte arrived, in seconds.
-    sent_at: float = float("inf")
-
-
 class SimServer:
     """All servers of one world; one wire (provider) per world's route."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Scene) -> None:
         self.world = world
         self.not_before: dict[str, tuple[float, int]] = {}
         self.last: dict[str, SimExchange] = {}
@@ -437,14 +418,14 @@ def _stream_code(wire: WireName, roll: float) -> str:
     return "overloaded_error" if roll < 0.5 else "api_error" if wire != "openai" else "server_error"
 
 
-def _recut(data: bytes, world: World) -> list[bytes]:
+def _recut(data: bytes, world: Scene) -> list[bytes]:
     """Up to 8 pieces, cut anywhere."""
     cuts = sorted({int(world.roll() * len(data)) for _ in range(1 + int(world.roll() * 7))})
     edges = [0, *cuts, len(data)]
     return [data[a:b] for a, b in pairwise(edges) if b > a]
 
 
-def _flipped(piece: bytes, world: World) -> bytes:
+def _flipped(piece: bytes, world: Scene) -> bytes:
     at = int(world.roll() * len(piece) * 8)
     changed = bytearray(piece)
     if changed:

@@ -7,19 +7,14 @@ The shipped machines run in it unchanged: `Pump`, `PoolRunner`, `Call`, `Pool`, 
 connections, the clock and the resolver are simulated.
 
 Rules of this file:
-- Every choice comes from the dice of the seed, in an order that depends on nothing else.
-- An invariant that does not hold is written down with the time and the call, never raised in the middle.
+- It follows `Scene`: every choice comes from the dice of the seed, and what does not hold is written down.
 """
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from random import Random
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from sans_io.calls.call import SEND_PIECE, Call
@@ -29,57 +24,20 @@ from sans_io.http.http11 import HTTPRequest
 from sans_io.http.secret import Secret
 from sans_io.http.urls import Origin, parse_base_url
 from sans_io.policy.deadline import Timers
-from sans_io.policy.pool import Route
-from sans_io.policy.retry import RetryBudget, RetryPolicy
 
 from ...pump import Pump
-from .faults import Draw, draw_caller
+from .faults import draw_caller
 from .judge import Judge
-from .loop import Task, VirtualLoop
+from .loop import Task
 from .runtime import SimRuntime
-from .servers import SimExchange, SimServer
-from .wires import Request, WireName
+from .scene import MOST_CALLERS, Scene, SimCall
+from .servers import SimServer
+from .wires import WireName
 
 if TYPE_CHECKING:
     from sans_io.providers.base import Operation
 
 T = TypeVar("T")
-
-#: Faults stop here in a liveness world, in seconds of virtual time.
-FAULTS_STOP_AT: Final = 60.0
-#: Callers that share the pool of a world.
-FEWEST_CALLERS: Final = 4
-MOST_CALLERS: Final = 7
-
-
-@dataclass(slots=True)
-class SimCall:
-    """One call and what became of it."""
-
-    nonce: str
-    key: str
-    wire: WireName
-    stream: bool
-    started: float
-    deadline: float
-    call: Call | None = None
-    delivered: list[str] = field(default_factory=list)
-    committed: bool = False
-    requests: int = 0
-    faults: int = 0
-    ended: int = 0
-    cancelled: bool = False
-    finished_at: float = 0.0
-    #: The caller itself took its time, so the end of the call may come after its deadline.
-    slow: bool = False
-    #: The only reference to it, besides the task's.
-    pump: Pump | None = None
-    #: In a re-entrant world: how its caller leaves it; whether it began, met Ctrl-C, was closed, is the collector's.
-    manner: str = ""
-    began: bool = False
-    interrupted: bool = False
-    closed: bool = False
-    dropped: bool = False
 
 
 @dataclass(slots=True)
@@ -94,7 +52,7 @@ class Outcome:
     trace: list[str]
 
 
-class World:
+class World(Scene):
     """See the module's text. `calls` per world are made by `callers` tasks that share one pool."""
 
     def __init__(
@@ -107,91 +65,13 @@ class World:
         wire: WireName | None = None,
         without: frozenset[str] = frozenset(),
     ) -> None:
-        self.seed = seed
-        self.liveness = liveness
-        self.without = without
-        # Python promises the same numbers for a seed in every version, and they cost a tenth of `Dice`.
-        self.roll: Callable[[], float] = Random(seed).random  # noqa: S311  no secret depends on it
-        self.loop = VirtualLoop()
-        self.calls: dict[str, SimCall] = {}
-        self.server = SimServer(self)
-        self.violations: list[str] = []
-        self._counted: list[str] = []
-        #: Write down that something of this name happened, for the histogram.
-        self.count: Callable[[str], None] = self._counted.append
-        self._times: list[float] = []
-        self._words: list[tuple[object, ...]] = []
+        super().__init__(seed, liveness=liveness, wire=wire, without=without)
         self._keep_trace = keep_trace
         self._planned = calls
-        #: When the clock last jumped forward, in seconds of virtual time; 0: never.
-        self.jumped_to = 0.0
-        secure = self.roll() < 0.5
-        self.origin = Origin("https" if secure else "http", "sim.test", 443 if secure else 80)
-        self.route = Route(self.origin)
-        self.max_connections = (None, None, 1, 2, 4)[int(self.roll() * 5)]
+        self.server = SimServer(self)
         self.runtime = self._new_runtime()
-        self.callers = FEWEST_CALLERS + int(self.roll() * (MOST_CALLERS - FEWEST_CALLERS + 1))
-        drawn: WireName = ("openai", "anthropic", "ollama")[int(self.roll() * 3)]
-        self.wire = wire or drawn
-        self.policy = RetryPolicy(max_retries=int(self.roll() * 5), retry_ambiguous=self.roll() < 0.7)
-        scarce = self.roll() < 0.3
-        self.budgets = [RetryBudget(28, floor=0) if scarce else RetryBudget() for _ in range(self.callers)]
         self._operations = operations(self.wire, self.origin)
-        self._judge = Judge(self)
-
-    # -- dice and notes --------------------------------------------------------------------------------------------
-
-    def faulty(self) -> bool:
-        """Whether faults may still happen."""
-        return not self.liveness or self.loop.now < FAULTS_STOP_AT
-
-    def pick(self, *words: str) -> str:
-        return words[int(self.roll() * len(words))]
-
-    def meets(self, name: str) -> bool:
-        """Whether this fault happens: it was drawn and is not one of those that shrinking left out."""
-        if name in self.without:
-            return False
-        self.count("fault:" + name)
-        self.trace("fault", name)
-        return True
-
-    def draw(self, row: Draw, probability: float) -> str | None:
-        """A fault of this row of the catalogue, or None."""
-        if not self.faulty() or self.roll() >= probability:
-            return None
-        name = row(self.roll())
-        return name if self.meets(name) else None
-
-    def trace(self, *words: object) -> None:
-        """Write down what happens. `words` are of the simple kinds, which do not change afterwards."""
-        self._times.append(self.loop.now)
-        self._words.append(words)
-
-    def violated(self, invariant: str, text: str) -> None:
-        line = f"{invariant} at {self.loop.now:.3f} s: {text}"
-        self.violations.append(line)
-        self.trace("VIOLATION", line)
-
-    def caller_of(self, request: Request) -> SimCall | None:
-        """Whose request this is, by its nonce."""
-        return self.calls.get(request.nonce)
-
-    def answered(self, exchange: SimExchange) -> None:
-        """A server has decided what it says to a request."""
-
-    def silence(self) -> float:
-        """Seconds that a server says nothing before it ends the connection without an answer."""
-        return 0.0
-
-    def lines(self) -> list[str]:
-        """The trace so far."""
-        return [f"{now:.6f} {words!r}" for now, words in zip(self._times, self._words, strict=True)]
-
-    def digest(self) -> str:
-        """The hash of the trace so far."""
-        times = struct.pack(f"<{len(self._times)}d", *self._times)
-        return hashlib.blake2b(times + repr(self._words).encode(), digest_size=16).hexdigest()
+        self._judge = Judge(self, self.server, self.runtime)
 
     # -- a run -----------------------------------------------------------------------------------------------------
 
@@ -212,7 +92,7 @@ class World:
                 self.violated("I7", f"{task.name} died of {task.error!r}")
         self._judge.pool()
         lines = self.lines() if self._keep_trace else []
-        return Outcome(self.seed, self.digest(), self.violations, len(self.calls), Counter(self._counted), lines)
+        return Outcome(self.seed, self.digest(), self.violations, len(self.calls), Counter(self.counted), lines)
 
     async def _caller(self, number: int, calls: int) -> None:
         for index in range(calls):
@@ -237,7 +117,7 @@ class World:
         self._judge.call(sim, task)
 
     def _new_runtime(self) -> SimRuntime:
-        return SimRuntime(self, self.max_connections)
+        return SimRuntime(self, self.server)
 
     def _new_call(self, number: int, nonce: str) -> SimCall:
         loop = self.loop
