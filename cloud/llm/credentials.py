@@ -55,7 +55,8 @@ T = TypeVar("T")
 
 
 def forgetful(function: Callable[P, T]) -> Callable[P, T]:
-    """For what takes a key as it was written: its own `LLMError` comes without the frames below, and this one is empty.
+    """For what takes a key as it was written: its `LLMError`, or the `TypeError` for an argument that it does not have,
+    comes without the frames below, and this one is empty.
 
     A key with a line break at its end is refused, and would otherwise stand in the traceback with its locals.
     """
@@ -64,8 +65,8 @@ def forgetful(function: Callable[P, T]) -> Callable[P, T]:
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except LLMError as error:
-            refused = error.with_traceback(None)
+        except (LLMError, TypeError) as error:
+            refused: Exception = error.with_traceback(None)
             refused.__context__ = None
         del args, kwargs
         try:

@@ -127,7 +127,7 @@ def _checked_part(part: JSON, path: str) -> JSONObject:
 def _checked_part_dict(part: JSONObject, path: str) -> JSONObject:
     kind = part.get("type")
     if not isinstance(kind, str) or not kind:
-        raise bad(f"{path}.type", "is missing" if kind is None else "must be a string that is not empty")
+        raise bad(f"{path}.type", "is missing" if kind is None else "must be a non-empty string")
     check = _PARTS.get(kind)
     if check is not None:
         part = check(part, path)
@@ -217,7 +217,7 @@ def _checked_tool_call(call: JSON, path: str) -> JSONObject:
     if not isinstance(call, dict):
         raise bad(path, f"must be a dict with id and function, not {type(call).__name__}")
     if not isinstance(call.get("id"), str) or not call["id"]:
-        raise bad(f"{path}.id", "must be a string that is not empty")
+        raise bad(f"{path}.id", "must be a non-empty string")
     check_json(call, path)
     if call.get("type", "function") != "function" and not isinstance(call.get("function"), dict):
         return call
@@ -226,7 +226,7 @@ def _checked_tool_call(call: JSON, path: str) -> JSONObject:
     if not isinstance(function, dict):
         raise bad(f"{path}.function", "must be a dict with name and arguments")
     if not isinstance(function.get("name"), str) or not function["name"]:
-        raise bad(f"{path}.function.name", "must be a string that is not empty")
+        raise bad(f"{path}.function.name", "must be a non-empty string")
     arguments = _argument_text(function.get("arguments"), f"{path}.function.arguments")
     if entry.get("type") == "function" and arguments is function.get("arguments"):
         return entry
@@ -261,7 +261,7 @@ def _note_native_calls(blocks: JSON, called: set[str]) -> None:
 def _check_tool_result(message: JSONObject, path: str, called: set[str]) -> None:
     call_id = message.get("tool_call_id")
     if not isinstance(call_id, str) or not call_id:
-        raise bad(f"{path}.tool_call_id", "is missing" if call_id is None else "must be a string that is not empty")
+        raise bad(f"{path}.tool_call_id", "is missing" if call_id is None else "must be a non-empty string")
     if call_id not in called:
         raise bad(f"{path}.tool_call_id", f"is {call_id!r:.80}, which no earlier assistant message called")
     if not isinstance(message.get("is_error", False), bool):

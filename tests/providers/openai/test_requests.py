@@ -91,7 +91,7 @@ def test_the_words_of_some_dialects() -> None:
 @pytest.mark.parametrize("name", ["groq", "ollama"])
 def test_several_choices_are_refused_where_one_is_all_there_is(name: str) -> None:
     assert sent(name, n=1)["n"] == 1
-    with pytest.raises(LLMBadRequestError, match=r"^n cannot be expressed"):
+    with pytest.raises(LLMBadRequestError, match=r"^n is not supported"):
         sent(name, n=2)
 
 
@@ -502,7 +502,7 @@ def test_messages_lose_what_is_null_or_of_another_wire_and_nothing_else() -> Non
 def test_a_server_with_one_choice_gives_one(n: int, refused: bool) -> None:
     if refused:
         with pytest.raises(
-            LLMBadRequestError, match=r"^n cannot be expressed on the groq wire: it answers with one choice only"
+            LLMBadRequestError, match=r"^n is not supported by the groq API: it answers with one choice only"
         ):
             sent("groq", n=n)
     else:
@@ -550,6 +550,6 @@ def test_a_tool_choice_in_each_dialect_s_words(choice: object, dialect: str, sai
 def test_a_choice_that_says_more_in_anthropic_s_words_has_no_place(kind: str) -> None:
     choice = {"type": kind, "name": "search", "disable_parallel_tool_use": True}
     with pytest.raises(
-        LLMBadRequestError, match="^tool_choice cannot be expressed on the OpenAI wire: it is Anthropic's form"
+        LLMBadRequestError, match="^tool_choice is not supported by the chat completions API: it is Anthropic's form"
     ):
         sent(tools=TOOLS, tool_choice=choice)
