@@ -50,8 +50,8 @@ CALL: Final[Mapping[str, str]] = {
     "http_client": "I/O belongs to the client: give its constructor transport=..., proxy=... or ssl_context=...",
     **dict.fromkeys(_CONSTRUCTOR, "it is the client's: client.with_options({0}=...)"),
     **dict.fromkeys(("api_base", "host", "azure_endpoint"), "it is the client's: client.with_options(base_url=...)"),
-    **dict.fromkeys(_VENDOR_FIELDS, "it goes into extra_body={{'{0}': ...}}"),
-    **dict.fromkeys(_OLLAMA_OPTIONS, "it goes into extra_body={{'options': {{'{0}': ...}}}}"),
+    **dict.fromkeys(_VENDOR_FIELDS, "it goes into extra_body={'{0}': ...}"),
+    **dict.fromkeys(_OLLAMA_OPTIONS, "it goes into extra_body={'options': {'{0}': ...}}"),
 }
 
 #: Keyword arguments of a constructor.
@@ -75,7 +75,7 @@ CLIENT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("retries", "num_retries", "max_attempts"), "max_retries"),
     **dict.fromkeys(("proxies", "proxy_url", "http_proxy", "https_proxy"), "proxy"),
     **dict.fromkeys(
-        ("verify", "cert", "ca_bundle"), "ca_file='...' trusts other authorities, ssl_context=... anything else"
+        ("verify", "cert", "ca_bundle"), "ca_file=... trusts other authorities; the rest is ssl_context=..."
     ),
     **dict.fromkeys(
         ("http_client", "http_async_client", "client", "session", "httpx_client"),
@@ -134,7 +134,7 @@ def unknown_attribute(owner: str, name: str, known: Iterable[str]) -> str:
 def _hint(name: str, known: list[str], words: Mapping[str, str]) -> str:
     word = words.get(name)
     if word is not None and " " in word:
-        return word.format(name)
+        return word.replace("{0}", name)
     if word is None or word not in known:
         near = get_close_matches(name, known, 1)
         word = near[0] if near else None

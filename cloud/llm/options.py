@@ -56,8 +56,10 @@ class ClientOptions(TypedDict, total=False):
 CLIENT_OPTIONS: Final[Mapping[str, tuple[object, str]]] = {
     "timeout": (
         120.0,
-        "float (seconds), `Timeouts` or None (unlimited): bounds a whole `chat()` with its retries; of a stream, the "  # noqa: ISC004
-        "time up to the first event and every gap after it. Default 120.",
+        (
+            "float (seconds), `Timeouts` or None (unlimited): bounds a whole `chat()` with its retries;\n"
+            "        of a stream, the time up to the first event and every gap after it. Default 120."
+        ),
     ),
     "max_retries": (3, "int: how often a failed call is tried again, within the timeout. Default 3."),
     "headers": (None, "dict of str to str: header fields for every request; they win over our own."),

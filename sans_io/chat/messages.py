@@ -16,7 +16,7 @@ from ..decode import jsontext
 from ..decode.jsontext import JSON, JSONObject
 from ..errors import LLMBadRequestError
 from ..records import dataclass, field
-from .message_checks import bad, check_json, checked_message, checked_parts
+from .message_checks import EXAMPLE, bad, check_json, checked_message, checked_parts
 from .options import checked_headers, checked_options, integer, number, text
 from .tool_checks import checked_tool_choice, checked_tools
 
@@ -118,8 +118,7 @@ def encode_body(body: JSONObject) -> bytes:
 
 def _checked_messages(messages: JSON) -> list[JSONObject]:
     if not isinstance(messages, (list, tuple)):
-        example = '[{"role": "user", "content": "Hello"}]'
-        raise bad("messages", f"must be a list of messages like {example}, not {type(messages).__name__}")
+        raise bad("messages", f"must be a list of messages like [{EXAMPLE}], not {type(messages).__name__}")
     if not messages:
         raise bad("messages", "is empty")
     checked: list[JSONObject] = []

@@ -23,7 +23,8 @@ _FUNCTION_KEYS: Final = ("name", "description", "parameters", "strict")
 def checked_tools(tools: JSON) -> tuple[JSONObject, ...]:
     """Tools in the short, the OpenAI-nested or the Anthropic form, as OpenAI-nested ones. Names are unique."""
     if not isinstance(tools, (list, tuple)):
-        raise bad("tools", f"must be a list of tools, not {type(tools).__name__}")
+        hint = ": put the tool into a list" if isinstance(tools, Mapping) else ""
+        raise bad("tools", f"must be a list of tools, not {type(tools).__name__}{hint}")
     checked = []
     seen: dict[str, int] = {}
     for i, tool in enumerate(tools):
@@ -46,7 +47,8 @@ def tool_name(tool: JSONObject) -> str | None:
 
 def _checked_tool(tool: JSON, path: str) -> JSONObject:
     if not isinstance(tool, Mapping):
-        raise bad(path, f"must be a dict with a name, not {type(tool).__name__}")
+        what = 'must be a dict like {"name": "...", "description": "...", "parameters": {...}}'
+        raise bad(path, f"{what}, not {type(tool).__name__}")
     entry: JSONObject = dict(tool)
     check_json(entry, path)
     return _normal_tool(entry, path)

@@ -56,7 +56,7 @@ def build_body(chat: ChatRequest) -> JSONObject:
 def _think(said: JSONObject) -> JSON:
     effort, budget = said.get("reasoning_effort"), said.get("thinking")
     if budget:
-        raise unsupported("a budget for thinking", _WIRE, "give thinking=False, or reasoning_effort for how much")
+        raise unsupported("thinking", _WIRE, "it has no budgets: use reasoning_effort, or thinking=False")
     if effort is None:
         return budget
     if effort == "none":
