@@ -253,8 +253,8 @@ def _fields(options: JSONObject, dialect: Dialect) -> JSONObject:
             raise bad(name, f"must be between -2 and 2, not {options[name]}")
     if options.get("n", 1) > 1 and not dialect.many_choices:
         raise unsupported("n", dialect.name, "it answers with one choice only")
-    if len(options.get("metadata", ())) > 16:
-        raise bad("metadata", f"has {len(options['metadata'])} entries; the API takes 16")
+    if "metadata" in options:
+        _check_metadata(options["metadata"])
     if "seed" in options:
         fields[dialect.seed_field] = options["seed"]
     if "logprobs" in options:
@@ -262,6 +262,16 @@ def _fields(options: JSONObject, dialect: Dialect) -> JSONObject:
     if "response_format" in options:
         fields["response_format"] = _response_format(options["response_format"], dialect)
     return fields
+
+
+def _check_metadata(pairs: JSONObject) -> None:
+    if len(pairs) > 16:
+        raise bad("metadata", f"has {len(pairs)} entries; the API takes 16")
+    for key, value in pairs.items():
+        if len(key) > 64:
+            raise bad("metadata", f"has a key of {len(key)} characters; the API takes 64: {key[:40]!r}...")
+        if len(value) > 512:
+            raise bad(f"metadata.{key}", f"has {len(value)} characters; the API takes 512")
 
 
 def _decode_error(

@@ -61,13 +61,16 @@ def test_everything_that_can_be_said() -> None:
     body = sent(
         temperature=0, top_p=0.5, max_tokens=9, stop="x", seed=1, n=2, reasoning_effort="low", parallel_tool_calls=False,
         tools=[TOOLS[0]], tool_choice="required", response_format="json", system="Be brief.",
-        extra_body={"verbosity": "low", "stream_options": None},
+        extra_body={"verbosity": "low", "stream_options": None}, frequency_penalty=1, presence_penalty=-1, logprobs=3,
+        service_tier="flex", user="u", metadata={"k": "v"}, verbosity="high",
     )  # fmt: skip
     assert body == {
         "model": "m", "messages": [{"role": "system", "content": "Be brief."}, *HI], "max_completion_tokens": 9,
         "temperature": 0, "top_p": 0.5, "stop": ["x"], "seed": 1, "n": 2, "reasoning_effort": "low",
         "response_format": {"type": "json_object"}, "tools": [{"type": "function", "function": TOOLS[0]}],
         "tool_choice": "required", "parallel_tool_calls": False, "verbosity": "low", "stream_options": None,
+        "frequency_penalty": 1, "presence_penalty": -1, "logprobs": True, "top_logprobs": 3, "service_tier": "flex",
+        "user": "u", "metadata": {"k": "v"},
     }  # fmt: skip
 
 
@@ -213,6 +216,13 @@ ARGUMENTS = st.fixed_dictionaries(
         "response_format": st.sampled_from(["json", "text", {"type": "object"}, {"type": "json_object"}]),
         "tools": st.just(list(TOOLS)),
         "parallel_tool_calls": st.booleans(),
+        "frequency_penalty": st.floats(-2, 2),
+        "presence_penalty": st.integers(-2, 2),
+        "logprobs": st.integers(0, 20),
+        "verbosity": st.sampled_from(["low", "medium", "high"]),
+        "service_tier": st.sampled_from(["auto", "default", "flex", "priority"]),
+        "user": st.just("u-1"),
+        "metadata": st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["", "x"])),
         "system": _TEXT_PARTS,
         "stream": st.booleans(),
     },
