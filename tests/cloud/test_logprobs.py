@@ -25,7 +25,8 @@ def openai(entries: list[Any], more: list[Any]) -> tuple[bytes, bytes]:
     whole = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": choices}
     chunks: list[Any] = [(0, {"role": "assistant", "content": ""}, None, None)]
     chunks += [
-        (0, {"content": text}, {"content": [entry], "refusal": None}, None) for text, entry in zip("Aé", entries)
+        (0, {"content": text}, {"content": [entry], "refusal": None}, None)
+        for text, entry in zip("Aé", entries, strict=False)
     ]
     chunks += [(0, {}, {"content": entries[2:], "refusal": None}, None)]
     chunks += [
