@@ -28,7 +28,7 @@ endef
 help:
 	echo "make demo       chat, stream, JSON and tools against a real local model, on sync, asyncio and trio"
 	echo "make test       all tests, the real-model ones included"
-	echo "make lint types contracts    ruff, mypy --strict, import rules"
+	echo "make lint types contracts    ruff, mypy --strict and pyright, import rules"
 	echo "make coverage   branch coverage of the tests that share the machine (docs/testing.md)"
 	echo "make dist       wheel and sdist in dist/"
 	echo "make interpreters    the tests on every CPython from 3.11 on that is found"
@@ -97,6 +97,7 @@ lint: .venv/lint.stamp
 
 types: .venv/lint.stamp
 	$(PY) -m mypy
+	$(PY) -m pytest -q tests/typing
 
 contracts: .venv/lint.stamp
 	.venv/bin/lint-imports

@@ -138,6 +138,11 @@ class LLMProtocolError(LLMError):
     """The bytes are not the protocol: broken framing, wrong content type, a cap exceeded, a redirect, a coded body."""
 
 
+# Where users import them from is what tracebacks call them.
+for _class in (LLMError, *LLMError.__subclasses__(), *LLMBadRequestError.__subclasses__()):
+    _class.__module__ = "cloud.llm"
+del _class
+
 #: Characters that `str.isprintable` lets through or that change how the rest of the line is read (Unicode TR 36):
 #: bidirectional controls and line separators.
 _DANGEROUS: Final = frozenset("\u2028\u2029\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

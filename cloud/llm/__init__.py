@@ -26,18 +26,20 @@ if TYPE_CHECKING:
         ToolCallStarted,
         UsageReported,
     )
-    from sans_io.chat.messages import (
+    from sans_io.chat.response import Attempt, ChatResponse, Choice, ToolCall, Usage
+    from sans_io.chat.shapes import (
         AssistantMessage,
         ContentPart,
+        FinishReason,
         InputSchemaTool,
         Message,
         NestedTool,
         SystemMessage,
+        TokenLogprob,
         Tool,
         ToolMessage,
         UserMessage,
     )
-    from sans_io.chat.response import Attempt, ChatResponse, Choice, ToolCall, Usage
     from sans_io.errors import (
         LLMAuthError,
         LLMBadRequestError,
@@ -61,9 +63,13 @@ if TYPE_CHECKING:
     from .config import InsecureTransportWarning, Timeouts
     from .ollama import AsyncOllamaClient, OllamaClient
     from .openai import AsyncOpenAICompatClient, OpenAICompatClient
+    from .options import CallOptions, ClientOptions
     from .providers import get_provider, register_provider
     from .registry import close_all_cloud_clients, close_all_cloud_clients_sync
     from .streams import AsyncChatStream, ChatStream
+
+    #: The version of the distribution that is installed.
+    __version__: str
 
 #: Where each public name lives.
 _HOMES = {
@@ -77,6 +83,8 @@ _HOMES = {
     "AsyncChatStream": "cloud.llm.streams",
     "Timeouts": "cloud.llm.config",
     "InsecureTransportWarning": "cloud.llm.config",
+    "CallOptions": "cloud.llm.options",
+    "ClientOptions": "cloud.llm.options",
     "get_provider": "cloud.llm.providers",
     "register_provider": "cloud.llm.providers",
     "close_all_cloud_clients": "cloud.llm.registry",
@@ -102,10 +110,10 @@ _HOMES = {
     ),
     **dict.fromkeys(
         (
-            "AssistantMessage", "ContentPart", "InputSchemaTool", "Message", "NestedTool", "SystemMessage", "Tool",
-            "ToolMessage", "UserMessage",
+            "AssistantMessage", "ContentPart", "FinishReason", "InputSchemaTool", "Message", "NestedTool",
+            "SystemMessage", "TokenLogprob", "Tool", "ToolMessage", "UserMessage",
         ),
-        "sans_io.chat.messages",
+        "sans_io.chat.shapes",
     ),
 }  # fmt: skip
 
@@ -117,11 +125,14 @@ __all__ = [
     "AsyncOllamaClient",
     "AsyncOpenAICompatClient",
     "Attempt",
+    "CallOptions",
     "ChatResponse",
     "ChatStream",
     "Choice",
+    "ClientOptions",
     "ContentPart",
     "Event",
+    "FinishReason",
     "Finished",
     "HTTPRequest",
     "InputSchemaTool",
@@ -151,6 +162,7 @@ __all__ = [
     "SystemMessage",
     "TextDelta",
     "Timeouts",
+    "TokenLogprob",
     "Tool",
     "ToolCall",
     "ToolCallCompleted",
@@ -160,6 +172,7 @@ __all__ = [
     "Usage",
     "UsageReported",
     "UserMessage",
+    "__version__",
     "close_all_cloud_clients",
     "close_all_cloud_clients_sync",
     "get_provider",
@@ -168,11 +181,22 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return _version()
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(home), name)
     return value
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cloud-llm")
+    except PackageNotFoundError:  # a checkout on sys.path that nobody installed
+        return "unknown"
 
 
 def __dir__() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from sans_io.errors import LLMBadRequestError
 from sans_io.http.secret import Secret
@@ -11,58 +11,58 @@ from transports.loading import need
 from . import config
 from .chatting import ChatClient
 from .credentials import checked_key, forgetful, missing_key
+from .options import ClientOptions, documented, documented_constructor
 from .sync_async import AsyncClient, SyncClient
 
 if TYPE_CHECKING:
-    import os
-    import ssl
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from sans_io.chat.response import Attempt, ChatResponse
+    from sans_io.chat.response import ChatResponse
     from sans_io.http.http11 import HTTPRequest
-    from sans_io.http.proxies import Proxy
     from sans_io.limits import Limits
-    from sans_io.policy.retry import RetryPolicy
     from sans_io.providers.anthropic.codec import AnthropicCodec
 
-    from .chatting import Choosing, Messages, Tools
-    from .config import Timeouts
+    from .chatting import Choosing, Messages, System, Tools
     from .credentials import AsyncKey, Key
+    from .options import CallOptions
     from .streams import AsyncChatStream, ChatStream
 
 BASE_URL = "https://api.anthropic.com"
+
+
+class AnthropicOptions(ClientOptions, total=False):
+    """The arguments of the constructor, as `with_options()` takes them."""
+
+    api_key: AsyncKey
+    model: str | None
+    base_url: str | None
+    api_version: str | None
+    auth_token: AsyncKey
+    betas: Sequence[str]
 
 
 class _Anthropic(ChatClient["AnthropicCodec"]):
     provider: ClassVar[str] = "anthropic"
 
     @forgetful
+    @documented_constructor
     def __init__(
         self,
         api_key: AsyncKey = None,
         model: str | None = None,
         *,
         base_url: str | None = None,
-        timeout: float | Timeouts | None = config.DEFAULT_TIMEOUT,
-        max_retries: int = config.DEFAULT_MAX_RETRIES,
         api_version: str | None = None,
         auth_token: AsyncKey = None,
         betas: Sequence[str] = (),
-        headers: Mapping[str, str] | None = None,
-        transport: Any = None,
-        ssl_context: ssl.SSLContext | None = None,
-        ca_file: str | os.PathLike[str] | None = None,
-        proxy: str | Proxy | None = None,
-        trust_env: bool = True,
-        retry: RetryPolicy | None = None,
-        isolate_credentials: bool = False,
-        on_attempt: Callable[[Attempt], object] | None = None,
-        limits: Limits | None = None,
+        **options: Unpack[ClientOptions],
     ) -> None:
         """`api_key` (or ANTHROPIC_API_KEY) is sent as `x-api-key`, `auth_token` (or ANTHROPIC_AUTH_TOKEN) as a bearer
         token; both may be callables. `api_version` pins the `anthropic-version` field, which is otherwise chosen for
-        each request. `betas` go into `anthropic-beta`. The other arguments are those of every client.
+        each request. `betas` go into `anthropic-beta`. `model` is the default of each call. Without `base_url` requests
+        go to ANTHROPIC_BASE_URL, else to api.anthropic.com.
         """
+        settings = self._settings(options)
         found, what = config.place(base_url, "base_url", "ANTHROPIC_BASE_URL")
         place = config.parsed_base_url(BASE_URL if found is None else found, what)
         config.check_place(api_version, "api_version")
@@ -72,53 +72,41 @@ class _Anthropic(ChatClient["AnthropicCodec"]):
         self._api_version = api_version
         self._betas = (betas,) if isinstance(betas, str) else tuple(betas)
         self._configure(
+            settings,
             base_url=place,
             key=key,
             key_variable=variable,
             model=model,
             default_model=config.DEFAULT_ANTHROPIC_MODEL,
-            timeout=timeout,
-            max_retries=max_retries,
-            headers=headers,
-            transport=transport,
-            ssl_context=ssl_context,
-            ca_file=ca_file,
-            proxy=proxy,
-            trust_env=trust_env,
-            retry=retry,
-            isolate_credentials=isolate_credentials,
-            on_attempt=on_attempt,
-            limits=limits,
         )
 
+    @forgetful
+    def with_options(self, **changes: Unpack[AnthropicOptions]) -> Self:
+        """A client of the same class with these constructor arguments changed; it shares pool and retry budget.
+
+        Everything else stays as it is, the key included; one that was read from the environment is read again where the
+        change leads to another vendor. Raises what the constructor raises.
+        """
+        return self._with_options(changes)
+
+    @documented("anthropic")
     def build_request(
         self,
         messages: Messages,
         model: str | None = None,
-        system: str | None = None,
+        system: System | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
         *,
         stream: bool = False,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        **options: Unpack[CallOptions],
     ) -> HTTPRequest:
-        """The request that `chat()` (with `stream`: `chat_stream()`) would send; its repr shows no key."""
+        """The request that `chat()` would send (with `stream`: `chat_stream()`); its repr shows no key."""
         job = self._chat(
-            stream, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+            "build_request", stream, messages, model, system, temperature, max_tokens, tools, tool_choice, options
+        )
         return self._request_of(job)
 
     def _new_codec(self, key: Secret | None, limits: Limits) -> AnthropicCodec:
@@ -158,122 +146,74 @@ class AnthropicClient(_Anthropic, SyncClient["AnthropicCodec"]):
     Requests always carry `max_tokens`: 8,192 unless given.
     """
 
+    @documented("anthropic")
     def chat(
         self,
         messages: Messages,
         model: str | None = None,
-        system: str | None = None,
+        system: System | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
-        *,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        **options: Unpack[CallOptions],
     ) -> ChatResponse:
-        """One chat, whole. Raises `LLMError`; arguments are checked before anything is sent."""
-        job = self._chat(
-            False, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+        """One chat, whole."""
+        job = self._chat("chat", False, messages, model, system, temperature, max_tokens, tools, tool_choice, options)
         return self._run(job)
 
+    @documented("anthropic")
     def chat_stream(
         self,
         messages: Messages,
         model: str | None = None,
-        system: str | None = None,
+        system: System | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
-        *,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        **options: Unpack[CallOptions],
     ) -> ChatStream:
-        """The same, piece by piece. Nothing is sent before the first pull."""
+        """One chat, piece by piece: iterate over the pieces of text. Nothing is sent before the first pull."""
         job = self._chat(
-            True, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+            "chat_stream", True, messages, model, system, temperature, max_tokens, tools, tool_choice, options
+        )
         return self._open(job)
 
 
 class AsyncAnthropicClient(_Anthropic, AsyncClient["AnthropicCodec"]):
     """`AnthropicClient` for asyncio and trio: the same methods, to be awaited."""
 
+    @documented("anthropic")
     async def chat(
         self,
         messages: Messages,
         model: str | None = None,
-        system: str | None = None,
+        system: System | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
-        *,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        **options: Unpack[CallOptions],
     ) -> ChatResponse:
-        """One chat, whole. Raises `LLMError`; arguments are checked before anything is sent."""
-        job = self._chat(
-            False, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+        """One chat, whole."""
+        job = self._chat("chat", False, messages, model, system, temperature, max_tokens, tools, tool_choice, options)
         return await self._run(job)
 
+    @documented("anthropic")
     def chat_stream(
         self,
         messages: Messages,
         model: str | None = None,
-        system: str | None = None,
+        system: System | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
-        *,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        **options: Unpack[CallOptions],
     ) -> AsyncChatStream:
-        """The same, piece by piece. Nothing is sent before the first pull."""
+        """One chat, piece by piece: iterate over the pieces of text. Nothing is sent before the first pull."""
         job = self._chat(
-            True, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+            "chat_stream", True, messages, model, system, temperature, max_tokens, tools, tool_choice, options
+        )
         return self._open(job)

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from transports.loading import need
 
 from .client import Client, Codec, Job, close_awaitable
+from .options import CALL_OPTIONS
 
 if TYPE_CHECKING:
     from sans_io.chat.messages import ChatRequest
+    from sans_io.chat.shapes import AnyTool, Message, TextPart
     from sans_io.http.http11 import HTTPRequest
     from sans_io.providers.base import Operation
 
     from .config import Timeouts
+    from .options import CallOptions
 
-#: OpenAI-shaped dicts; the TypedDicts in `cloud.llm` describe them for type checkers.
-Messages: TypeAlias = Sequence[Mapping[str, Any]]
-Tools: TypeAlias = Sequence[Mapping[str, Any]]
+#: The common form for all wires; a vendor's own keys and blocks pass as well.
+Messages: TypeAlias = "Sequence[Message | Mapping[str, Any]]"
+Tools: TypeAlias = "Sequence[AnyTool | Mapping[str, Any]]"
 Choosing: TypeAlias = "str | Mapping[str, Any]"
+System: TypeAlias = "str | Sequence[TextPart | Mapping[str, Any]]"
 
 
 @cache
@@ -47,27 +51,26 @@ class ChatClient(Client[ChatCodecT]):
 
     def _chat(
         self,
+        method: str,
         stream: bool,
         messages: Messages,
         model: str | None,
-        system: str | None,
+        system: System | None,
         temperature: float | None,
         max_tokens: int | None,
         tools: Tools | None,
         tool_choice: Choosing | None,
-        top_p: float | None,
-        stop: str | Sequence[str] | None,
-        seed: int | None,
-        response_format: Choosing | None,
-        reasoning_effort: str | None,
-        parallel_tool_calls: bool | None,
-        n: int | None,
-        extra_body: Mapping[str, Any] | None,
-        extra_headers: Mapping[str, str] | None,
-        timeout: float | Timeouts | None,
-        max_retries: int | None,
+        options: CallOptions,
     ) -> Job[ChatCodecT]:
-        """Check the arguments. Raises `LLMBadRequestError` naming the path of what is wrong."""
+        """Check the arguments. Raises `LLMBadRequestError` naming the path of what is wrong, `TypeError` for an option
+        that `method` does not have.
+        """
+        timeout: float | Timeouts | None = None
+        max_retries: int | None = None
+        if options:
+            if not CALL_OPTIONS.issuperset(options):
+                self._refuse_unknown(method, options)
+            timeout, max_retries = options.pop("timeout", None), options.pop("max_retries", None)
         request = _checker()(
             messages,
             self.model if model is None else model,
@@ -77,19 +80,20 @@ class ChatClient(Client[ChatCodecT]):
             tools=tools,
             tool_choice=tool_choice,
             stream=stream,
-            top_p=top_p,
-            stop=stop,
-            seed=seed,
-            response_format=response_format,
-            reasoning_effort=reasoning_effort,
-            parallel_tool_calls=parallel_tool_calls,
-            n=n,
-            extra_body=extra_body,
-            extra_headers=extra_headers,
+            **options,
         )
         return self._job(
             lambda codec: codec.operation(request), stream=stream, timeout=timeout, max_retries=max_retries
         )
+
+    def _refuse_unknown(self, method: str, options: Mapping[str, object]) -> None:
+        from .hints import unknown_option
+
+        code = getattr(type(self), method).__code__
+        known = {*CALL_OPTIONS, *code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]}
+        for name in options:
+            if name not in CALL_OPTIONS:
+                raise unknown_option(method, name, known, of_call=True)
 
     def _request_of(self, job: Job[ChatCodecT]) -> HTTPRequest:
         """What would be sent. A callable key is asked; one that must be awaited cannot be, and is left out."""

@@ -70,7 +70,7 @@ def stoppable(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Talk to language models: OpenAI-compatible servers, Anthropic, Ollama.",
     no_args_is_help=True,
     add_completion=False,
@@ -78,7 +78,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-ollama = typer.Typer(help="The models of an Ollama server.", no_args_is_help=True, rich_markup_mode=None)
+ollama: typer.Typer = typer.Typer(help="The models of an Ollama server.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(ollama, name="ollama")
 
 ModelOption = Annotated[str | None, typer.Option("-m", "--model", help="The model; the default is the vendor's.")]

@@ -22,16 +22,15 @@ from sans_io.records import dataclass
 from transports.loading import need, need_here
 
 from . import config, registry
-from .credentials import called_key, forgetful
+from .credentials import called_key
 from .logs import log_request, observer
+from .options import CLIENT_OPTIONS
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sans_io.calls.call import Call
     from sans_io.chat.response import Attempt
-    from sans_io.http.proxies import Proxy
     from sans_io.http.urls import BaseURL
     from sans_io.limits import Limits
     from sans_io.policy.deadline import Timers
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from .budgets import SharedBudget
     from .config import Timeouts
     from .credentials import Key
+    from .options import ClientOptions
 
 
 class Codec(Protocol):
@@ -71,29 +71,35 @@ class Client(ABC, Generic[CodecT]):
     provider: ClassVar[str]
     model: str | None
 
+    def _settings(self, given: ClientOptions) -> ClientOptions:
+        """The options of every client, with defaults where nothing was given. Raises `TypeError` for another name."""
+        if not given.keys() <= _DEFAULTS.keys():
+            self._refuse_unknown_setting(type(self).__name__, given)
+        return {**_DEFAULTS, **given}
+
+    def _refuse_unknown_setting(self, method: str, given: Iterable[str]) -> None:
+        from inspect import signature
+
+        from .hints import unknown_option
+
+        known = {*signature(type(self).__init__).parameters, *_DEFAULTS} - {"self", "options"}
+        for name in given:
+            if name not in known:
+                raise unknown_option(method, name, known)
+
     def _configure(
         self,
+        settings: ClientOptions,
         *,
         base_url: BaseURL,
         key: Key,
         key_variable: str | None,
         model: str | None,
         default_model: str | None,
-        timeout: float | Timeouts | None,
-        max_retries: int,
-        headers: Mapping[str, str] | None,
-        transport: Any,
-        ssl_context: ssl.SSLContext | None,
-        ca_file: str | os.PathLike[str] | None,
-        proxy: str | Proxy | None,
-        trust_env: bool,
-        retry: RetryPolicy | None,
-        isolate_credentials: bool,
-        on_attempt: Callable[[Attempt], object] | None,
-        limits: Limits | None,
     ) -> None:
         """Check and keep what every client has; called by the constructors. Raises `LLMBadRequestError`."""
         config.check_place(model, "model")
+        ca_file, proxy, headers = settings["ca_file"], settings["proxy"], settings["headers"]
         if not isinstance(ca_file, os.PathLike):
             config.check_place(ca_file, "ca_file")
         self.model = default_model if model is None else model
@@ -102,25 +108,35 @@ class Client(ABC, Generic[CodecT]):
         self._key = key
         #: The variable the key was read from, None if it was given.
         self._key_variable = key_variable
-        self._timeout = config.check_timeout(timeout)
-        self._retry = config.retry_policy(max_retries, retry)
+        self._timeout = config.check_timeout(settings["timeout"])
+        self._retry = config.retry_policy(settings["max_retries"], settings["retry"])
         self._headers: tuple[tuple[str, str | Secret], ...] = _checked_headers(headers) if headers else ()
-        self._transport = transport
-        self._ssl_context = ssl_context
+        self._transport = settings["transport"]
+        self._ssl_context = settings["ssl_context"]
         self._ca_file = None if ca_file is None else os.fspath(ca_file)
-        self._trust_env = trust_env
+        self._trust_env = settings["trust_env"]
         self._proxy_given = proxy is not None
-        self._proxy = config.resolve_proxy(base_url.origin, proxy, trust_env)
-        self._isolate = isolate_credentials
-        self._on_attempt = on_attempt
-        self._limits = limits
+        self._proxy = config.resolve_proxy(base_url.origin, proxy, self._trust_env)
+        self._isolate = settings["isolate_credentials"]
+        self._on_attempt = on_attempt = settings["on_attempt"]
+        self._limits = settings["limits"]
         self._made: _Made[CodecT] | None = None
         if on_attempt is not None and not callable(on_attempt):
             raise LLMBadRequestError(f"on_attempt must be callable, not {type(on_attempt).__name__}")
-        if ssl_context is not None and ca_file is not None:
+        if self._ssl_context is not None and ca_file is not None:
             raise LLMBadRequestError("give ssl_context or ca_file, not both: a context brings its own certificates")
         if base_url.origin.scheme == "http" and (key is not None or self._has_secret_header()):
             config.warn_if_insecure(base_url.origin, stacklevel=4)
+
+    if not TYPE_CHECKING:  # to type checkers a client has the attributes that it has
+
+        def __getattr__(self, name: str) -> object:
+            if name.startswith("_"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            from .hints import unknown_attribute
+
+            public = [word for word in dir(type(self)) if not word.startswith("_")]
+            raise AttributeError(unknown_attribute(type(self).__name__, name, public), name=name, obj=None)
 
     # -- what a wire decides ------------------------------------------------------------------------------------------
 
@@ -149,14 +165,16 @@ class Client(ABC, Generic[CodecT]):
         """How often a call is tried again."""
         return self._retry.max_retries
 
-    @forgetful
-    def with_options(self, **changes: Any) -> Self:
+    def _with_options(self, changes: Mapping[str, Any]) -> Self:
         """A client of the same class with these constructor arguments changed; it shares pool and retry budget.
 
         A key that was read from the environment is read again if `base_url` or what decides it changes, so that it
         never follows to another vendor.
         """
         arguments = self._given()
+        if not changes.keys() <= arguments.keys() | {"max_retries"}:
+            self._refuse_unknown_setting("with_options", changes)
+        changes = dict(changes)
         if self._key_variable is not None and not _PLACE.isdisjoint(changes):
             arguments = {name: None if value is self._key else value for name, value in arguments.items()}
         if "max_retries" in changes and "retry" not in changes:
@@ -196,10 +214,10 @@ class Client(ABC, Generic[CodecT]):
         return f"{type(self).__name__}(model={self.model!r}, base_url={str(self._base_url)!r})"
 
     def __copy__(self) -> Self:
-        return self.with_options()
+        return self._with_options({})
 
     def __deepcopy__(self, memo: object) -> Self:
-        return self.with_options()
+        return self._with_options({})
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled without its key: one from the environment is read again there, one that was given is missing then."""
@@ -319,6 +337,7 @@ class Client(ABC, Generic[CodecT]):
         return any(isinstance(value, Secret) for _, value in self._headers)
 
 
+_DEFAULTS: Final = cast("ClientOptions", {name: default for name, (default, _) in CLIENT_OPTIONS.items()})
 #: Constructor arguments that decide which vendor a client talks to.
 _PLACE: Final = frozenset({"base_url", "host", "dialect", "api_version"})
 

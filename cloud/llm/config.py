@@ -82,9 +82,19 @@ class Timeouts:
                 _seconds(value, f"Timeouts.{name}")
 
 
-def check_timeout(timeout: float | Timeouts | None) -> float | Timeouts | None:
+def check_timeout(timeout: object) -> float | Timeouts | None:
     """The timeout as it is kept: `Timeouts`, a float, or None for unlimited. Raises `LLMBadRequestError`."""
-    return timeout if isinstance(timeout, Timeouts) else _seconds(timeout, "timeout")
+    if isinstance(timeout, Timeouts):
+        return timeout
+    kind = type(timeout)
+    if kind is not tuple and not hasattr(timeout, "connect"):
+        return _seconds(timeout, "timeout")
+    # What requests and httpx take.
+    given = shown(timeout) if kind is tuple else f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+    raise LLMBadRequestError(
+        f"timeout must be a positive number of seconds or None, not {given}; "
+        "cloud.llm.Timeouts(total=..., connect=..., idle=...) has limits for the parts of a call"
+    )
 
 
 @lru_cache(maxsize=256)
@@ -197,12 +207,29 @@ def parsed_base_url(text: str, what: str = "base_url") -> BaseURL:
     return _parsed_base_url(text, what)
 
 
+#: Endpoints that people paste together with where the API begins.
+_ENDPOINTS: Final = (
+    "/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/api/chat",
+    "/api/generate",
+)
+
+
 @lru_cache(maxsize=1024)
 def _parsed_base_url(text: str, what: str) -> BaseURL:
     need_here("sans_io.http.urls")
     from sans_io.http.urls import parse_base_url
 
-    return parse_base_url(text, what)
+    place = parse_base_url(text, what)
+    for ending in _ENDPOINTS:
+        if place.path.endswith(ending):
+            raise LLMBadRequestError(
+                f"{what} ends in {ending}, which the client adds by itself: leave it out", code="invalid_argument"
+            )
+    return place
 
 
 # -- environment and warnings -----------------------------------------------------------------------------------------

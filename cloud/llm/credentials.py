@@ -13,7 +13,7 @@ from functools import wraps
 from inspect import isawaitable
 from typing import ParamSpec, TypeAlias, TypeVar, cast
 
-from sans_io.errors import LLMAuthError, LLMError
+from sans_io.errors import LLMAuthError, LLMBadRequestError, LLMError
 from sans_io.http.secret import Secret
 
 from . import config
@@ -32,6 +32,11 @@ def checked_key(api_key: object, variables: tuple[str, ...]) -> tuple[Key, str |
     """
     if isinstance(api_key, Secret) or callable(api_key):
         return cast("Key", api_key), None
+    if isinstance(api_key, str) and api_key.startswith(("http://", "https://")):
+        raise LLMBadRequestError(
+            "api_key is a URL: where the server is goes into base_url=... (for Ollama also host=...)",
+            code="invalid_argument",
+        )
     if api_key is not None and api_key != "":
         return Secret(cast("str", api_key)), None
     for name in variables:
@@ -55,7 +60,8 @@ T = TypeVar("T")
 
 
 def forgetful(function: Callable[P, T]) -> Callable[P, T]:
-    """For what takes a key as it was written: its own `LLMError` comes without the frames below, and this one is empty.
+    """For what takes a key as it was written: its `LLMError`, or the `TypeError` for an argument that it does not have,
+    comes without the frames below, and this one is empty.
 
     A key with a line break at its end is refused, and would otherwise stand in the traceback with its locals.
     """
@@ -64,8 +70,8 @@ def forgetful(function: Callable[P, T]) -> Callable[P, T]:
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except LLMError as error:
-            refused = error.with_traceback(None)
+        except (LLMError, TypeError) as error:
+            refused: Exception = error.with_traceback(None)
             refused.__context__ = None
         del args, kwargs
         try:

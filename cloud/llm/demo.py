@@ -86,8 +86,8 @@ class Report:
         self.title = title
         self.answers: list[object] = []
         self.seconds: dict[str, float] = {}
-        self.first_text = 0.0
-        self.cached_tokens = 0
+        self.first_text: float = 0.0
+        self.cached_tokens: int = 0
         console.print()
         console.rule(f"[bold]{title}", align="left", characters="─")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, Unpack
 
 from sans_io.errors import LLMBadRequestError, LLMConnectionError, LLMTimeoutError
 from transports.loading import need, need_here
@@ -11,37 +11,44 @@ from transports.loading import need, need_here
 from . import config
 from .chatting import ChatClient
 from .credentials import checked_key, forgetful
+from .options import ClientOptions, documented, documented_constructor
 from .single_flight import AsyncPulls, SyncPulls
 from .sync_async import AsyncClient, SyncClient
 
 if TYPE_CHECKING:
-    import os
-    import ssl
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from sans_io.chat.events import PullProgress
-    from sans_io.chat.response import Attempt, ChatResponse
+    from sans_io.chat.response import ChatResponse
     from sans_io.http.http11 import HTTPRequest
-    from sans_io.http.proxies import Proxy
     from sans_io.http.secret import Secret
     from sans_io.http.urls import BaseURL
     from sans_io.limits import Limits
-    from sans_io.policy.retry import RetryPolicy
     from sans_io.providers.ollama.codec import OllamaCodec
 
-    from .chatting import Choosing, Messages, Tools
+    from .chatting import Choosing, Messages, System, Tools
     from .client import Job
-    from .config import Timeouts
     from .credentials import AsyncKey
+    from .options import CallOptions
     from .streams import AsyncChatStream, ChatStream
 
     OnProgress = Callable[[PullProgress], object]
+
+
+class OllamaOptions(ClientOptions, total=False):
+    """The arguments of the constructor, as `with_options()` takes them."""
+
+    api_key: AsyncKey
+    model: str | None
+    base_url: str | None
+    host: str | None
 
 
 class _Ollama(ChatClient["OllamaCodec"]):
     provider: ClassVar[str] = "ollama"
 
     @forgetful
+    @documented_constructor
     def __init__(
         self,
         api_key: AsyncKey = None,
@@ -49,23 +56,13 @@ class _Ollama(ChatClient["OllamaCodec"]):
         *,
         host: str | None = None,
         base_url: str | None = None,
-        timeout: float | Timeouts | None = config.DEFAULT_TIMEOUT,
-        max_retries: int = config.DEFAULT_MAX_RETRIES,
-        headers: Mapping[str, str] | None = None,
-        transport: Any = None,
-        ssl_context: ssl.SSLContext | None = None,
-        ca_file: str | os.PathLike[str] | None = None,
-        proxy: str | Proxy | None = None,
-        trust_env: bool = True,
-        retry: RetryPolicy | None = None,
-        isolate_credentials: bool = False,
-        on_attempt: Callable[[Attempt], object] | None = None,
-        limits: Limits | None = None,
+        **options: Unpack[ClientOptions],
     ) -> None:
         """`host` (or `base_url`, or OLLAMA_HOST) is written as Ollama's own client takes it: "host", "host:port", a
         URL; without any it is port 11434 of this machine. A key (or OLLAMA_API_KEY) is for ollama.com and proxies
-        only. The other arguments are those of every client.
+        only. `model` is the default of each call.
         """
+        settings = self._settings(options)
         config.check_place(host, "host")
         if host is not None and base_url is not None:
             raise LLMBadRequestError("give host or base_url, not both: they mean the same", code="invalid_argument")
@@ -74,59 +71,43 @@ class _Ollama(ChatClient["OllamaCodec"]):
         place = _place(found or "", what)
         key, variable = checked_key(api_key, ("OLLAMA_API_KEY",))
         self._configure(
+            settings,
             base_url=place,
             key=key,
             key_variable=variable,
             model=model,
             default_model=config.DEFAULT_OLLAMA_MODEL,
-            timeout=timeout,
-            max_retries=max_retries,
-            headers=headers,
-            transport=transport,
-            ssl_context=ssl_context,
-            ca_file=ca_file,
-            proxy=proxy,
-            trust_env=trust_env,
-            retry=retry,
-            isolate_credentials=isolate_credentials,
-            on_attempt=on_attempt,
-            limits=limits,
         )
 
-    def with_options(self, **changes: Any) -> Self:
-        """A client of the same class with these constructor arguments changed; it shares pool and retry budget."""
+    @forgetful
+    def with_options(self, **changes: Unpack[OllamaOptions]) -> Self:
+        """A client of the same class with these constructor arguments changed; it shares pool and retry budget.
+
+        Everything else stays as it is, the key included; one that was read from the environment is read again where the
+        change leads to another vendor. Raises what the constructor raises.
+        """
         if "host" in changes and "base_url" not in changes:
             changes["base_url"] = changes.pop("host")
-        return super().with_options(**changes)
+        return self._with_options(changes)
 
+    @documented("ollama")
     def build_request(
         self,
         messages: Messages,
         model: str | None = None,
-        system: str | None = None,
+        system: System | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
         *,
         stream: bool = False,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        **options: Unpack[CallOptions],
     ) -> HTTPRequest:
-        """The request that `chat()` (with `stream`: `chat_stream()`) would send; its repr shows no key."""
+        """The request that `chat()` would send (with `stream`: `chat_stream()`); its repr shows no key."""
         job = self._chat(
-            stream, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+            "build_request", stream, messages, model, system, temperature, max_tokens, tools, tool_choice, options
+        )
         return self._request_of(job)
 
     def _new_codec(self, key: Secret | None, limits: Limits) -> OllamaCodec:
@@ -165,7 +146,7 @@ def _full_name(model_name: object) -> str:
     from sans_io.providers.ollama.codec import full_model_name
 
     if not isinstance(model_name, str) or not model_name.strip():
-        raise LLMBadRequestError("model_name must be a string that is not empty", code="invalid_argument")
+        raise LLMBadRequestError("model_name must be a non-empty string", code="invalid_argument")
     return full_model_name(model_name.strip())
 
 
@@ -179,62 +160,38 @@ class OllamaClient(_Ollama, SyncClient["OllamaCodec"]):
     `client = OllamaClient(model="qwen2.5:3b"); client.ensure_model("qwen2.5:3b"); client.chat(messages)`
     """
 
+    @documented("ollama")
     def chat(
         self,
         messages: Messages,
         model: str | None = None,
-        system: str | None = None,
+        system: System | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
-        *,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        **options: Unpack[CallOptions],
     ) -> ChatResponse:
-        """One chat, whole. Raises `LLMError`; arguments are checked before anything is sent."""
-        job = self._chat(
-            False, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+        """One chat, whole."""
+        job = self._chat("chat", False, messages, model, system, temperature, max_tokens, tools, tool_choice, options)
         return self._run(job)
 
+    @documented("ollama")
     def chat_stream(
         self,
         messages: Messages,
         model: str | None = None,
-        system: str | None = None,
+        system: System | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
-        *,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        **options: Unpack[CallOptions],
     ) -> ChatStream:
-        """The same, piece by piece. Nothing is sent before the first pull."""
+        """One chat, piece by piece: iterate over the pieces of text. Nothing is sent before the first pull."""
         job = self._chat(
-            True, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+            "chat_stream", True, messages, model, system, temperature, max_tokens, tools, tool_choice, options
+        )
         return self._open(job)
 
     def is_available(self) -> bool:
@@ -266,62 +223,38 @@ class OllamaClient(_Ollama, SyncClient["OllamaCodec"]):
 class AsyncOllamaClient(_Ollama, AsyncClient["OllamaCodec"]):
     """`OllamaClient` for asyncio and trio: the same methods, to be awaited."""
 
+    @documented("ollama")
     async def chat(
         self,
         messages: Messages,
         model: str | None = None,
-        system: str | None = None,
+        system: System | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
-        *,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        **options: Unpack[CallOptions],
     ) -> ChatResponse:
-        """One chat, whole. Raises `LLMError`; arguments are checked before anything is sent."""
-        job = self._chat(
-            False, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+        """One chat, whole."""
+        job = self._chat("chat", False, messages, model, system, temperature, max_tokens, tools, tool_choice, options)
         return await self._run(job)
 
+    @documented("ollama")
     def chat_stream(
         self,
         messages: Messages,
         model: str | None = None,
-        system: str | None = None,
+        system: System | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
-        *,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        **options: Unpack[CallOptions],
     ) -> AsyncChatStream:
-        """The same, piece by piece. Nothing is sent before the first pull."""
+        """One chat, piece by piece: iterate over the pieces of text. Nothing is sent before the first pull."""
         job = self._chat(
-            True, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+            "chat_stream", True, messages, model, system, temperature, max_tokens, tools, tool_choice, options
+        )
         return self._open(job)
 
     async def is_available(self) -> bool:

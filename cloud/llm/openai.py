@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, Unpack
 
 from sans_io.errors import LLMBadRequestError
 from sans_io.providers.registry import DIALECTS, Dialect, dialect_for
@@ -12,25 +12,22 @@ from transports.loading import need
 from . import config
 from .chatting import ChatClient
 from .credentials import checked_key, forgetful, missing_key
+from .options import ClientOptions, documented, documented_constructor
 from .sync_async import AsyncClient, SyncClient
 
 if TYPE_CHECKING:
-    import os
-    import ssl
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from sans_io.chat.response import Attempt, ChatResponse
+    from sans_io.chat.response import ChatResponse
     from sans_io.http.http11 import HTTPRequest
-    from sans_io.http.proxies import Proxy
     from sans_io.http.secret import Secret
     from sans_io.http.urls import BaseURL
     from sans_io.limits import Limits
-    from sans_io.policy.retry import RetryPolicy
     from sans_io.providers.openai_chat.codec import OpenAICodec
 
-    from .chatting import Choosing, Messages, Tools
-    from .config import Timeouts
+    from .chatting import Choosing, Messages, System, Tools
     from .credentials import AsyncKey
+    from .options import CallOptions
     from .streams import AsyncChatStream, ChatStream
 
 #: The variable for servers that have none of their own: what people set for a gateway or a local server.
@@ -42,40 +39,44 @@ _AZURE_TOKEN: Final = "AZURE_OPENAI_AD_TOKEN"  # noqa: S105 - the name of a vari
 _LOCAL: Final = replace(DIALECTS["generic"], needs_model=False)
 
 
+class OpenAIOptions(ClientOptions, total=False):
+    """The arguments of the constructor, as `with_options()` takes them."""
+
+    api_key: AsyncKey
+    model: str | None
+    base_url: str | None
+    organization: str | None
+    project: str | None
+    api_version: str | None
+    dialect: str | Dialect | None
+
+
 class _OpenAI(ChatClient["OpenAICodec"]):
     provider: ClassVar[str] = "openai"
 
     @forgetful
+    @documented_constructor
     def __init__(
         self,
         api_key: AsyncKey = None,
         model: str | None = None,
         *,
         base_url: str | None = None,
-        timeout: float | Timeouts | None = config.DEFAULT_TIMEOUT,
-        max_retries: int = config.DEFAULT_MAX_RETRIES,
         organization: str | None = None,
         project: str | None = None,
         api_version: str | None = None,
         dialect: str | Dialect | None = None,
-        headers: Mapping[str, str] | None = None,
-        transport: Any = None,
-        ssl_context: ssl.SSLContext | None = None,
-        ca_file: str | os.PathLike[str] | None = None,
-        proxy: str | Proxy | None = None,
-        trust_env: bool = True,
-        retry: RetryPolicy | None = None,
-        isolate_credentials: bool = False,
-        on_attempt: Callable[[Attempt], object] | None = None,
-        limits: Limits | None = None,
+        **options: Unpack[ClientOptions],
     ) -> None:
         """`api_key` (or the variable of the dialect: OPENAI_API_KEY, GROQ_API_KEY, AZURE_OPENAI_API_KEY, ...) is a
-        string, or a callable that is asked before each request and once more after a 401. Without `base_url` requests
-        go to OPENAI_BASE_URL, else to the dialect's own place. `dialect` is chosen from the host when omitted.
-        `api_version` chooses Azure's deployment style, where `model` names the deployment. `organization` and
-        `project` (OPENAI_ORG_ID, OPENAI_PROJECT_ID) are headers of OpenAI's. The other arguments are those of every
-        client.
+        string, or a callable that is asked before each request and once more after a 401. `model` is the default of
+        each call. Without `base_url` (where the API begins, as in "https://host/v1") requests go to OPENAI_BASE_URL,
+        else to the dialect's own place. `dialect` is the name of a server's way to speak this wire ("openai", "azure",
+        "groq", "vllm", ...), chosen from the host when omitted. `api_version` chooses Azure's deployment style, where
+        `model` names the deployment. `organization` and `project` (OPENAI_ORG_ID, OPENAI_PROJECT_ID) are headers of
+        OpenAI's.
         """
+        settings = self._settings(options)
         chosen = _named(dialect)
         config.check_place(api_version, "api_version")
         if chosen is None and api_version is not None:
@@ -87,7 +88,7 @@ class _OpenAI(ChatClient["OpenAICodec"]):
         else:
             key, variable = checked_key(api_key, chosen.key_variables or _COMMON_KEY)
         self._is_token = chosen.azure and (variable == _AZURE_TOKEN or callable(key))
-        if key is None and chosen.needs_key and not place.origin.is_loopback and not _brings_auth(headers):
+        if key is None and chosen.needs_key and not place.origin.is_loopback and not _brings_auth(settings["headers"]):
             raise missing_key(chosen.name, chosen.key_variables)
         self._dialect_given = dialect
         self._organization, self._project, self._api_version = organization, project, api_version
@@ -97,23 +98,12 @@ class _OpenAI(ChatClient["OpenAICodec"]):
         elif chosen.azure and api_version is None and not place.path.endswith("/v1"):
             self._api_version = config.from_environment("OPENAI_API_VERSION")
         self._configure(
+            settings,
             base_url=place,
             key=key,
             key_variable=variable,
             model=model,
             default_model=config.DEFAULT_OPENAI_MODEL if chosen.name == "openai" else None,
-            timeout=timeout,
-            max_retries=max_retries,
-            headers=headers,
-            transport=transport,
-            ssl_context=ssl_context,
-            ca_file=ca_file,
-            proxy=proxy,
-            trust_env=trust_env,
-            retry=retry,
-            isolate_credentials=isolate_credentials,
-            on_attempt=on_attempt,
-            limits=limits,
         )
 
     @property
@@ -121,6 +111,16 @@ class _OpenAI(ChatClient["OpenAICodec"]):
         """The name of the dialect that is spoken."""
         return self._dialect.name
 
+    @forgetful
+    def with_options(self, **changes: Unpack[OpenAIOptions]) -> Self:
+        """A client of the same class with these constructor arguments changed; it shares pool and retry budget.
+
+        Everything else stays as it is, the key included; one that was read from the environment is read again where the
+        change leads to another vendor. Raises what the constructor raises.
+        """
+        return self._with_options(changes)
+
+    @documented("openai")
     def build_request(
         self,
         messages: Messages,
@@ -131,24 +131,13 @@ class _OpenAI(ChatClient["OpenAICodec"]):
         tool_choice: Choosing | None = None,
         *,
         stream: bool = False,
-        system: str | None = None,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        system: System | None = None,
+        **options: Unpack[CallOptions],
     ) -> HTTPRequest:
-        """The request that `chat()` (with `stream`: `chat_stream()`) would send; its repr shows no key."""
+        """The request that `chat()` would send (with `stream`: `chat_stream()`); its repr shows no key."""
         job = self._chat(
-            stream, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+            "build_request", stream, messages, model, system, temperature, max_tokens, tools, tool_choice, options
+        )
         return self._request_of(job)
 
     def _new_codec(self, key: Secret | None, limits: Limits) -> OpenAICodec:
@@ -214,7 +203,7 @@ def _place(base_url: str | None, dialect: Dialect | None) -> BaseURL:
     return config.parsed_base_url(default)
 
 
-def _brings_auth(headers: Mapping[str, str] | None) -> bool:
+def _brings_auth(headers: Mapping[str, str | Secret] | None) -> bool:
     return headers is not None and any(str(name).lower() in ("authorization", "api-key") for name in headers)
 
 
@@ -224,6 +213,7 @@ class OpenAICompatClient(_OpenAI, SyncClient["OpenAICodec"]):
     `OpenAICompatClient(api_key="sk-...").chat(messages)`; elsewhere with `base_url` and `model`.
     """
 
+    @documented("openai")
     def chat(
         self,
         messages: Messages,
@@ -233,26 +223,14 @@ class OpenAICompatClient(_OpenAI, SyncClient["OpenAICodec"]):
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
         *,
-        system: str | None = None,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        system: System | None = None,
+        **options: Unpack[CallOptions],
     ) -> ChatResponse:
-        """One chat, whole. Raises `LLMError`; arguments are checked before anything is sent."""
-        job = self._chat(
-            False, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+        """One chat, whole."""
+        job = self._chat("chat", False, messages, model, system, temperature, max_tokens, tools, tool_choice, options)
         return self._run(job)
 
+    @documented("openai")
     def chat_stream(
         self,
         messages: Messages,
@@ -262,30 +240,20 @@ class OpenAICompatClient(_OpenAI, SyncClient["OpenAICodec"]):
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
         *,
-        system: str | None = None,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        system: System | None = None,
+        **options: Unpack[CallOptions],
     ) -> ChatStream:
-        """The same, piece by piece. Nothing is sent before the first pull."""
+        """One chat, piece by piece: iterate over the pieces of text. Nothing is sent before the first pull."""
         job = self._chat(
-            True, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+            "chat_stream", True, messages, model, system, temperature, max_tokens, tools, tool_choice, options
+        )
         return self._open(job)
 
 
 class AsyncOpenAICompatClient(_OpenAI, AsyncClient["OpenAICodec"]):
     """`OpenAICompatClient` for asyncio and trio: the same methods, to be awaited."""
 
+    @documented("openai")
     async def chat(
         self,
         messages: Messages,
@@ -295,26 +263,14 @@ class AsyncOpenAICompatClient(_OpenAI, AsyncClient["OpenAICodec"]):
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
         *,
-        system: str | None = None,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        system: System | None = None,
+        **options: Unpack[CallOptions],
     ) -> ChatResponse:
-        """One chat, whole. Raises `LLMError`; arguments are checked before anything is sent."""
-        job = self._chat(
-            False, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+        """One chat, whole."""
+        job = self._chat("chat", False, messages, model, system, temperature, max_tokens, tools, tool_choice, options)
         return await self._run(job)
 
+    @documented("openai")
     def chat_stream(
         self,
         messages: Messages,
@@ -324,22 +280,11 @@ class AsyncOpenAICompatClient(_OpenAI, AsyncClient["OpenAICodec"]):
         tools: Tools | None = None,
         tool_choice: Choosing | None = None,
         *,
-        system: str | None = None,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        response_format: Choosing | None = None,
-        reasoning_effort: str | None = None,
-        parallel_tool_calls: bool | None = None,
-        n: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int | None = None,
+        system: System | None = None,
+        **options: Unpack[CallOptions],
     ) -> AsyncChatStream:
-        """The same, piece by piece. Nothing is sent before the first pull."""
+        """One chat, piece by piece: iterate over the pieces of text. Nothing is sent before the first pull."""
         job = self._chat(
-            True, messages, model, system, temperature, max_tokens, tools, tool_choice, top_p, stop, seed,
-            response_format, reasoning_effort, parallel_tool_calls, n, extra_body, extra_headers, timeout, max_retries,
-        )  # fmt: skip
+            "chat_stream", True, messages, model, system, temperature, max_tokens, tools, tool_choice, options
+        )
         return self._open(job)

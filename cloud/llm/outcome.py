@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sans_io.chat.events import Event
-    from sans_io.decode.jsontext import JSONObject
+    from sans_io.chat.shapes import AssistantMessage
     from sans_io.errors import LLMError
 
 
@@ -68,7 +68,7 @@ def _cut_choice(choice: Choice, text: int, reasoning: int) -> Choice:
     )
 
 
-def _cut_message(message: JSONObject, characters: int) -> JSONObject:
+def _cut_message(message: AssistantMessage, characters: int) -> AssistantMessage:
     content = message.get("content")
     return {**message, "content": _cut(content, characters)} if characters and isinstance(content, str) else message
 

@@ -8,6 +8,8 @@ Rules of this file:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from ..decode import jsontext
 from ..decode.jsontext import JSON, JSONObject
 from ..errors import LLMProtocolError
@@ -18,12 +20,16 @@ from .events import Event, Finished, ToolCallCompleted
 from .response import ChatResponse, Choice, ToolCall, Usage
 from .tool_calls import ToolCallAssembler
 
+if TYPE_CHECKING:
+    from .shapes import AssistantMessage, FinishReason, TokenLogprob
+
 _NO_USAGE = Usage()
 
 
 class ChoiceAssembler:
     """One answer in the making. A codec appends to `text`, `reasoning`, `refusal` (lists of pieces), feeds `tools`,
-    and sets `finish_reason` (normalised), `raw_finish_reason` and `extras` (message keys to keep and send back).
+    and sets `finish_reason` (normalised), `raw_finish_reason`, `extras` (message keys to keep and send back) and
+    `logprobs` (fresh ones each time it asks for the response).
     """
 
     __slots__ = (
@@ -34,6 +40,7 @@ class ChoiceAssembler:
         "extras",
         "finish_reason",
         "index",
+        "logprobs",
         "raw_finish_reason",
         "reasoning",
         "refusal",
@@ -52,9 +59,10 @@ class ChoiceAssembler:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
-        self.finish_reason: str | None = None
+        self.finish_reason: FinishReason | None = None
         self.raw_finish_reason: str | None = None
         self.extras: JSONObject = {}
+        self.logprobs: list[TokenLogprob] | None = None
         self._limits = limits
         self._compact = compact_arguments
         self._tally = tally
@@ -111,7 +119,8 @@ class ChoiceAssembler:
             invalid,
             _joined(self.reasoning) or None,
             _joined(self.refusal) or None,
-            message,
+            cast("AssistantMessage", message),
+            self.logprobs,
         )
 
 
@@ -188,10 +197,11 @@ def response_of(choices: tuple[Choice, ...], model: str, usage: Usage, raw: JSON
         usage,
         first.message,
         choices,
+        logprobs=first.logprobs,
     )
 
 
-def _finish_reason(reason: str | None, runnable: bool) -> str:
+def _finish_reason(reason: FinishReason | None, runnable: bool) -> FinishReason:
     # Gemini and older Ollama behind the OpenAI wire, and Ollama's own wire, end a tool turn with "stop".
     return "tool_calls" if runnable and reason == "stop" else reason or "other"
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from ..records import dataclass
 from .response import ToolCall, Usage
+from .shapes import FinishReason
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ class UsageReported:
 class Finished:
     """A choice ended. `finish_reason` is normalised, `raw_finish_reason` is the provider's word."""
 
-    finish_reason: str
+    finish_reason: FinishReason
     raw_finish_reason: str | None = None
     choice: int = 0
 

@@ -17,6 +17,13 @@ from ..errors import LLMBadRequestError
 from .response import ChatResponse, ToolCall
 
 ROLES: Final = ("system", "developer", "user", "assistant", "tool")
+#: What others call them.
+_OTHER_ROLES: Final = {
+    "human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant", "function": "tool",
+    "tool_result": "tool", "instructions": "system",
+}  # fmt: skip
+#: A message, for errors.
+EXAMPLE: Final = '{"role": "user", "content": "Hello"}'
 #: How deep a value may nest before it is taken for a cycle or a mistake; the decoder's own cap is the same.
 MAX_DEPTH: Final = 128
 
@@ -63,12 +70,15 @@ def checked_message(message: JSON, path: str, called: set[str]) -> JSONObject:
         if isinstance(message, ChatResponse):
             raise bad(path, "is a ChatResponse; append response.message instead")
         if not isinstance(message, Mapping):
-            raise bad(path, f"must be a dict with role and content, not {type(message).__name__}")
+            dumps = " (its model_dump(exclude_none=True) may be one)" if hasattr(message, "model_dump") else ""
+            raise bad(path, f"must be a dict like {EXAMPLE}, not {type(message).__name__}{dumps}")
         message = dict(message)
     role = message.get("role")
     if not isinstance(role, str) or role not in ROLES:
         said = "is missing" if role is None else f"is {role!r:.60}"
-        raise bad(f"{path}.role", f"{said}; it must be one of {', '.join(ROLES)}")
+        meant = _OTHER_ROLES.get(role) if isinstance(role, str) else None
+        hint = "" if meant is None else f" (did you mean {meant!r}?)"
+        raise bad(f"{path}.role", f"{said}; it must be one of {', '.join(ROLES)}{hint}")
     changed: JSONObject = {}
     content = message.get("content")
     if isinstance(content, (list, tuple)):
@@ -95,10 +105,13 @@ def checked_message(message: JSON, path: str, called: set[str]) -> JSONObject:
 
 def _check_no_content(message: JSONObject, role: str, content: JSON, path: str) -> None:
     if content is not None:
-        raise bad(f"{path}.content", f"must be a string or a list of parts, not {type(content).__name__}")
+        hint = ": put the part into a list" if isinstance(content, Mapping) else ""
+        raise bad(f"{path}.content", f"must be a string or a list of parts, not {type(content).__name__}{hint}")
     # A model may say nothing but call tools, refuse, or think; then there is another key beside the role.
     if role != "assistant" or not (message.keys() - {"role", "content"} or "content" in message):
-        raise bad(f"{path}.content", "is missing")
+        elsewhere = next((key for key in ("text", "parts", "message", "prompt") if key in message), None)
+        hint = "" if elsewhere is None else f": what is in {elsewhere!r} belongs there"
+        raise bad(f"{path}.content", f"is missing{hint}")
 
 
 def checked_parts(content: JSON, path: str) -> list[JSONObject]:
@@ -127,7 +140,7 @@ def _checked_part(part: JSON, path: str) -> JSONObject:
 def _checked_part_dict(part: JSONObject, path: str) -> JSONObject:
     kind = part.get("type")
     if not isinstance(kind, str) or not kind:
-        raise bad(f"{path}.type", "is missing" if kind is None else "must be a string that is not empty")
+        raise bad(f"{path}.type", "is missing" if kind is None else "must be a non-empty string")
     check = _PARTS.get(kind)
     if check is not None:
         part = check(part, path)
@@ -217,7 +230,7 @@ def _checked_tool_call(call: JSON, path: str) -> JSONObject:
     if not isinstance(call, dict):
         raise bad(path, f"must be a dict with id and function, not {type(call).__name__}")
     if not isinstance(call.get("id"), str) or not call["id"]:
-        raise bad(f"{path}.id", "must be a string that is not empty")
+        raise bad(f"{path}.id", "must be a non-empty string")
     check_json(call, path)
     if call.get("type", "function") != "function" and not isinstance(call.get("function"), dict):
         return call
@@ -226,7 +239,7 @@ def _checked_tool_call(call: JSON, path: str) -> JSONObject:
     if not isinstance(function, dict):
         raise bad(f"{path}.function", "must be a dict with name and arguments")
     if not isinstance(function.get("name"), str) or not function["name"]:
-        raise bad(f"{path}.function.name", "must be a string that is not empty")
+        raise bad(f"{path}.function.name", "must be a non-empty string")
     arguments = _argument_text(function.get("arguments"), f"{path}.function.arguments")
     if entry.get("type") == "function" and arguments is function.get("arguments"):
         return entry
@@ -261,7 +274,7 @@ def _note_native_calls(blocks: JSON, called: set[str]) -> None:
 def _check_tool_result(message: JSONObject, path: str, called: set[str]) -> None:
     call_id = message.get("tool_call_id")
     if not isinstance(call_id, str) or not call_id:
-        raise bad(f"{path}.tool_call_id", "is missing" if call_id is None else "must be a string that is not empty")
+        raise bad(f"{path}.tool_call_id", "is missing" if call_id is None else "must be a non-empty string")
     if call_id not in called:
         raise bad(f"{path}.tool_call_id", f"is {call_id!r:.80}, which no earlier assistant message called")
     if not isinstance(message.get("is_error", False), bool):

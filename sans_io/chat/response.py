@@ -18,6 +18,7 @@ from ..decode.jsontext import JSON, JSONObject, JSONTextError
 from ..errors import LLMProtocolError
 from ..limits import DEFAULT_LIMITS, Limits
 from ..records import dataclass, field
+from .shapes import AssistantMessage, FinishReason, TokenLogprob, ToolMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,14 +105,22 @@ class ToolCall:
         made_up = f"call_{index if type(index) is int else as_label(name)}"
         return _tool_call(as_label(_field(tc, "id")) or made_up, name, _field(function, "arguments"))
 
-    def result(self, content: JSON, is_error: bool = False) -> JSONObject:
-        """The tool message to append to the history; anything that is not a string or list is encoded as JSON."""
+    def result(self, content: JSON, is_error: bool = False) -> ToolMessage:
+        """The tool message to append to the history.
+
+        `content` is what the tool gave: a string, a list of content parts, or anything else that JSON can hold, which
+        is encoded. `is_error` tells the model that the tool failed. Raises `ValueError` for what JSON cannot hold.
+        """
         if not isinstance(content, (str, list)):
             content = jsontext.dumps(content).decode()
-        message: JSONObject = {"role": "tool", "tool_call_id": self.id, "name": self.name, "content": content}
+        message: ToolMessage = {"role": "tool", "tool_call_id": self.id, "name": self.name, "content": content}
         if is_error:
             message["is_error"] = True
         return message
+
+
+def _no_message() -> AssistantMessage:
+    return cast("AssistantMessage", {})
 
 
 @dataclass(slots=True)
@@ -120,13 +129,14 @@ class Choice:
 
     index: int = 0
     content: str = ""
-    finish_reason: str = "other"
+    finish_reason: FinishReason = "other"
     raw_finish_reason: str | None = None
     tool_calls: list[ToolCall] = field(default_factory=list)
     invalid_tool_calls: list[ToolCall] = field(default_factory=list)
     reasoning: str | None = None
     refusal: str | None = None
-    message: JSONObject = field(default_factory=dict)
+    message: AssistantMessage = field(default_factory=_no_message)
+    logprobs: list[TokenLogprob] | None = None
 
 
 @dataclass(slots=True)
@@ -135,14 +145,15 @@ class ChatResponse:
 
     `content` is `""` (never None) where there is no text. `finish_reason` is one of "stop", "length", "tool_calls",
     "content_filter", "pause", "error", "other". `raw` is the provider's JSON; `message` the assistant message to
-    append to the history. `rate_limit` maps header names (without their vendor prefix) to numbers.
+    append to the history. `rate_limit` maps header names (without their vendor prefix) to numbers. `logprobs` has an
+    entry for each token of `content` if they were asked for (`chat(logprobs=...)`), else it is None.
     """
 
     content: str = ""
     model: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
-    finish_reason: str = "other"
+    finish_reason: FinishReason = "other"
     tool_calls: list[ToolCall] = field(default_factory=list)
     raw: JSONObject = field(default_factory=dict)
     raw_finish_reason: str | None = None
@@ -150,12 +161,13 @@ class ChatResponse:
     reasoning: str | None = None
     refusal: str | None = None
     usage: Usage = field(default_factory=Usage)
-    message: JSONObject = field(default_factory=dict)
+    message: AssistantMessage = field(default_factory=_no_message)
     choices: tuple[Choice, ...] = ()
     request_id: str | None = None
     attempts: tuple[Attempt, ...] = ()
     headers: dict[str, str] = field(default_factory=dict)
     rate_limit: dict[str, float] = field(default_factory=dict)
+    logprobs: list[TokenLogprob] | None = None
 
     @property
     def total_tokens(self) -> int:

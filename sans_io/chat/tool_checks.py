@@ -23,7 +23,8 @@ _FUNCTION_KEYS: Final = ("name", "description", "parameters", "strict")
 def checked_tools(tools: JSON) -> tuple[JSONObject, ...]:
     """Tools in the short, the OpenAI-nested or the Anthropic form, as OpenAI-nested ones. Names are unique."""
     if not isinstance(tools, (list, tuple)):
-        raise bad("tools", f"must be a list of tools, not {type(tools).__name__}")
+        hint = ": put the tool into a list" if isinstance(tools, Mapping) else ""
+        raise bad("tools", f"must be a list of tools, not {type(tools).__name__}{hint}")
     checked = []
     seen: dict[str, int] = {}
     for i, tool in enumerate(tools):
@@ -46,7 +47,8 @@ def tool_name(tool: JSONObject) -> str | None:
 
 def _checked_tool(tool: JSON, path: str) -> JSONObject:
     if not isinstance(tool, Mapping):
-        raise bad(path, f"must be a dict with a name, not {type(tool).__name__}")
+        what = 'must be a dict like {"name": "...", "description": "...", "parameters": {...}}'
+        raise bad(path, f"{what}, not {type(tool).__name__}")
     entry: JSONObject = dict(tool)
     check_json(entry, path)
     return _normal_tool(entry, path)
@@ -73,7 +75,7 @@ def _normal_tool(tool: JSONObject, path: str) -> JSONObject:
         beside = {k: v for k, v in tool.items() if k not in _FUNCTION_KEYS and k not in ("type", "input_schema")}
         return {"type": "function", "function": inner, **beside}
     if not isinstance(kind, str) or not kind:
-        raise bad(f"{path}.type", "must be a string that is not empty")
+        raise bad(f"{path}.type", "must be a non-empty string")
     return tool
 
 
@@ -82,7 +84,7 @@ def _check_function(function: JSONObject, path: str, schema_key: str) -> None:
     if name is None:
         raise bad(f"{path}.name", "is missing")
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise bad(f"{path}.name", "must be a printable string that is not empty")
+        raise bad(f"{path}.name", "must be a non-empty printable string")
     if not isinstance(function.get("description", ""), (str, type(None))):
         raise bad(f"{path}.description", "must be a string")
     if not isinstance(function.get(schema_key, {}), (dict, type(None))):
@@ -125,17 +127,17 @@ def _from_dict(choice: JSONObject) -> tuple[str | None, JSON]:
     """(name of the tool or None, normal form). A dict that says more than the normal form can is kept."""
     kind = choice.get("type")
     if not isinstance(kind, str) or not kind:
-        raise bad("tool_choice.type", "is missing" if kind is None else "must be a string that is not empty")
+        raise bad("tool_choice.type", "is missing" if kind is None else "must be a non-empty string")
     if kind == "function":
         function = choice.get("function")
         name = function.get("name") if isinstance(function, dict) else choice.get("name")
         if not isinstance(name, str) or not name:
-            raise bad("tool_choice.function.name", "must be a string that is not empty")
+            raise bad("tool_choice.function.name", "must be a non-empty string")
         return name, {"type": "function", "function": {"name": name}}
     if kind == "tool":
         name = choice.get("name")
         if not isinstance(name, str) or not name:
-            raise bad("tool_choice.name", "must be a string that is not empty")
+            raise bad("tool_choice.name", "must be a non-empty string")
         bare = choice.keys() == {"type", "name"}
         return name, {"type": "function", "function": {"name": name}} if bare else choice
     if choice.keys() == {"type"} and kind in ("auto", "none", "any", "required"):
@@ -171,7 +173,7 @@ def _normal_format(value: JSONObject) -> JSONObject:
             raise bad("response_format.json_schema", "must be a dict with name and schema")
         name = inner.get("name")
         if name is not None and (not isinstance(name, str) or not name):
-            raise bad("response_format.json_schema.name", "must be a string that is not empty")
+            raise bad("response_format.json_schema.name", "must be a non-empty string")
         return value if name is not None else {**value, "json_schema": {"name": "answer", **inner}}
     return _schema_format(value)
 

@@ -8,6 +8,7 @@ Rules of this file:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 from ..chat.events import Event
 from ..chat.response import ChatResponse
@@ -16,6 +17,10 @@ from ..decode.jsontext import JSON, JSONObject, JSONTextError
 from ..errors import LLMError, LLMProtocolError
 from ..limits import DEFAULT_LIMITS, Limits
 from .failures import failure_from_event, not_json, printable
+from .merging import copied
+
+if TYPE_CHECKING:
+    from ..chat.shapes import TokenLogprob
 
 #: The largest token count that is believed; servers send signed 64-bit numbers.
 _MAX_COUNT = 2**63
@@ -110,6 +115,19 @@ class WholeReader(ABC):
         if body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"["):
             return not_json(self.provider, 200, (), body[: self.limits.max_error_body], model=self.model)
         return LLMProtocolError(f"the reply is not valid JSON: {fault}", code="bad_json")
+
+
+def token_logprobs(entries: JSON) -> list[TokenLogprob] | None:
+    """Log probabilities of the tokens as sent, less what is none; None if there is no list. Nothing is shared."""
+    if not isinstance(entries, list):
+        return None
+    return [copied(one) for one in entries if _is_token(one)]
+
+
+def _is_token(value: JSON) -> bool:
+    return (
+        isinstance(value, dict) and isinstance(value.get("token"), str) and type(value.get("logprob")) in (int, float)
+    )
 
 
 def count(value: JSON) -> int | None:

@@ -23,12 +23,6 @@ class DataURL(NamedTuple):
     data: str
 
 
-def cannot_say(path: str, wire: str, hint: str = "") -> LLMBadRequestError:
-    """The error for an argument or a part of a message that a wire has no words for; raise it before sending."""
-    why = f": {hint}" if hint else ""
-    return LLMBadRequestError(f"{path} cannot be expressed on the {wire} wire{why}", code="not_expressible")
-
-
 def parse_data_url(url: str, path: str) -> DataURL | None:
     """A data URL's type and data (RFC 2397), or None for any other URL.
 

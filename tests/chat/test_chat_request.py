@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sans_io.chat.message_checks import MAX_DEPTH
 from sans_io.chat.messages import ChatRequest, chat_request, checked_headers, encode_body
+from sans_io.chat.options import OPTIONS
 from sans_io.chat.response import ChatResponse, ToolCall
 from sans_io.errors import LLMBadRequestError
 from tests.providers.conversations import TOOLS, conversations
@@ -48,7 +49,7 @@ def test_good_conversations_are_taken_as_they_are(messages: list[dict]) -> None:
 def test_normalising_twice_changes_nothing(messages: list[dict]) -> None:
     once = chat_request(messages, tools=TOOLS, tool_choice="search", response_format={"type": "object"})
     twice = chat_request(
-        once.messages, tools=once.tools, tool_choice=once.tool_choice, response_format=once.response_format
+        once.messages, tools=once.tools, tool_choice=once.tool_choice, response_format=once.options["response_format"]
     )
     assert once == twice
 
@@ -60,8 +61,7 @@ ANY = st.recursive(
     | st.tuples(inner),
     max_leaves=8,
 )  # fmt: skip
-ARGUMENTS = ["system", "temperature", "max_tokens", "tools", "tool_choice", "top_p", "stop", "seed", "response_format",
-             "reasoning_effort", "parallel_tool_calls", "n", "extra_body", "extra_headers", "model"]  # fmt: skip
+ARGUMENTS = ["system", "temperature", "max_tokens", "tools", "tool_choice", "model", *OPTIONS]
 
 
 @given(st.dictionaries(st.sampled_from(ARGUMENTS), ANY, max_size=3), ANY | st.lists(ANY, max_size=2) | st.just(HI))
@@ -69,7 +69,7 @@ def test_anything_is_either_taken_or_refused(arguments: dict, messages: object) 
     """No other exception, and what was taken can be written as JSON."""
     try:
         chat = chat_request(messages, **arguments)
-        for value in (list(chat.messages), list(chat.tools), chat.tool_choice, chat.response_format, chat.extra_body):
+        for value in (list(chat.messages), list(chat.tools), chat.tool_choice, chat.options, chat.extra_body):
             encode_body({"value": value})
     except LLMBadRequestError:
         return
@@ -374,7 +374,7 @@ def test_a_tool_choice_without_tools() -> None:
     ],
 )  # fmt: skip
 def test_response_formats(value: object, normal: dict) -> None:
-    assert chat_request(HI, response_format=value).response_format == normal
+    assert chat_request(HI, response_format=value).options["response_format"] == normal
 
 
 @pytest.mark.parametrize(
@@ -413,8 +413,21 @@ def test_good_arguments() -> None:
         HI, "m", temperature=0, top_p=1, max_tokens=0, stop="x", seed=-1, n=1, reasoning_effort="low",
         parallel_tool_calls=True, extra_body={"a": [1]}, extra_headers={"X-A": "b"}, stream=True,
     )  # fmt: skip
-    assert (chat.temperature, chat.stop, chat.extra_headers, chat.stream) == (0, ("x",), (("X-A", "b"),), True)
-    assert chat_request(HI, stop=["a", "b"]).stop == ("a", "b")
+    assert (chat.temperature, chat.extra_body, chat.extra_headers, chat.stream) == (
+        0,
+        {"a": [1]},
+        (("X-A", "b"),),
+        True,
+    )
+    assert chat.options == {
+        "top_p": 1,
+        "stop": ["x"],
+        "seed": -1,
+        "n": 1,
+        "reasoning_effort": "low",
+        "parallel_tool_calls": True,
+    }
+    assert chat_request(HI, stop=("a", "b")).options["stop"] == ["a", "b"]
 
 
 def test_header_values_are_never_echoed() -> None:
@@ -474,7 +487,7 @@ def test_half_a_character_is_found_wherever_it_is(value: object) -> None:
 
 @pytest.mark.parametrize("name", [5, "", None, ["f"]])
 def test_the_name_of_a_chosen_tool_is_text(name: object) -> None:
-    words = "must be a string that is not empty"
+    words = "must be a non-empty string"
     choices = [{"type": "function", "function": {"name": name}}, {"type": "function", "name": name}]
     for choice in choices:
         assert refused(tools=[NORMAL], tool_choice=choice) == f"tool_choice.function.name {words}"
@@ -554,11 +567,11 @@ def test_a_call_of_our_own_function_is_normalised_and_others_are_not() -> None:
         ),
         (
             {"type": "json_schema", "json_schema": {"name": ""}},
-            "response_format.json_schema.name must be a string that is not empty",
+            "response_format.json_schema.name must be a non-empty string",
         ),
         (
             {"type": "json_schema", "json_schema": {"name": 5}},
-            "response_format.json_schema.name must be a string that is not empty",
+            "response_format.json_schema.name must be a non-empty string",
         ),
         ({"a": {1}}, "response_format.a is not a JSON value (set)"),
     ],
@@ -579,4 +592,4 @@ def test_bad_formats_are_named(value: object, message: str) -> None:
     ],
 )  # fmt: skip
 def test_formats_in_their_forms(value: object, normal: dict) -> None:
-    assert chat_request(HI, response_format=value).response_format == normal
+    assert chat_request(HI, response_format=value).options["response_format"] == normal

@@ -75,7 +75,7 @@ def test_what_is_made_late_is_made_once() -> None:
 def test_a_seed_fits_in_64_bits(value: int, fits: bool) -> None:
     messages = [{"role": "user", "content": "Hi"}]
     if fits:
-        assert chat_request(messages, seed=value).seed == value
+        assert chat_request(messages, seed=value).options["seed"] == value
     else:
         with pytest.raises(LLMBadRequestError, match="^seed does not fit in 64 bits$"):
             chat_request(messages, seed=value)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sans_io.chat.options import unsupported
 from sans_io.errors import LLMBadRequestError
-from sans_io.providers.translate import DataURL, cannot_say, is_web_url, merged, parse_data_url, text_of
+from sans_io.providers.translate import DataURL, is_web_url, merged, parse_data_url, text_of
 
 
 @pytest.mark.parametrize(
@@ -79,9 +80,9 @@ def test_the_text_of_a_content(content: object, text: str) -> None:
 
 
 def test_what_a_wire_cannot_say_is_told_with_or_without_a_hint() -> None:
-    error = cannot_say("n", "Wire", "it has one answer")
+    error = unsupported("n", "Wire", "it has one answer")
     assert (error.message, error.code) == (
-        "n cannot be expressed on the Wire wire: it has one answer",
+        "n is not supported by the Wire API: it has one answer",
         "not_expressible",
     )
-    assert cannot_say("n", "Wire").message == "n cannot be expressed on the Wire wire"
+    assert unsupported("n", "Wire").message == "n is not supported by the Wire API"

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from cloud.llm import (
+    CallOptions,
     ChatResponse,
+    ClientOptions,
     HTTPRequest,
     LLMAuthError,
     LLMBadRequestError,
@@ -19,6 +21,8 @@ from cloud.llm import (
     LLMServerError,
     RetryPolicy,
 )
+from cloud.llm.options import CALL_OPTIONS, CLIENT_OPTIONS
+from sans_io.chat.options import OPTIONS, ChatOptions
 from tests.cloud.kit import AWAITED, BLOCKING, HELLO, MODELS, MODES, WIRES, perform, scripted
 from transports.testing import ScriptedError, ScriptedReply, ToolUse
 
@@ -252,10 +256,14 @@ def test_what_is_awaited_is_a_coroutine_function(wire: str) -> None:
         assert not inspect.iscoroutinefunction(getattr(awaited, name)), name
 
 
-KEYWORDS = [
+KEYWORDS = {
     "top_p", "stop", "seed", "response_format", "reasoning_effort", "parallel_tool_calls", "n", "extra_body",
     "extra_headers", "timeout", "max_retries",
-]  # fmt: skip
+}  # fmt: skip
+SETTINGS = {
+    "timeout", "max_retries", "headers", "transport", "ssl_context", "ca_file", "proxy", "trust_env", "retry",
+    "isolate_credentials", "on_attempt", "limits",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -267,12 +275,45 @@ def test_the_order_of_arguments_is_the_contract(wire: str) -> None:
             parameters = list(inspect.signature(getattr(cls, name)).parameters.values())[1:]
             assert [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] == positional
             keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-            assert keywords >= {*KEYWORDS, *(["system"] if wire == "openai" else [])}
-            assert not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters)
+            assert keywords >= {"system" if wire == "openai" else "tools"} - {*positional}
+            assert [p.annotation for p in parameters if p.kind is p.VAR_KEYWORD] == ["Unpack[CallOptions]"]
+            assert not any(p.kind is p.VAR_POSITIONAL for p in parameters)
         constructor = list(inspect.signature(cls).parameters.values())
         assert [p.name for p in constructor if p.kind is p.POSITIONAL_OR_KEYWORD] == ["api_key", "model"]
-        assert inspect.signature(cls).parameters["timeout"].default == 120.0
-        assert inspect.signature(cls).parameters["max_retries"].default == 3
+        assert [p.annotation for p in constructor if p.kind is p.VAR_KEYWORD] == ["Unpack[ClientOptions]"]
+        assert cls("k", base_url="http://127.0.0.1:9").timeout == 120.0
+        assert cls("k", base_url="http://127.0.0.1:9").max_retries == 3
+
+
+def test_options_are_defined_once() -> None:
+    """The keys that a type checker sees are those that are taken, and each has its row."""
+    assert {*OPTIONS} == ChatOptions.__optional_keys__ >= KEYWORDS - {"timeout", "max_retries"}
+    assert {*CALL_OPTIONS} == CallOptions.__optional_keys__ == {*OPTIONS, "timeout", "max_retries"}
+    assert {*CLIENT_OPTIONS} == ClientOptions.__optional_keys__ >= SETTINGS
+    assert not any(ChatOptions.__required_keys__ | CallOptions.__required_keys__ | ClientOptions.__required_keys__)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_help_is_a_page_to_work_from(wire: str) -> None:
+    for cls in (BLOCKING[wire], AWAITED[wire]):
+        for name in ("chat", "chat_stream", "build_request"):
+            page = inspect.getdoc(getattr(cls, name))
+            arguments = [
+                word for word in inspect.signature(getattr(cls, name)).parameters if word not in ("self", "options")
+            ]
+            taken = [word for word, row in OPTIONS.items() if wire in row.wires]
+            for word in (*arguments, *taken, "timeout", "max_retries"):
+                assert f"\n    {word}: " in page, (name, word)
+            refused = page.partition("Not supported by the ")[2].partition(".")[0].partition(" API: ")[2].split(", ")
+            assert refused == [word for word in OPTIONS if word not in taken]
+            assert "Returns a" in page
+            assert "Raises an `LLMError`" in page
+        page = inspect.getdoc(cls.__init__)
+        assert all(f"\n    {word}: " in page for word in SETTINGS)
+        assert "        " not in page.replace("\n        ", "\n"), "one level of indentation"
+        for name in public(cls):
+            if callable(getattr(cls, name)):
+                assert len(inspect.getdoc(getattr(cls, name))) > 40, name
 
 
 def test_with_options_keeps_everything_else() -> None:

@@ -14,6 +14,7 @@ from typing import Final
 from ...chat.assembly import ChoiceAssembler, ReplyAssembler
 from ...chat.events import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallCompleted
 from ...chat.response import ToolCall, Usage
+from ...chat.shapes import FinishReason
 from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject, JSONTextError, SurrogateJoiner
 from ...limits import Limits
@@ -21,7 +22,7 @@ from ..json_replies import count
 from .messages import native_keys
 
 #: `stop_reason` -> the common finish reason; anything else is "other".
-FINISH_REASONS: Final = {
+FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",

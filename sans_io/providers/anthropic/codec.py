@@ -16,7 +16,9 @@ from copy import copy
 from functools import partial
 from typing import Final
 
+from ...chat.message_checks import bad
 from ...chat.messages import ChatRequest, encode_body
+from ...chat.options import refuse_foreign, unsupported
 from ...chat.response import ChatResponse
 from ...decode.jsontext import JSONObject
 from ...errors import LLMBadRequestError, LLMError
@@ -30,7 +32,7 @@ from ..endpoint import Endpoint, GivenHeaders
 from ..failures import QUOTA_CODES, decode_failure, rate_limit, request_id
 from ..json_replies import WholeReader
 from ..registry import DIALECTS
-from ..translate import cannot_say, merged
+from ..translate import merged
 from .assembly import FINISH_REASONS
 from .messages import API_VERSION, SAMPLING_VERSION, WIRE, text_or_blocks, translated, version_of_thinking
 from .reply import MessageStreamReader, WholeMessageReader
@@ -90,7 +92,7 @@ class AnthropicCodec:
         return other
 
     def build(self, chat: ChatRequest) -> HTTPRequest:
-        """The request for `chat`. Raises `LLMBadRequestError` naming what this wire cannot express."""
+        """The request for `chat`. Raises `LLMBadRequestError` naming what the API does not support."""
         return self._build(chat, api_version(chat, self.api_version))
 
     def operation(self, chat: ChatRequest) -> Operation:
@@ -163,6 +165,11 @@ def _decode_error(model: str | None, status: int, headers: Headers, body: bytes)
 #: `max_tokens` where the caller names none.
 DEFAULT_MAX_TOKENS: Final = 8192
 
+#: Options that are fields of the body as they are, and their names there.
+_PLAIN_OPTIONS: Final = {
+    "top_p": "top_p", "top_k": "top_k", "stop": "stop_sequences", "service_tier": "service_tier",
+}  # fmt: skip
+_TIERS: Final = ("auto", "standard_only")
 _EFFORTS: Final = frozenset({"low", "medium", "high", "xhigh", "max"})
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 
@@ -179,16 +186,15 @@ def api_version(chat: ChatRequest, chosen: str | None) -> str:
     version = chosen or held or (SAMPLING_VERSION if sampling else API_VERSION)
     if sampling and version == API_VERSION:
         why = "the conversation holds thinking made under it; leave the parameter out" if held else "choose 2023-06-01"
-        raise cannot_say(sampling, WIRE, f"API version {API_VERSION} has no sampling parameters ({why})")
+        raise unsupported(sampling, WIRE, f"API version {API_VERSION} has no sampling parameters ({why})")
     return version
 
 
 def build_body(chat: ChatRequest, version: str) -> JSONObject:
-    """The body for `chat` under API `version`. Raises `LLMBadRequestError` naming what the wire cannot express."""
-    if chat.n is not None and chat.n != 1:
-        raise cannot_say("n", WIRE, "it gives one answer for each request")
-    if chat.seed is not None:
-        raise cannot_say("seed", WIRE)
+    """The body for `chat` under API `version`. Raises `LLMBadRequestError` naming what the API does not support."""
+    refuse_foreign(chat.options, "anthropic")
+    if chat.options.get("n", 1) != 1:
+        raise unsupported("n", WIRE, "it gives one answer for each request")
     system, messages = translated(chat, version)
     max_tokens = DEFAULT_MAX_TOKENS if chat.max_tokens is None else chat.max_tokens
     body: JSONObject = {"model": chat.model, "max_tokens": max_tokens, "messages": messages}
@@ -201,15 +207,8 @@ def build_body(chat: ChatRequest, version: str) -> JSONObject:
         body["tool_choice"] = choice
     if chat.temperature is not None:
         body["temperature"] = chat.temperature
-    if chat.top_p is not None:
-        body["top_p"] = chat.top_p
-    if chat.stop:
-        body["stop_sequences"] = list(chat.stop)
-    output = _output_config(chat)
-    if output:
-        body["output_config"] = output
-    if chat.reasoning_effort == "none":
-        body["thinking"] = {"type": "disabled"}
+    if chat.options:
+        body.update(_fields(chat.options, max_tokens))
     if chat.stream:
         body["stream"] = True
     body = merged(body, chat.extra_body)
@@ -219,7 +218,47 @@ def build_body(chat: ChatRequest, version: str) -> JSONObject:
 
 
 def _is_set(chat: ChatRequest, name: str) -> bool:
-    return getattr(chat, name, None) is not None or chat.extra_body.get(name) is not None
+    if name in chat.options or chat.extra_body.get(name) is not None:
+        return True
+    return name == "temperature" and chat.temperature is not None
+
+
+def _fields(options: JSONObject, max_tokens: int) -> JSONObject:
+    """The fields of the body that say these options."""
+    fields: JSONObject = {field: options[name] for name, field in _PLAIN_OPTIONS.items() if name in options}
+    tier = options.get("service_tier")
+    if tier is not None and tier not in _TIERS:
+        raise unsupported("service_tier", WIRE, f"it knows {' and '.join(_TIERS)}, not {tier!r:.60}")
+    if "user" in options:
+        fields["metadata"] = {"user_id": options["user"]}
+    output = _output_config(options)
+    if output:
+        fields["output_config"] = output
+    thinking = _thinking(options, max_tokens)
+    if thinking is not None:
+        fields["thinking"] = thinking
+    return fields
+
+
+def _thinking(options: JSONObject, max_tokens: int) -> JSONObject | None:
+    budget = options.get("thinking")
+    if options.get("reasoning_effort") == "none":
+        if budget:
+            raise bad(
+                "thinking", "gives a budget, and reasoning_effort='none' says not to think: leave one of them out"
+            )
+        budget = False
+    if budget is None:
+        return None
+    if budget is False:
+        return {"type": "disabled"}
+    if budget < 1024:
+        raise bad("thinking", f"must be at least 1024 tokens on the Anthropic API, not {budget}")
+    if budget >= max_tokens:
+        raise bad(
+            "thinking", f"must be below max_tokens, which includes it ({budget} of {max_tokens}): increase max_tokens"
+        )
+    return {"type": "enabled", "budget_tokens": budget}
 
 
 # -- tools and parameters -------------------------------------------------------------------------------------------
@@ -228,7 +267,7 @@ def _is_set(chat: ChatRequest, name: str) -> bool:
 def _tool(tool: JSONObject, path: str) -> JSONObject:
     if tool["type"] != "function":
         if isinstance(tool.get(tool["type"]), dict):
-            raise cannot_say(path, WIRE, f"it has no tools of type {tool['type']!r:.60}")
+            raise unsupported(path, WIRE, f"it has no tools of type {tool['type']!r:.60}")
         return tool
     function = dict(tool["function"])
     schema = function.pop("parameters", None) or {"properties": {}}
@@ -255,23 +294,23 @@ def _tool_choice(chat: ChatRequest) -> JSONObject | None:
     elif choice["type"] in ("auto", "any", "none", "tool"):
         translated = choice
     else:
-        raise cannot_say("tool_choice", WIRE, f"it has no choice of type {choice['type']!r:.60}")
-    if chat.parallel_tool_calls is False and (chat.tools or translated is not None):
+        raise unsupported("tool_choice", WIRE, f"it has no choice of type {choice['type']!r:.60}")
+    if chat.options.get("parallel_tool_calls") is False and (chat.tools or translated is not None):
         translated = {"type": "auto"} if translated is None else translated
         if translated["type"] != "none":
             translated = {**translated, "disable_parallel_tool_use": True}
     return translated
 
 
-def _output_config(chat: ChatRequest) -> JSONObject:
+def _output_config(options: JSONObject) -> JSONObject:
     config: JSONObject = {}
-    effort = chat.reasoning_effort
+    effort = options.get("reasoning_effort")
     if effort in _EFFORTS:
         config["effort"] = effort
     elif effort is not None and effort != "none":
         known = "it knows none, low, medium, high, xhigh and max"
-        raise cannot_say("reasoning_effort", WIRE, f"{known}, not {effort!r:.60}")
-    wanted = chat.response_format
+        raise unsupported("reasoning_effort", WIRE, f"{known}, not {effort!r:.60}")
+    wanted = options.get("response_format")
     if wanted is None or wanted["type"] == "text":
         return config
     # The wire has schemas only; "some JSON object" is the schema that says no more than that.

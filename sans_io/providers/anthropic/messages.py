@@ -15,9 +15,10 @@ from base64 import b64decode
 from typing import Final
 
 from ...chat.messages import ChatRequest
+from ...chat.options import WIRES, unsupported
 from ...decode.jsontext import JSON, JSONObject, loads
 from ...errors import LLMBadRequestError
-from ..translate import cannot_say, is_web_url, parse_data_url, text_of
+from ..translate import is_web_url, parse_data_url, text_of
 
 #: The current version of the API; it has no sampling parameters, and knows system messages inside the conversation.
 API_VERSION: Final = "2026-10-21"
@@ -27,7 +28,7 @@ SAMPLING_VERSION: Final = "2023-06-01"
 BLOCKS_KEY: Final = "anthropic_blocks"
 VERSION_KEY: Final = "anthropic_version"
 
-WIRE: Final = "Anthropic"
+WIRE: Final = WIRES["anthropic"]
 #: A tuple, since what is looked up in it may be any JSON value.
 _THINKING: Final = ("thinking", "redacted_thinking")
 _IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -171,7 +172,7 @@ class _Conversation:
         for i, call in enumerate(message.get("tool_calls") or ()):
             function = call.get("function")
             if not isinstance(function, dict):
-                raise cannot_say(f"{path}.tool_calls[{i}]", WIRE, "only function calls have a place there")
+                raise unsupported(f"{path}.tool_calls[{i}]", WIRE, "only function calls have a place there")
             if call["id"] not in present:
                 block = {"type": "tool_use", "id": self._wire_id(call["id"]), "name": function["name"]}
                 blocks.append({**block, "input": loads(function["arguments"])})
@@ -237,13 +238,13 @@ def _block(part: JSONObject, path: str) -> JSONObject:
     if kind == "refusal":
         return {"type": "text", "text": part["refusal"]}
     if kind == "input_audio":
-        raise cannot_say(path, WIRE, "it has no audio")
+        raise unsupported(path, WIRE, "it has no audio")
     return part
 
 
 def _assistant_block(part: JSONObject, path: str) -> JSONObject:
     if part["type"] in ("image_url", "file", "input_audio"):
-        raise cannot_say(path, WIRE, "an assistant message holds text, thinking and tool calls")
+        raise unsupported(path, WIRE, "an assistant message holds text, thinking and tool calls")
     return _block(part, path)
 
 
@@ -259,7 +260,7 @@ def _image_source(url: str, path: str) -> JSONObject:
         return {"type": "url", "url": url}
     media_type = "image/jpeg" if data_url.media_type == "image/jpg" else data_url.media_type
     if media_type not in _IMAGE_TYPES:
-        raise cannot_say(path, WIRE, f"images are JPEG, PNG, GIF or WebP, not {media_type:.60}")
+        raise unsupported(path, WIRE, f"images are JPEG, PNG, GIF or WebP, not {media_type:.60}")
     return {"type": "base64", "media_type": media_type, "data": data_url.data}
 
 
@@ -289,7 +290,7 @@ def _document_source(data: str, path: str) -> JSONObject:
         return {"type": "base64", "media_type": data_url.media_type, "data": data_url.data}
     if data_url.media_type.startswith("text/"):
         return {"type": "text", "media_type": "text/plain", "data": _decoded(data_url.data, path)}
-    raise cannot_say(path, WIRE, f"documents are PDF or text, not {data_url.media_type:.60}")
+    raise unsupported(path, WIRE, f"documents are PDF or text, not {data_url.media_type:.60}")
 
 
 def _decoded(data: str, path: str) -> str:
@@ -306,7 +307,7 @@ def _system_blocks(content: JSON, path: str) -> list[JSONObject]:
         return _text_blocks(content)
     for i, part in enumerate(content):
         if part["type"] != "text":
-            raise cannot_say(f"{path}[{i}]", WIRE, "a system message holds text only")
+            raise unsupported(f"{path}[{i}]", WIRE, "a system message holds text only")
     return [part for part in content if part["text"]]
 
 

@@ -96,7 +96,7 @@ class OllamaCodec:
     def pull_operation(self, model: str) -> Operation:
         """`POST /api/pull`: its events are `PullProgress`. Whole only if the last status is "success"."""
         if not model.strip() or not model.isprintable():
-            raise LLMBadRequestError("model_name must be a printable string that is not empty", code="invalid_argument")
+            raise LLMBadRequestError("model_name must be a non-empty printable string", code="invalid_argument")
         request = HTTPRequest(self._head("POST", "api/pull"), encode_body({"model": model, "stream": True}))
         return self._operation(request, "ndjson", model, partial(PullReader, model, self.limits))
 

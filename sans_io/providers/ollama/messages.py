@@ -10,34 +10,40 @@ from __future__ import annotations
 
 from typing import Final
 
+from ...chat.message_checks import bad
 from ...chat.messages import ChatRequest
+from ...chat.options import WIRES, refuse_foreign, unsupported
 from ...decode.jsontext import JSON, JSONObject, loads
 from ...errors import LLMBadRequestError
-from ..translate import cannot_say, merged, parse_data_url
+from ..translate import merged, parse_data_url
 
-_WIRE: Final = "Ollama"
+_WIRE: Final = WIRES["ollama"]
+#: What goes into the body's `options`, under the same names and as it is.
+_SAMPLING: Final = ("top_p", "top_k", "frequency_penalty", "presence_penalty", "seed", "stop")
 _EFFORTS: Final = frozenset({"low", "medium", "high", "max"})
 
 
 def build_body(chat: ChatRequest) -> JSONObject:
-    """The body for `chat`. Raises `LLMBadRequestError` naming what the wire cannot express."""
-    if chat.n is not None and chat.n != 1:
-        raise cannot_say("n", _WIRE, "it gives one answer for each request")
-    if chat.parallel_tool_calls is False:
-        raise cannot_say("parallel_tool_calls", _WIRE, "the model decides how many tools it calls")
+    """The body for `chat`. Raises `LLMBadRequestError` naming what the API does not support."""
+    said = chat.options
+    refuse_foreign(said, "ollama")
+    if said.get("n", 1) != 1:
+        raise unsupported("n", _WIRE, "it gives one answer for each request")
+    if said.get("parallel_tool_calls") is False:
+        raise unsupported("parallel_tool_calls", _WIRE, "the model decides how many tools it calls")
     # The server's own default is to stream.
     body: JSONObject = {"model": chat.model, "messages": _messages(chat), "stream": chat.stream}
     tools = _tools(chat)
     if tools:
         body["tools"] = tools
-    wanted = _format(chat.response_format)
+    wanted = _format(said.get("response_format"))
     if wanted is not None:
         body["format"] = wanted
-    effort = chat.reasoning_effort
-    if effort is not None:
-        if effort != "none" and effort not in _EFFORTS:
-            raise cannot_say("reasoning_effort", _WIRE, f"it knows none, low, medium, high and max, not {effort!r:.60}")
-        body["think"] = False if effort == "none" else effort
+    think = _think(said)
+    if think is not None:
+        body["think"] = think
+    if "logprobs" in said:
+        body |= {"logprobs": True, "top_logprobs": said["logprobs"]}
     options = _options(chat)
     if options:
         body["options"] = options
@@ -45,6 +51,21 @@ def build_body(chat: ChatRequest) -> JSONObject:
     if not body["model"]:
         raise LLMBadRequestError("model is missing", code="invalid_argument")
     return body
+
+
+def _think(said: JSONObject) -> JSON:
+    effort, budget = said.get("reasoning_effort"), said.get("thinking")
+    if budget:
+        raise unsupported("thinking", _WIRE, "it has no budgets: use reasoning_effort, or thinking=False")
+    if effort is None:
+        return budget
+    if effort == "none":
+        return False
+    if effort not in _EFFORTS:
+        raise unsupported("reasoning_effort", _WIRE, f"it knows none, low, medium, high and max, not {effort!r:.60}")
+    if budget is False:
+        raise bad("thinking", f"is False, and reasoning_effort={effort!r} says to think: leave one of them out")
+    return effort
 
 
 def _messages(chat: ChatRequest) -> list[JSONObject]:
@@ -102,19 +123,19 @@ def _content(content: JSON, path: str) -> tuple[str, list[str]]:
         elif kind == "image_url":
             data_url = parse_data_url(part["image_url"]["url"], f"{where}.image_url")
             if data_url is None:
-                raise cannot_say(f"{where}.image_url", _WIRE, "the server fetches nothing; give a data URL")
+                raise unsupported(f"{where}.image_url", _WIRE, "the server fetches nothing; give a data URL")
             if not data_url.media_type.startswith("image/"):
-                raise cannot_say(f"{where}.image_url", _WIRE, f"{data_url.media_type:.60} is no image")
+                raise unsupported(f"{where}.image_url", _WIRE, f"{data_url.media_type:.60} is no image")
             images.append(data_url.data.translate(_STANDARD_ALPHABET))
         else:
-            raise cannot_say(where, _WIRE, f"messages hold text and images, not {kind!r:.60}")
+            raise unsupported(where, _WIRE, f"messages hold text and images, not {kind!r:.60}")
     return "\n".join(texts), images
 
 
 def _call(call: JSONObject, path: str) -> JSONObject:
     function = call.get("function")
     if not isinstance(function, dict):
-        raise cannot_say(path, _WIRE, "only function calls have a place there")
+        raise unsupported(path, _WIRE, "only function calls have a place there")
     return {"id": call["id"], "function": {"name": function["name"], "arguments": loads(function["arguments"])}}
 
 
@@ -123,10 +144,10 @@ def _tools(chat: ChatRequest) -> list[JSONObject]:
     if choice == "none":
         return []
     if choice is not None and choice != "auto":
-        raise cannot_say("tool_choice", _WIRE, 'it has "auto" and "none" only')
+        raise unsupported("tool_choice", _WIRE, 'it has "auto" and "none" only')
     for i, tool in enumerate(chat.tools):
         if tool["type"] != "function":
-            raise cannot_say(f"tools[{i}]", _WIRE, f"it has no tools of type {tool['type']!r:.60}")
+            raise unsupported(f"tools[{i}]", _WIRE, f"it has no tools of type {tool['type']!r:.60}")
     return [{"type": "function", "function": tool["function"]} for tool in chat.tools]
 
 
@@ -140,14 +161,12 @@ def _format(wanted: JSON) -> JSON:
 
 
 def _options(chat: ChatRequest) -> JSONObject:
-    options: JSONObject = {
-        "temperature": chat.temperature,
-        "top_p": chat.top_p,
-        "seed": chat.seed,
-        "num_predict": chat.max_tokens,
-        "stop": list(chat.stop) or None,
-    }
-    return {name: value for name, value in options.items() if value is not None}
+    options: JSONObject = {name: chat.options[name] for name in _SAMPLING if name in chat.options}
+    if chat.temperature is not None:
+        options["temperature"] = chat.temperature
+    if chat.max_tokens is not None:
+        options["num_predict"] = chat.max_tokens
+    return options
 
 
 #: Go decodes the alphabet of RFC 4648 section 4 only, without white space.

@@ -18,19 +18,26 @@ from ...chat.assembly import ChoiceAssembler, ReplyAssembler
 from ...chat.content import Tally
 from ...chat.events import Event, PullProgress, ReasoningDelta, TextDelta, UsageReported
 from ...chat.response import ChatResponse, Usage
+from ...chat.shapes import FinishReason
 from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject, SurrogateJoiner
 from ...decode.ndjson import NDJSONDecoder
 from ...errors import LLMError, LLMNotFoundError, LLMServerError, LLMStreamError
 from ...limits import DEFAULT_LIMITS, Limits
 from ..failures import FailureRules, failure_from_event
-from ..json_replies import WholeReader, count
+from ..json_replies import WholeReader, count, token_logprobs
 from ..stream_readers import LONG, StreamReader
 
 PROVIDER: Final = "ollama"
 
 #: `done_reason` -> the common finish reason; missing or empty it is "stop", anything else is "other".
-FINISH_REASONS: Final = {"stop": "stop", "": "stop", "length": "length", "load": "other", "unload": "other"}
+FINISH_REASONS: Final[dict[str, FinishReason]] = {
+    "stop": "stop",
+    "": "stop",
+    "length": "length",
+    "load": "other",
+    "unload": "other",
+}
 
 #: Steps of a download that are remembered: more than any model has layers.
 _MAX_STEPS: Final = 1024
@@ -78,7 +85,7 @@ class WholeChatReader(WholeReader):
         self.fail(reported_error(value, self.model))
 
     def response(self) -> ChatResponse:
-        return self._answer.reply.response(self._raw)
+        return self._answer.response(self._raw)
 
 
 class LineReader(StreamReader):
@@ -168,7 +175,7 @@ class ChatStreamReader(LineReader):
         super().__init__(model, self._answer.reply.tally, limits)
 
     def response(self) -> ChatResponse:
-        return self._answer.reply.response(self._answer.raw())
+        return self._answer.response(self._answer.raw())
 
     def _lines(self, values: list[JSON]) -> list[Event]:
         answer = self._answer
@@ -350,6 +357,12 @@ class _Answer:
         if self.choice.reasoning:
             self.choice.extras = {"thinking": "".join(self.choice.reasoning)}
         return events + self.reply.finish()
+
+    def response(self, raw: JSONObject) -> ChatResponse:
+        """What has arrived so far."""
+        if self._log_probabilities:
+            self.choice.logprobs = token_logprobs(self._log_probabilities)
+        return self.reply.response(raw)
 
     def raw(self) -> JSONObject:
         """The reply as it is without `stream`; fresh objects."""

@@ -12,9 +12,10 @@ from typing import Final
 
 from ...chat.assembly import ChoiceAssembler
 from ...chat.response import Choice, Usage
+from ...chat.shapes import TokenLogprob
 from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject, SurrogateJoiner
-from ..json_replies import count
+from ..json_replies import count, token_logprobs
 from ..merging import copied, merged_pieces
 
 
@@ -60,6 +61,12 @@ def extras_of(answer: Answer) -> JSONObject:
     if answer.marks:
         extras["content"] = _content_parts(answer)
     return extras
+
+
+def logprobs_of(answer: Answer) -> list[TokenLogprob] | None:
+    """What the choice's `logprobs` say of the tokens of its text."""
+    whole = merged_pieces(answer.logs.get("logprobs", []))
+    return token_logprobs(whole.get("content")) if isinstance(whole, dict) else None
 
 
 def raw_choice(answer: Answer, choice: Choice) -> JSONObject:

@@ -20,6 +20,7 @@ from typing import Final
 from ...chat.assembly import ReplyAssembler
 from ...chat.events import Event, ReasoningDelta, RefusalDelta, TextDelta, UsageReported
 from ...chat.response import ChatResponse, Usage
+from ...chat.shapes import FinishReason
 from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject
 from ...errors import LLMError, LLMProtocolError
@@ -32,6 +33,7 @@ from .answer import (
     details_text,
     extras_of,
     is_nothing,
+    logprobs_of,
     merged_usage,
     raw_choice,
     thinking_text,
@@ -39,7 +41,7 @@ from .answer import (
 )
 
 #: What a choice may say at its end, in our words. Anything else is "other".
-FINISH_REASONS: Final = {
+FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop", "eos": "stop", "end_turn": "stop", "stop_sequence": "stop", "eos_token": "stop",
     "length": "length", "model_length": "length", "max_tokens": "length", "max_output_tokens": "length",
     "model_context_window_exceeded": "length",
@@ -172,6 +174,8 @@ class ChunkInterpreter:
         """What has arrived so far; `raw` is the reply as received, else one is made in the whole reply's shape."""
         for answer in self.answers.values():
             answer.choice.extras = extras_of(answer)
+            if answer.logs:
+                answer.choice.logprobs = logprobs_of(answer)
         response = self.assembler.response({} if raw is None else raw)
         if raw is None:
             # Where Ctrl-C came between the making of a choice and of its answer, there is nothing to show yet.

@@ -16,7 +16,9 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ...chat.message_checks import bad
 from ...chat.messages import encode_body
+from ...chat.options import WIRES, refuse_foreign, unsupported
 from ...errors import LLMBadRequestError
 from ...http.http11 import HTTPRequest, RequestHead, merge_headers
 from ...http.urls import path_segment
@@ -27,7 +29,7 @@ from ..base import Headers, Operation, ReplyReader
 from ..endpoint import Endpoint
 from ..failures import QUOTA_CODES, FailureRules, decode_failure, rate_limit, request_id
 from ..registry import Dialect, dialect_for
-from ..translate import cannot_say, merged
+from ..translate import merged
 from .reply import OpenAIBodyReader, OpenAIModelsReader, OpenAIStreamReader
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 RETRY_TABLE: Final[RetryTable] = retry_table(statuses={409: ONCE}, codes=QUOTA_CODES)
 
-_WIRE: Final = "OpenAI"
+_WIRE: Final = WIRES["openai"]
 _USER_AGENT: Final = ("User-Agent", "cloud-llm")
 _ACCEPT: Final = ("Accept", "application/json, text/event-stream")
 
@@ -110,7 +112,7 @@ class OpenAICodec:
     # -- requests ---------------------------------------------------------------------------------------------------
 
     def build(self, chat: ChatRequest) -> HTTPRequest:
-        """The request for this chat. Raises `LLMBadRequestError` naming what this wire or dialect does not support."""
+        """The request for this chat. Raises `LLMBadRequestError` naming what the API or dialect does not support."""
         body = self._body(chat)
         head = self.endpoint.head("POST", self._chat_path(chat.model), self._fields)
         if chat.extra_headers:
@@ -122,7 +124,12 @@ class OpenAICodec:
         new_reader: Callable[[], ReplyReader]
         if chat.stream:
             new_reader = partial(
-                OpenAIStreamReader, self.provider, chat.model, self._rules, self.limits, expected=chat.n or 1
+                OpenAIStreamReader,
+                self.provider,
+                chat.model,
+                self._rules,
+                self.limits,
+                expected=chat.options.get("n", 1),
             )
         else:
             new_reader = partial(OpenAIBodyReader, self.provider, chat.model, self._rules, self.limits)
@@ -174,30 +181,53 @@ class OpenAICodec:
             body[dialect.max_tokens_field] = chat.max_tokens
         if chat.temperature is not None:
             body["temperature"] = chat.temperature
-        if chat.top_p is not None:
-            body["top_p"] = chat.top_p
-        if chat.stop:
-            body["stop"] = list(chat.stop)
-        if chat.seed is not None:
-            body[dialect.seed_field] = chat.seed
-        if chat.n is not None:
-            if chat.n > 1 and not dialect.many_choices:
-                raise cannot_say("n", dialect.name, "it answers with one choice only")
-            body["n"] = chat.n
-        if chat.reasoning_effort is not None:
-            body["reasoning_effort"] = chat.reasoning_effort
-        if chat.response_format is not None:
-            body["response_format"] = _response_format(chat.response_format, dialect)
+        if chat.options:
+            body.update(_fields(chat.options, dialect))
         if chat.tools:
             body["tools"] = _tools(chat.tools)
         if chat.tool_choice is not None:
             body["tool_choice"] = _tool_choice(chat.tool_choice, dialect)
-        if chat.parallel_tool_calls is not None:
-            body["parallel_tool_calls"] = chat.parallel_tool_calls
         return merged(body, chat.extra_body)
 
     def _deployment_in_url(self) -> bool:
         return self.dialect.azure and "/deployments/" in self.endpoint.base_url.path
+
+
+#: Options that are fields of the body, under the same names and as they are.
+_PLAIN_OPTIONS: Final = (
+    "top_p", "frequency_penalty", "presence_penalty", "stop", "n", "reasoning_effort", "verbosity",
+    "parallel_tool_calls", "service_tier", "user", "metadata",
+)  # fmt: skip
+
+
+def _fields(options: JSONObject, dialect: Dialect) -> JSONObject:
+    """The fields of the body that say these options."""
+    refuse_foreign(options, "openai")
+    fields: JSONObject = {name: options[name] for name in _PLAIN_OPTIONS if name in options}
+    for name in ("frequency_penalty", "presence_penalty"):
+        if not -2 <= options.get(name, 0) <= 2:
+            raise bad(name, f"must be between -2 and 2, not {options[name]}")
+    if options.get("n", 1) > 1 and not dialect.many_choices:
+        raise unsupported("n", dialect.name, "it answers with one choice only")
+    if "metadata" in options:
+        _check_metadata(options["metadata"])
+    if "seed" in options:
+        fields[dialect.seed_field] = options["seed"]
+    if "logprobs" in options:
+        fields |= {"logprobs": True, "top_logprobs": options["logprobs"]}
+    if "response_format" in options:
+        fields["response_format"] = _response_format(options["response_format"], dialect)
+    return fields
+
+
+def _check_metadata(pairs: JSONObject) -> None:
+    if len(pairs) > 16:
+        raise bad("metadata", f"has {len(pairs)} entries; the API takes 16")
+    for key, value in pairs.items():
+        if len(key) > 64:
+            raise bad("metadata", f"has a key of {len(key)} characters; the API takes 64: {key[:40]!r}...")
+        if len(value) > 512:
+            raise bad(f"metadata.{key}", f"has {len(value)} characters; the API takes 512")
 
 
 def _decode_error(
@@ -251,7 +281,7 @@ def _message(message: JSONObject, i: int, dialect: Dialect) -> JSONObject:
         if key == "content":
             out[key] = _content(value, i, dialect) if isinstance(value, list) else value
         elif key == "images" and value:
-            raise cannot_say(f"messages[{i}].images", _WIRE, "use image_url parts in content")
+            raise unsupported(f"messages[{i}].images", _WIRE, "use image_url parts in content")
         elif key == "audio" and isinstance(value, dict) and "id" in value:
             out[key] = {"id": value["id"]}  # What came back with an answer holds its data too.
         elif key not in _FOREIGN_KEYS and value is not None and not (key == "tool_calls" and not value):
@@ -266,7 +296,7 @@ def _content(parts: list[JSON], i: int, dialect: Dialect) -> JSON:
     for k, part in enumerate(parts):
         kind = part["type"]
         if kind in _FOREIGN_PARTS:
-            raise cannot_say(f"messages[{i}].content[{k}]", _WIRE, f"a part of type {kind!r} is Anthropic's")
+            raise unsupported(f"messages[{i}].content[{k}]", _WIRE, f"a part of type {kind!r} is Anthropic's")
         if kind != "thinking" or dialect.keeps_thinking:
             kept.append(part)
     return kept or ""
@@ -279,7 +309,7 @@ _DATED_TOOL: Final = re.compile(r"[a-z_]+_20[0-9]{6}")
 def _tools(tools: tuple[JSONObject, ...]) -> list[JSONObject]:
     for i, tool in enumerate(tools):
         if _DATED_TOOL.fullmatch(tool["type"]):
-            raise cannot_say(f"tools[{i}]", _WIRE, f"{tool['type']!r} is a server tool of Anthropic's")
+            raise unsupported(f"tools[{i}]", _WIRE, f"{tool['type']!r} is a server tool of Anthropic's")
     return list(tools)
 
 
@@ -287,7 +317,7 @@ def _tool_choice(choice: JSON, dialect: Dialect) -> JSON:
     if choice == "required":
         return dialect.required
     if isinstance(choice, dict) and choice["type"] in ("tool", "any", "auto", "none"):
-        raise cannot_say("tool_choice", _WIRE, "it is Anthropic's form; see parallel_tool_calls")
+        raise unsupported("tool_choice", _WIRE, "it is Anthropic's form; see parallel_tool_calls")
     return choice
 
 

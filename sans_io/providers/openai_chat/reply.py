@@ -16,6 +16,7 @@ from typing import Final
 from ...chat.assembly import response_of
 from ...chat.events import Event, TextDelta
 from ...chat.response import ChatResponse, Choice, Usage
+from ...chat.shapes import AssistantMessage
 from ...decode.jsontext import JSON, JSONObject
 from ...decode.sse_json import DONE, SSEJSONDecoder
 from ...errors import LLMError, LLMStreamError
@@ -238,7 +239,7 @@ class OpenAIBodyReader(WholeReader):
         if self._plain is None:
             return self._interpreter().response(raw)
         text, finish = self._plain
-        message: JSONObject = {"role": "assistant", "content": text}
+        message: AssistantMessage = {"role": "assistant", "content": text}
         reason = FINISH_REASONS.get(finish.lower(), "other")
         model, usage = raw.get("model"), raw.get("usage")
         return response_of(
@@ -269,6 +270,8 @@ def _plain_answer(body: JSONObject) -> tuple[str, str] | None:
         return None
     choice = choices[0]
     if type(choice) is not dict or choice.get("index") or choice.get("error") or choice.get("usage") is not None:
+        return None
+    if choice.get("logprobs") is not None:
         return None
     message, finish = choice.get("message"), choice.get("finish_reason")
     if type(message) is not dict or type(finish) is not str or not finish:

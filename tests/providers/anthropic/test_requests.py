@@ -744,7 +744,7 @@ def test_a_choice_in_the_wire_s_own_words_is_sent_as_it_is() -> None:
     for choice in ({"type": "auto", "disable_parallel_tool_use": True}, {"type": "tool", "name": "f", "x": 1}, {"type": "any", "x": 1},
                    {"type": "none", "x": 1}):  # fmt: skip
         assert body(tools=tools, tool_choice=choice)["tool_choice"] == choice
-    refused("tool_choice cannot be expressed on the Anthropic wire: it has no choice of type 'allowed_tools'", tools=tools,
+    refused("tool_choice is not supported by the Anthropic API: it has no choice of type 'allowed_tools'", tools=tools,
             tool_choice={"type": "allowed_tools", "allowed_tools": {}})  # fmt: skip
 
 

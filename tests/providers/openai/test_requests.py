@@ -61,13 +61,16 @@ def test_everything_that_can_be_said() -> None:
     body = sent(
         temperature=0, top_p=0.5, max_tokens=9, stop="x", seed=1, n=2, reasoning_effort="low", parallel_tool_calls=False,
         tools=[TOOLS[0]], tool_choice="required", response_format="json", system="Be brief.",
-        extra_body={"verbosity": "low", "stream_options": None},
+        extra_body={"verbosity": "low", "stream_options": None}, frequency_penalty=1, presence_penalty=-1, logprobs=3,
+        service_tier="flex", user="u", metadata={"k": "v"}, verbosity="high",
     )  # fmt: skip
     assert body == {
         "model": "m", "messages": [{"role": "system", "content": "Be brief."}, *HI], "max_completion_tokens": 9,
         "temperature": 0, "top_p": 0.5, "stop": ["x"], "seed": 1, "n": 2, "reasoning_effort": "low",
         "response_format": {"type": "json_object"}, "tools": [{"type": "function", "function": TOOLS[0]}],
         "tool_choice": "required", "parallel_tool_calls": False, "verbosity": "low", "stream_options": None,
+        "frequency_penalty": 1, "presence_penalty": -1, "logprobs": True, "top_logprobs": 3, "service_tier": "flex",
+        "user": "u", "metadata": {"k": "v"},
     }  # fmt: skip
 
 
@@ -91,7 +94,7 @@ def test_the_words_of_some_dialects() -> None:
 @pytest.mark.parametrize("name", ["groq", "ollama"])
 def test_several_choices_are_refused_where_one_is_all_there_is(name: str) -> None:
     assert sent(name, n=1)["n"] == 1
-    with pytest.raises(LLMBadRequestError, match=r"^n cannot be expressed"):
+    with pytest.raises(LLMBadRequestError, match=r"^n is not supported"):
         sent(name, n=2)
 
 
@@ -213,6 +216,13 @@ ARGUMENTS = st.fixed_dictionaries(
         "response_format": st.sampled_from(["json", "text", {"type": "object"}, {"type": "json_object"}]),
         "tools": st.just(list(TOOLS)),
         "parallel_tool_calls": st.booleans(),
+        "frequency_penalty": st.floats(-2, 2),
+        "presence_penalty": st.integers(-2, 2),
+        "logprobs": st.integers(0, 20),
+        "verbosity": st.sampled_from(["low", "medium", "high"]),
+        "service_tier": st.sampled_from(["auto", "default", "flex", "priority"]),
+        "user": st.just("u-1"),
+        "metadata": st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["", "x"])),
         "system": _TEXT_PARTS,
         "stream": st.booleans(),
     },
@@ -492,7 +502,7 @@ def test_messages_lose_what_is_null_or_of_another_wire_and_nothing_else() -> Non
 def test_a_server_with_one_choice_gives_one(n: int, refused: bool) -> None:
     if refused:
         with pytest.raises(
-            LLMBadRequestError, match=r"^n cannot be expressed on the groq wire: it answers with one choice only"
+            LLMBadRequestError, match=r"^n is not supported by the groq API: it answers with one choice only"
         ):
             sent("groq", n=n)
     else:
@@ -540,6 +550,6 @@ def test_a_tool_choice_in_each_dialect_s_words(choice: object, dialect: str, sai
 def test_a_choice_that_says_more_in_anthropic_s_words_has_no_place(kind: str) -> None:
     choice = {"type": kind, "name": "search", "disable_parallel_tool_use": True}
     with pytest.raises(
-        LLMBadRequestError, match="^tool_choice cannot be expressed on the OpenAI wire: it is Anthropic's form"
+        LLMBadRequestError, match="^tool_choice is not supported by the chat completions API: it is Anthropic's form"
     ):
         sent(tools=TOOLS, tool_choice=choice)
