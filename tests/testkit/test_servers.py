@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sans_io.chat.response import Usage
+from sans_io.providers.registry import WIRES
 from transports.testing.servers.answers import instance_of, tokens
 from transports.testing.servers.in_memory import FakeLLMServer
 from transports.testing.servers.script import Ask, ReceivedRequest, ReplyPlan, ScriptedError, ScriptedReply, ToolUse
-from transports.testing.servers.wires import EPOCH, WIRES
+from transports.testing.servers.served import EPOCH
 
 WEATHER = {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]}
 PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages", "ollama": "/api/chat"}

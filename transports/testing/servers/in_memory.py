@@ -1,4 +1,4 @@
-"""A test server of the three wires, without I/O: requests in, `ReplyPlan`s out.
+"""A test server of all wires, without I/O: requests in, `ReplyPlan`s out.
 
     server = FakeLLMServer()
     server.script(ScriptedReply(text=["Hel", "lo"]), ScriptedReply(error=ScriptedError("slow down", 429)))
@@ -13,29 +13,25 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final
+
+from sans_io.providers.registry import WIRES
 
 from .answers import answer
-from .asks import anthropic_ask, ollama_ask, openai_ask, parse_body
 from .library import ModelLibrary
-from .script import Ask, ReceivedRequest, RefusedError, ReplyPlan, ScriptedError, ScriptedReply, WireName
-from .wires import EPOCH, WIRES, count_tokens, to_json
+from .script import Ask, ReceivedRequest, RefusedError, ReplyPlan, ScriptedError, ScriptedReply
+from .served import ServedWire, count_tokens, served, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from sans_io.decode.jsontext import JSON, JSONObject
+    from sans_io.decode.jsontext import JSON
 
-Spoken: TypeAlias = WireName | Literal["all"]
-
-OPENAI_MODELS: Final = ("gpt-5.4-mini", "gpt-6-luna", "llama-3.3-70b-versatile")
-ANTHROPIC_MODELS: Final = ("claude-sonnet-5-5", "claude-haiku-5-5")
-OLLAMA_MODELS: Final = ("llama3.2:latest", "llama3.2:3b", "qwen2.5:3b")
 _JSON: Final = (("content-type", "application/json"),)
 
 
 class FakeLLMServer:
-    """`wire` is "openai", "anthropic", "ollama" or "all".
+    """`wire` is the name of one ("openai", "anthropic", "ollama") or "all".
 
     `api_keys`: when given, a request without one of them is refused with 401. `models`: what the model lists show
     (per wire, by default a few known names); `strict_models` refuses others with 404 (Ollama always does).
@@ -49,7 +45,7 @@ class FakeLLMServer:
 
     def __init__(
         self,
-        wire: Spoken = "all",
+        wire: str = "all",
         *,
         api_keys: Collection[str] | None = None,
         models: Sequence[str] | None = None,
@@ -63,7 +59,8 @@ class FakeLLMServer:
         keep: int = 10_000,
     ) -> None:
         if wire not in {"all", *WIRES}:
-            raise ValueError(f"wire must be 'openai', 'anthropic', 'ollama' or 'all', not {wire!r}")
+            known = ", ".join(map(repr, WIRES))
+            raise ValueError(f"wire must be {known} or 'all', not {wire!r}")
         self.wire = wire
         self.api_keys = None if api_keys is None else frozenset(api_keys)
         self.models = None if models is None else tuple(models)
@@ -73,7 +70,7 @@ class FakeLLMServer:
         self.max_body = max_body
         self.check_signatures = check_signatures
         self.headers = tuple(headers)
-        self.library = ModelLibrary(OLLAMA_MODELS if models is None else models, unpullable)
+        self.library = ModelLibrary(served("ollama").models if models is None else models, unpullable)
         self.requests: deque[ReceivedRequest] = deque(maxlen=keep)
         self.asks: deque[Ask] = deque(maxlen=keep)
         self._script: deque[ScriptedReply] = deque()
@@ -110,45 +107,26 @@ class FakeLLMServer:
             # A body of unforeseen shape: what a real server calls a validation error.
             return self._refusal(wire, ScriptedError("Invalid request body.", 400))
 
-    def _wire_of(self, request: ReceivedRequest) -> WireName:
-        if self.wire != "all":
-            return self.wire
-        if request.path.startswith("/api/") or request.path == "/":
-            return "ollama"
-        if request.header("anthropic-version") is not None or request.path.startswith("/v1/messages"):
-            return "anthropic"
-        return "openai"
+    def listed(self, wire: ServedWire) -> Sequence[str]:
+        """The models that this server's list shows on a wire."""
+        return wire.models if self.models is None else self.models
 
-    def _route(self, request: ReceivedRequest, wire: WireName) -> ReplyPlan:
-        if wire != "ollama" or request.path != "/":
+    def _wire_of(self, request: ReceivedRequest) -> ServedWire:
+        if self.wire != "all":
+            return served(self.wire)
+        claimed = (wire for wire in map(served, WIRES) if wire.claims(request))
+        return next(claimed, served("openai"))
+
+    def _route(self, request: ReceivedRequest, wire: ServedWire) -> ReplyPlan:
+        if wire.needs_key(request):
             self._check_key(request)
-        path, method = request.path, request.method
-        if wire == "ollama":
-            if path == "/api/chat" and method == "POST":
-                return self._chat(ollama_ask(parse_body(request.body)))
-            plan = self.library.handle(request)
-            if plan is not None:
-                return plan
-        elif wire == "anthropic":
-            body = parse_body(request.body) if method == "POST" else None
-            version = request.header("anthropic-version")
-            if path == "/v1/messages" and method == "POST":
-                return self._chat(anthropic_ask(body, version, check_signatures=self.check_signatures))
-            if path == "/v1/messages/count_tokens" and method == "POST":
-                ask = anthropic_ask({"max_tokens": 1, **(body or {})}, version, check_signatures=self.check_signatures)
-                return self._json({"input_tokens": count_tokens(ask)}, wire)
-            if path == "/v1/models" and method == "GET":
-                return self._json(self._anthropic_models(), wire)
-        elif path.endswith("/chat/completions") and method == "POST":
-            return self._chat(openai_ask(parse_body(request.body), _deployment(path)))
-        elif path.endswith("/models") and method == "GET":
-            return self._json(self._openai_models(), wire)
-        elif path == "/health" and method == "GET":
-            return self._json({"status": "ok"}, wire)
-        if wire == "ollama":
-            return ReplyPlan(404, (("content-type", "text/plain"),), ((0.0, b"404 page not found"),), "length")
-        code = "unknown_url" if wire == "openai" else None
-        raise RefusedError(ScriptedError(f"Unknown request URL: {method} {path}.", 404, code=code))
+        ask = wire.ask(request, self)
+        if ask is not None:
+            return self._chat(ask, wire)
+        other = wire.other(request, self)
+        if other is None:
+            return wire.unknown(request)
+        return other if isinstance(other, ReplyPlan) else self._json(other, wire)
 
     def _check_key(self, request: ReceivedRequest) -> None:
         if self.api_keys is None:
@@ -158,36 +136,25 @@ class FakeLLMServer:
         if not given & self.api_keys:
             raise RefusedError(ScriptedError("Incorrect API key provided.", 401))
 
-    def _chat(self, ask: Ask) -> ReplyPlan:
+    def _chat(self, ask: Ask, wire: ServedWire) -> ReplyPlan:
         self.asks.append(ask)
-        if ask.wire == "ollama":
-            self.library.require(ask.model)
-        elif self.strict_models and ask.model not in self._listed(ask.wire):
-            raise RefusedError(
-                ScriptedError(f"The model `{ask.model}` does not exist or you do not have access to it.", 404)
-            )
+        wire.require(ask.model, self)
         if self._script:
-            return self._plan(self._script.popleft(), ask)
+            return self._plan(self._script.popleft(), ask, wire)
         chosen = None if self.reply is None else self.reply(ask)
         if chosen is None:
-            self._check_length(ask)
+            self._check_length(ask, wire)
             chosen = answer(ask)
-        return self._plan(chosen, ask)
+        return self._plan(chosen, ask, wire)
 
-    def _check_length(self, ask: Ask) -> None:
+    def _check_length(self, ask: Ask, wire: ServedWire) -> None:
         window, count = self.context_window, count_tokens(ask)
-        if window is None or count <= window or ask.wire == "ollama":  # Ollama drops what does not fit, silently
-            return
-        if ask.wire == "anthropic":
-            raise RefusedError(ScriptedError(f"prompt is too long: {count} tokens > {window} maximum", 400))
-        message = (
-            f"This model's maximum context length is {window} tokens. However, your messages resulted in {count} "
-            "tokens. Please reduce the length of the messages."
-        )
-        raise RefusedError(ScriptedError(message, 400, code="context_length_exceeded", extra={"param": "messages"}))
+        if window is not None and count > window:
+            refusal = wire.overflow(count, window)
+            if refusal is not None:
+                raise RefusedError(refusal)
 
-    def _plan(self, reply: ScriptedReply, ask: Ask) -> ReplyPlan:
-        wire = WIRES[ask.wire]
+    def _plan(self, reply: ScriptedReply, ask: Ask, wire: ServedWire) -> ReplyPlan:
         error = reply.error
         if error is None and not ask.stream:
             error = reply.stream_error
@@ -226,39 +193,13 @@ class FakeLLMServer:
             close=reply.close,
         )
 
-    def _refusal(self, name: WireName, error: ScriptedError, *, close: bool = False) -> ReplyPlan:
-        wire = WIRES[name]
+    def _refusal(self, wire: ServedWire, error: ScriptedError, *, close: bool = False) -> ReplyPlan:
         headers = (*_JSON, *wire.headers(self._number), *self.headers)
         body = to_json(wire.error(error, self._number))
         return ReplyPlan(error.status, headers, ((0.0, body),), "length", close=close)
 
-    def _json(self, value: JSON, name: WireName) -> ReplyPlan:
-        return ReplyPlan(
-            200, (*_JSON, *WIRES[name].headers(self._number), *self.headers), ((0.0, to_json(value)),), "length"
-        )
-
-    def _listed(self, wire: WireName) -> Sequence[str]:
-        return self.models if self.models is not None else (OPENAI_MODELS if wire == "openai" else ANTHROPIC_MODELS)
-
-    def _openai_models(self) -> JSONObject:
-        return {
-            "object": "list",
-            "data": [
-                {"id": name, "object": "model", "created": EPOCH, "owned_by": "test"} for name in self._listed("openai")
-            ],
-        }
-
-    def _anthropic_models(self) -> JSONObject:
-        names = self._listed("anthropic")
-        data = [{"type": "model", "id": name, "display_name": name} for name in names]
-        first, last = (names[0], names[-1]) if names else (None, None)
-        return {"data": data, "has_more": False, "first_id": first, "last_id": last}
-
-
-def _deployment(path: str) -> str | None:
-    """The deployment named in an Azure path `/openai/deployments/{name}/chat/completions`."""
-    parts = path.split("/")
-    return parts[parts.index("deployments") + 1] if "deployments" in parts else None
+    def _json(self, value: JSON, wire: ServedWire) -> ReplyPlan:
+        return ReplyPlan(200, (*_JSON, *wire.headers(self._number), *self.headers), ((0.0, to_json(value)),), "length")
 
 
 def _with_pings(pieces: list[bytes], ping: bytes, count: int) -> Iterator[bytes]:

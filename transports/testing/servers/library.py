@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from .asks import parse_body
 from .script import ReceivedRequest, RefusedError, ReplyPlan, ScriptedError
-from .wires import to_json
+from .served import parse_body, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

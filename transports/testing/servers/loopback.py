@@ -25,6 +25,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from sans_io.http.urls import parse_base_url
+from sans_io.providers.registry import DIALECTS
+
 from .connection import Piece, ServerConnection
 from .in_memory import FakeLLMServer
 
@@ -127,7 +130,8 @@ class LoopbackServer:
 
     def base_url(self, wire: str) -> str:
         """What a client of this wire takes as its base_url."""
-        return f"{self.url}/v1" if wire == "openai" else self.url
+        place = DIALECTS[wire].base_url
+        return self.url + (parse_base_url(place).path if place else "")
 
     def script(self, *replies: ScriptedReply) -> None:
         """The next chat requests get these, one each, whatever their wire."""

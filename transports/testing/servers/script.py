@@ -17,7 +17,8 @@ from sans_io.chat.response import Usage
 if TYPE_CHECKING:
     from sans_io.decode.jsontext import JSON, JSONObject
 
-WireName: TypeAlias = Literal["openai", "anthropic", "ollama"]
+#: The name of a wire in `sans_io.providers.registry`.
+WireName: TypeAlias = str
 #: What becomes of a connection after `cut_after` bytes: closed in order, reset, or left open without another byte.
 AfterCut: TypeAlias = Literal["fin", "rst", "silence"]
 Framing: TypeAlias = Literal["auto", "length", "chunked", "close"]

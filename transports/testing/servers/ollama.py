@@ -1,0 +1,156 @@
+"""The server's side of Ollama's API; its models are kept by `library`."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Final
+
+from .script import Ask, ReceivedRequest, RefusedError, ReplyPlan, ScriptedError, ScriptedReply
+from .served import (
+    EPOCH,
+    ServedWire,
+    as_object,
+    json_object,
+    model_of,
+    named,
+    parse_body,
+    rfc3339,
+    to_json,
+    usage_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sans_io.decode.jsontext import JSON, JSONObject
+
+    from .in_memory import FakeLLMServer
+
+
+class ServedOllama(ServedWire):
+    """`/api/chat`: NDJSON lines, tool calls whole and with object arguments, counters in the done line."""
+
+    name = "ollama"
+    models = ("llama3.2:latest", "llama3.2:3b", "qwen2.5:3b")
+    content_type = "application/x-ndjson"
+
+    def claims(self, request: ReceivedRequest) -> bool:
+        return request.path.startswith("/api/") or request.path == "/"
+
+    def needs_key(self, request: ReceivedRequest) -> bool:
+        return request.path != "/"
+
+    def ask(self, request: ReceivedRequest, server: FakeLLMServer) -> Ask | None:  # noqa: ARG002
+        if request.method != "POST" or request.path != "/api/chat":
+            return None
+        return ollama_ask(parse_body(request.body))
+
+    def other(self, request: ReceivedRequest, server: FakeLLMServer) -> ReplyPlan | JSONObject | None:
+        return server.library.handle(request)
+
+    def unknown(self, request: ReceivedRequest) -> ReplyPlan:  # noqa: ARG002
+        return ReplyPlan(404, (("content-type", "text/plain"),), ((0.0, b"404 page not found"),), "length")
+
+    def require(self, model: str, server: FakeLLMServer) -> None:
+        server.library.require(model)
+
+    def overflow(self, count: int, window: int) -> ScriptedError | None:  # noqa: ARG002
+        return None
+
+    def plain(self, reply: ScriptedReply, ask: Ask, number: int) -> JSONObject:
+        message: JSONObject = {"role": "assistant", "content": "".join(reply.text_pieces)}
+        if reply.reasoning:
+            message["thinking"] = "".join(reply.reasoning_pieces)
+        if reply.tool_calls:
+            message["tool_calls"] = self._calls(reply, number)
+        return {**self._head(reply, ask, number), "message": message, **self._done(reply, ask)}
+
+    def stream(self, reply: ScriptedReply, ask: Ask, number: int) -> Iterator[bytes]:
+        head = self._head(reply, ask, number)
+
+        def line(message: JSONObject) -> bytes:
+            return _line({**head, "message": {"role": "assistant", "content": "", **message}, "done": False})
+
+        for piece in reply.reasoning_pieces:
+            yield line({"thinking": piece})
+        for piece in reply.text_pieces:
+            yield line({"content": piece})
+        for call in self._calls(reply, number):
+            yield line({"tool_calls": [call]})
+        if reply.stream_error is not None:
+            yield _line(self.error(reply.stream_error, number))
+            return
+        if reply.terminal:
+            yield _line({**head, "message": {"role": "assistant", "content": ""}, **self._done(reply, ask)})
+
+    def error(self, error: ScriptedError, _number: int, /) -> JSONObject:
+        return {"error": error.message, **error.extra}
+
+    def _head(self, reply: ScriptedReply, ask: Ask, number: int) -> JSONObject:
+        return {"model": model_of(reply, ask), "created_at": rfc3339(EPOCH + number)}
+
+    def _calls(self, reply: ScriptedReply, number: int) -> list[JSONObject]:
+        return [
+            {"id": call_id, "function": {"index": index, "name": call.name, "arguments": as_object(call)}}
+            for index, (call_id, call) in enumerate(named(reply, "call", number))
+        ]
+
+    def _done(self, reply: ScriptedReply, ask: Ask) -> JSONObject:
+        usage = usage_of(reply, ask)
+        reason = {"tool_calls": "stop", "pause": "stop"}.get(reply.finish, reply.finish)
+        done: JSONObject = {"done": True, "done_reason": reply.raw_finish_reason or reason,
+                            "total_duration": 5_000_000, "load_duration": 1_000_000}  # fmt: skip
+        if usage.input_tokens:
+            done |= {"prompt_eval_count": usage.input_tokens, "prompt_eval_duration": 1_000_000}
+        if usage.output_tokens:
+            done |= {"eval_count": usage.output_tokens, "eval_duration": 3_000_000}
+        return done
+
+
+SERVED: Final = ServedOllama()
+
+
+def ollama_ask(body: JSON) -> Ask:
+    """POST /api/chat. `stream` is true unless the request says otherwise, as on the real server."""
+    body = json_object(body)
+    if not body.get("model"):
+        raise RefusedError(ScriptedError("model is required", 400))
+    read: list[tuple[str, str]] = []
+    for message in body.get("messages") or []:
+        if not isinstance(message, dict) or not isinstance(message.get("content", ""), str):
+            raise _go("array", "ChatRequest.messages.content", "string")
+        for image in message.get("images") or []:
+            try:
+                base64.b64decode(image, validate=True)
+            except ValueError:
+                raise RefusedError(ScriptedError("illegal base64 data at input byte 0", 400)) from None
+        for call in message.get("tool_calls") or []:
+            if not isinstance(call.get("function", {}).get("arguments"), dict):
+                raise _go("string", "ChatRequest.messages.tool_calls.function.arguments", "map[string]interface {}")
+        read.append((message.get("role", ""), message.get("content", "")))
+    options = body.get("options") or {}
+    wanted = body.get("format")
+    return Ask(
+        wire="ollama",
+        model=body["model"],
+        messages=tuple(read),
+        tools=tuple((tool["function"]["name"], tool["function"].get("parameters") or {})
+                    for tool in body.get("tools") or []),
+        stream=body.get("stream") is not False,
+        include_usage=True,
+        max_tokens=options.get("num_predict"),
+        stop=tuple(options.get("stop") or ()),
+        schema={} if wanted == "json" else wanted,
+        reasoning=body.get("think") not in {None, False},
+        body=body,
+    )  # fmt: skip
+
+
+def _go(found: str, place: str, wanted: str) -> RefusedError:
+    return RefusedError(
+        ScriptedError(f"json: cannot unmarshal {found} into Go struct field {place} of type {wanted}", 400)
+    )
+
+
+def _line(value: JSONObject) -> bytes:
+    return to_json(value) + b"\n"
