@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from sans_io.providers.openai_chat.dialects import DIALECTS
 
 from sans_io.chat.messages import chat_request
 from sans_io.chat.options import OPTIONS, WIRES
@@ -15,6 +14,7 @@ from sans_io.http.urls import parse_base_url
 from sans_io.providers.anthropic import AnthropicCodec
 from sans_io.providers.ollama import OllamaCodec
 from sans_io.providers.openai_chat.codec import OpenAICodec
+from sans_io.providers.registry import DIALECTS
 
 HI = [{"role": "user", "content": "Hello"}]
 BASE = parse_base_url("http://127.0.0.1:9")

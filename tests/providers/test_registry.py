@@ -12,7 +12,7 @@ import pytest
 
 import cloud.llm
 from cloud.llm import get_provider
-from sans_io.chat.messages import ChatRequest
+from sans_io.chat.messages import chat_request
 from sans_io.errors import LLMBadRequestError
 from sans_io.http.secret import Secret
 from sans_io.http.urls import parse_base_url
@@ -133,7 +133,7 @@ def test_a_dialect_is_known_by_the_host_or_a_domain_above_it(base_url: str, name
 
 SERVED = [(row, wire) for row in DIALECTS.values() for wire in row.wires]
 OF_OPENAI = [row for row in DIALECTS.values() if "openai" in row.wires]
-ASKED: dict[str, Any] = {"messages": ({"role": "user", "content": "Hi"},), "model": "m"}
+ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}], "model": "m"}
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 
 
@@ -143,7 +143,7 @@ def named(row: Dialect) -> str:
 
 def body_of(row: Dialect, **asked: Any) -> dict[str, Any]:
     codec = OpenAICodec(parse_base_url(row.place("openai") or "https://llm.example/v1"), row)
-    body: dict[str, Any] = json.loads(codec.build(ChatRequest(**{**ASKED, **asked})).body)
+    body: dict[str, Any] = json.loads(codec.build(chat_request(**{**ASKED, **asked})).body)
     return body
 
 
@@ -191,7 +191,7 @@ def test_the_key_travels_in_the_one_header_of_its_row(row: Dialect, wire: str) -
 
 @pytest.mark.parametrize("row", OF_OPENAI, ids=named)
 def test_a_body_is_spelled_as_its_row_says(row: Dialect) -> None:
-    body = body_of(row, max_tokens=7, seed=3, tools=(TOOL,), tool_choice="required", stream=True)
+    body = body_of(row, max_tokens=7, seed=3, tools=[TOOL], tool_choice="required", stream=True)
     assert body[row.max_tokens_field] == 7
     assert body[row.seed_field] == 3
     assert body["tool_choice"] == row.required
@@ -220,9 +220,9 @@ def test_what_a_row_does_not_serve_is_refused_by_name(row: Dialect) -> None:
 @pytest.mark.parametrize("wire", WIRES.values(), ids=lambda wire: wire.name)
 def test_a_wire_is_a_package_with_a_codec_and_clients(wire: Wire) -> None:
     codec = wire.new_codec(parse_base_url("https://llm.example"))
-    request = codec.build(ChatRequest(**ASKED, max_tokens=5))
+    request = codec.build(chat_request(**ASKED, max_tokens=5))
     assert request.head.target.endswith(wire.path.removeprefix("/v1"))
-    assert codec.operation(ChatRequest(**ASKED, stream=True)).form == wire.stream
+    assert codec.operation(chat_request(**ASKED, stream=True)).form == wire.stream
     for name in wire.clients:
         assert name in cloud.llm.__all__
         assert getattr(cloud.llm, name).provider == wire.name
