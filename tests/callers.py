@@ -16,14 +16,8 @@ from typing import Any, TypeVar
 
 import trio
 
-from cloud.llm import (
-    AnthropicClient,
-    AsyncAnthropicClient,
-    AsyncOllamaClient,
-    AsyncOpenAICompatClient,
-    OllamaClient,
-    OpenAICompatClient,
-)
+import cloud.llm
+from sans_io.providers.registry import WIRES
 from transports.anyio_async import AsyncioTransport
 from transports.httpcore_sync import SyncTransport
 from transports.testing.conformance.bench import run_blocking
@@ -56,12 +50,7 @@ class Mode:
         options.setdefault("model", "m")
         if wire != "ollama":
             options.setdefault("api_key", "sk-test-key")
-        kinds = {
-            "openai": (OpenAICompatClient, AsyncOpenAICompatClient),
-            "anthropic": (AnthropicClient, AsyncAnthropicClient),
-            "ollama": (OllamaClient, AsyncOllamaClient),
-        }
-        return kinds[wire][self.is_async](base_url=base_url, **options)
+        return getattr(cloud.llm, WIRES[wire].clients[self.is_async])(base_url=base_url, **options)
 
 
 def _once(main: Main) -> list:

@@ -14,28 +14,22 @@ from typing import Any, Self
 
 import trio
 
-from cloud.llm import (
-    AnthropicClient,
-    AsyncAnthropicClient,
-    AsyncOllamaClient,
-    AsyncOpenAICompatClient,
-    OllamaClient,
-    OpenAICompatClient,
-)
+import cloud.llm
+from sans_io.http.urls import parse_base_url
+from sans_io.providers import registry
 from transports.testing import AsyncScriptedTransport, FakeClock, FakeLLMServer, ScriptedReply, ScriptedTransport
+from transports.testing.servers.served import served
 
 MODES = ("blocking", "asyncio", "trio")
-WIRES = ("openai", "anthropic", "ollama")
-BLOCKING: dict[str, Any] = {"openai": OpenAICompatClient, "anthropic": AnthropicClient, "ollama": OllamaClient}
-AWAITED: dict[str, Any] = {
-    "openai": AsyncOpenAICompatClient,
-    "anthropic": AsyncAnthropicClient,
-    "ollama": AsyncOllamaClient,
-}
+WIRES = tuple(registry.WIRES)
+BLOCKING: dict[str, Any] = {wire.name: getattr(cloud.llm, wire.clients[0]) for wire in registry.WIRES.values()}
+AWAITED: dict[str, Any] = {wire.name: getattr(cloud.llm, wire.clients[1]) for wire in registry.WIRES.values()}
 HELLO = [{"role": "user", "content": "Hello!"}]
 #: Where scripted transports pretend to be, and a model every scripted server has.
-PLACES = {"openai": "http://127.0.0.1:9/v1", "anthropic": "http://127.0.0.1:9", "ollama": "http://127.0.0.1:9"}
-MODELS = {"openai": "gpt-5.4-mini", "anthropic": "claude-sonnet-5-5", "ollama": "qwen2.5:3b"}
+PLACES = {
+    wire: f"http://127.0.0.1:9{parse_base_url(registry.DIALECTS[wire].base_url or '').path}" for wire in registry.WIRES
+}
+MODELS = {wire: served(wire).models[-1 if wire == "ollama" else 0] for wire in WIRES}
 
 
 class Awaited:

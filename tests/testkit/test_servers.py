@@ -17,7 +17,7 @@ from transports.testing.servers.script import Ask, ReceivedRequest, ReplyPlan, S
 from transports.testing.servers.served import EPOCH
 
 WEATHER = {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]}
-PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages", "ollama": "/api/chat"}
+PATHS = {wire.name: wire.path for wire in WIRES.values()}
 WIRE_NAMES = sorted(WIRES)
 
 
