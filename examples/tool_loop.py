@@ -23,7 +23,7 @@ def get_weather(city: str) -> dict[str, object]:
 def main(question: str) -> None:
     client = OpenAICompatClient()
     messages = [{"role": "user", "content": question}]
-    for _ in range(5):  # a model may ask again, but not for ever
+    for _ in range(5):  # a model may ask again, but not forever
         response = client.chat(messages, tools=TOOLS, max_tokens=200)
         messages.append(response.message)
         for call in response.tool_calls:  # only whole and valid ones are listed here

@@ -3,7 +3,7 @@
     python fuzz/fuzz_jsontext.py .fuzz/corpus/jsontext -max_total_time=60
 
 The first byte chooses the caps and whether keys must be unique. `JSONTextError` is the only exception allowed. What is
-accepted is what the standard library reads (broken surrogates mended) and survives `dumps`; what is refused for its
+accepted is what the standard library reads (broken surrogates repaired) and survives `dumps`; what is refused for its
 syntax, the standard library refuses too.
 """
 

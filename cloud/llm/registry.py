@@ -153,7 +153,7 @@ def number_of(transport: TransportInterface) -> int:
 async def close_all_cloud_clients() -> None:
     """Close the idle connections of all clients; those in use are closed when their call ends.
 
-    Connections of other loops and threads are closed at their next operation. Clients stay usable and dial anew.
+    Connections of other loops and threads are closed at their next operation. Clients stay usable and dial again.
     Harmless twice.
     """
     close_all_cloud_clients_sync()

@@ -68,7 +68,7 @@ class OllamaCodec:
         return OllamaCodec(self.endpoint.with_credential(secret), limits=self.limits)
 
     def build(self, chat: ChatRequest) -> HTTPRequest:
-        """The request for `chat`. Raises `LLMBadRequestError` naming what this wire cannot express."""
+        """The request for `chat`. Raises `LLMBadRequestError` naming what the API does not support."""
         body = encode_body(build_body(chat))
         head = self._head("POST", "api/chat")
         if chat.extra_headers:

@@ -263,7 +263,7 @@ def _plain_answer(body: JSONObject) -> tuple[str, str] | None:
     """Text and finish reason of a reply with one choice that is nothing but text; None for any other reply.
 
     Most replies are such. Reading them here costs 25 k instructions of the interpreter's 150 k, which must say the same
-    (a differential test holds this). The decoder has mended what could not be encoded.
+    (a differential test holds this). The decoder has repaired what could not be encoded.
     """
     choices = body.get("choices")
     if type(choices) is not list or len(choices) != 1 or body.get("error") or body.get("x_groq") is not None:
