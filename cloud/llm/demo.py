@@ -91,7 +91,7 @@ class Report:
         console.print()
         console.rule(f"[bold]{title}", align="left", characters="─")
 
-    def begin(self, scene: Scene) -> None:
+    def begin(self, scene: DemoScene) -> None:
         self._console.print(f"[bold cyan]{scene.name:<{INDENT}}[/][dim]{scene.prompt}[/]", highlight=False)
         self._begun = time.perf_counter()
         self._column = 0
@@ -107,7 +107,7 @@ class Report:
         self._write(text)
         self._column += len(text)
 
-    def end(self, scene: Scene, response: ChatResponse) -> None:
+    def end(self, scene: DemoScene, response: ChatResponse) -> None:
         """A stream was shown piece by piece; of all answers, what must be equal on every mode is kept."""
         took = self.seconds[scene.name] = time.perf_counter() - self._begun
         shown, answer = scene.shown(response)
@@ -155,7 +155,7 @@ def tool_answer(response: ChatResponse) -> tuple[str, object]:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class DemoScene:
     """One thing that a client does: the arguments of its call, and how the reply is shown."""
 
     name: str
@@ -167,10 +167,10 @@ class Scene:
 
 #: What is asked on every mode.
 SCENES: Final = (
-    Scene("chat", CHAT, {"messages": [user(CHAT)]}, text_answer),
-    Scene("stream", STREAM, {"messages": [user(STREAM)]}, text_answer, stream=True),
-    Scene("json", JSON, {"messages": [user(JSON)], "response_format": SCHEMA}, json_answer),
-    Scene("tool", TOOL, {"messages": [*weather_so_far(), user(TOOL)], "tools": [WEATHER]}, tool_answer),
+    DemoScene("chat", CHAT, {"messages": [user(CHAT)]}, text_answer),
+    DemoScene("stream", STREAM, {"messages": [user(STREAM)]}, text_answer, stream=True),
+    DemoScene("json", JSON, {"messages": [user(JSON)], "response_format": SCHEMA}, json_answer),
+    DemoScene("tool", TOOL, {"messages": [*weather_so_far(), user(TOOL)], "tools": [WEATHER]}, tool_answer),
 )
 
 

@@ -15,7 +15,7 @@ import ast
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PACKAGES = ("sans_io", "transports", "cloud", "ai")
@@ -34,6 +34,10 @@ class House:
     def lines(self) -> int:
         return sum(len(path.read_text(encoding="utf-8").splitlines()) for path, _ in self.modules.values())
 
+    def packages(self) -> set[str]:
+        """The rooms of `sans_io` that are packages."""
+        return {_room(name) for name, (path, _) in self.modules.items() if path.name == "__init__.py"} - {""}
+
     def functions(self) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
         for name, (_, tree) in self.modules.items():
             for node in ast.walk(tree):
@@ -45,9 +49,15 @@ class House:
     def arrows(self) -> dict[tuple[str, str], int]:
         """How many imports lead from one room of `sans_io` to another."""
         arrows: Counter[tuple[str, str]] = Counter()
+        for name, target in self.imports():
+            here, there = _room(name), _room(target)
+            if here and there and here != there and not _only_hands_on(self.modules[name][1]):
+                arrows[here, there] += 1
+        return dict(arrows)
+
+    def imports(self) -> Iterator[tuple[str, str]]:
+        """`(module, imported module)` for each name that one shipped module imports from another, types included."""
         for name, (path, tree) in self.modules.items():
-            if name == "sans_io" or not name.startswith("sans_io.") or _only_hands_on(tree):
-                continue
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
             for node in ast.walk(tree):
                 if not isinstance(node, ast.ImportFrom):
@@ -56,10 +66,8 @@ class House:
                 module = ".".join([*base, *([node.module] if node.module else [])])
                 for alias in node.names:
                     target = f"{module}.{alias.name}" if f"{module}.{alias.name}" in self.modules else module
-                    here, there = _room(name), _room(target)
-                    if there and here != there:
-                        arrows[here, there] += 1
-        return dict(arrows)
+                    if target in self.modules and target != name:
+                        yield name, target
 
     # -- repetition ----------------------------------------------------------------------------------------------------
 
@@ -122,7 +130,7 @@ def count_arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return len([*spec.posonlyargs, *spec.args, *spec.kwonlyargs])
 
 
-def circles(arrows: dict[tuple[str, str], int]) -> list[tuple[str, str]]:
+def circles(arrows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """The arrows that are part of a circle."""
     onward: dict[str, set[str]] = defaultdict(set)
     for here, there in arrows:
@@ -147,7 +155,7 @@ def main() -> None:
     house = House(root)
     arrows = house.arrows()
     rooms = {room for arrow in arrows for room in arrow}
-    packages = {room for room in rooms if (root / "sans_io" / room).is_dir()}
+    packages = rooms & house.packages()
     longest = max(house.functions(), key=lambda found: _length(found[1]))
     many = [f"{name}.{node.name}" for name, node in house.functions() if count_arguments(node) >= 12]
     twice, names = house.written_twice(), house.names_with_two_meanings()
