@@ -3,7 +3,8 @@
 What each counts:
 - rooms and arrows: packages of `sans_io` and imports from one to another, imports for types included. Modules that lie
   beside the packages and define something are rooms too; those that only hand on a name (public paths) are not.
-- in circles: arrows that are part of a circle.
+- in circles: arrows that are part of a circle, of imports that are made; and with those that only type checkers make
+  (an error names the response that it carries).
 - written twice: lines of functions whose bodies are equal once `await`, `async` and Sync/Async in names are folded, and
   have four lines or more without their docstrings; every copy counts, as it stands in its file.
 - names with two meanings: classes of one name in two modules.
@@ -46,8 +47,8 @@ class House:
 
     # -- rooms ---------------------------------------------------------------------------------------------------------
 
-    def arrows(self) -> dict[tuple[str, str], int]:
-        """How many imports lead from one room of `sans_io` to another."""
+    def arrows(self, *, types: bool = True) -> dict[tuple[str, str], int]:
+        """How many imports lead from one room of `sans_io` to another; without `types`, those that are made."""
         arrows: Counter[tuple[str, str]] = Counter()
         for name, target in self.imports():
             here, there = _room(name), _room(target)
@@ -59,7 +60,7 @@ class House:
         """`(module, imported module)` for each name that one shipped module imports from another, types included."""
         for name, (path, tree) in self.modules.items():
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-            for node in ast.walk(tree):
+            for node in ast.walk(tree) if types else _made(tree):
                 if not isinstance(node, ast.ImportFrom):
                     continue
                 base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
@@ -94,6 +95,14 @@ class House:
                 if isinstance(node, ast.ClassDef):
                     homes[node.name].append(name)
         return {name: places for name, places in homes.items() if len(places) > 1}
+
+
+def _made(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those under `if TYPE_CHECKING:`."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            yield node
+            yield from _made(node)
 
 
 def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -160,7 +169,8 @@ def main() -> None:
     many = [f"{name}.{node.name}" for name, node in house.functions() if count_arguments(node) >= 12]
     twice, names = house.written_twice(), house.names_with_two_meanings()
     print(f"rooms of sans_io          {len(rooms)}, {len(packages)} of them packages")
-    print(f"arrows between them       {len(arrows)}, in circles {len(circles(arrows))}")
+    made = circles(house.arrows(types=False))
+    print(f"arrows between them       {len(arrows)}, in circles {len(made)} (for types: {len(circles(arrows))})")
     print(f"files, lines              {len(house.modules)}, {house.lines()}")
     print(f"longest function          {_length(longest[1])} lines, {longest[0]}.{longest[1].name}")
     print(f"functions of >= 12 args   {len(many)}")

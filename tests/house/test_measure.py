@@ -42,6 +42,7 @@ def test_a_circle_is_found_whichever_way_round_it_is_closed(tmp_path: Path) -> N
     assert made.packages() == {"chat", "decode", "http"}
     assert made.arrows() == {("chat", "decode"): 1, ("decode", "chat"): 1, ("http", "decode"): 1}
     assert circles(made.arrows()) == [("chat", "decode"), ("decode", "chat")]
+    assert circles(made.arrows(types=False)) == []
 
 
 def test_a_path_that_only_hands_on_is_no_room(tmp_path: Path) -> None:
@@ -105,6 +106,15 @@ def test_a_name_with_two_meanings_is_a_class_of_two_modules(tmp_path: Path) -> N
 
 def test_the_core_has_at_most_eight_packages(ours: House) -> None:
     assert len(ours.packages()) <= 8
+
+
+def test_the_rooms_of_the_core_import_each_other_in_no_circle(ours: House) -> None:
+    assert circles(ours.arrows(types=False)) == []
+
+
+def test_functions_of_twelve_arguments_are_rare(ours: House) -> None:
+    many = [f"{name}.{node.name}" for name, node in ours.functions() if count_arguments(node) >= 12]
+    assert len(many) <= 5, many
 
 
 def test_at_most_150_lines_are_written_twice(ours: House) -> None:
