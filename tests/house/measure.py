@@ -50,14 +50,14 @@ class House:
     def arrows(self, *, types: bool = True) -> dict[tuple[str, str], int]:
         """How many imports lead from one room of `sans_io` to another; without `types`, those that are made."""
         arrows: Counter[tuple[str, str]] = Counter()
-        for name, target in self.imports():
+        for name, target in self.imports(types=types):
             here, there = _room(name), _room(target)
             if here and there and here != there and not _only_hands_on(self.modules[name][1]):
                 arrows[here, there] += 1
         return dict(arrows)
 
-    def imports(self) -> Iterator[tuple[str, str]]:
-        """`(module, imported module)` for each name that one shipped module imports from another, types included."""
+    def imports(self, *, types: bool = True) -> Iterator[tuple[str, str]]:
+        """`(module, imported module)` for each name that one shipped module imports from another."""
         for name, (path, tree) in self.modules.items():
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
             for node in ast.walk(tree) if types else _made(tree):
