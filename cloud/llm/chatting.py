@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from transports.loading import need
 
-from .client import Client, Codec, Job, close_awaitable
+from .client import Client, CodecT, Job, close_awaitable
 from .options import CALL_OPTIONS
 
 if TYPE_CHECKING:
     from sans_io.chat.messages import ChatRequest
     from sans_io.chat.shapes import AnyTool, Message, TextPart
     from sans_io.http.http11 import HTTPRequest
-    from sans_io.providers.base import Operation
 
     from .config import Timeouts
     from .options import CallOptions
@@ -37,16 +36,7 @@ def _checker() -> Callable[..., ChatRequest]:
     return chat_request
 
 
-class ChatCodec(Codec, Protocol):
-    """What `chat()` needs of a wire's codec."""
-
-    def operation(self, chat: ChatRequest, /) -> Operation: ...
-
-
-ChatCodecT = TypeVar("ChatCodecT", bound=ChatCodec)
-
-
-class ChatClient(Client[ChatCodecT]):
+class ChatClient(Client[CodecT]):
     """A client that chats."""
 
     def _chat(
@@ -61,7 +51,7 @@ class ChatClient(Client[ChatCodecT]):
         tools: Tools | None,
         tool_choice: Choosing | None,
         options: CallOptions,
-    ) -> Job[ChatCodecT]:
+    ) -> Job[CodecT]:
         """Check the arguments. Raises `LLMBadRequestError` naming the path of what is wrong, `TypeError` for an option
         that `method` does not have.
         """
@@ -95,7 +85,7 @@ class ChatClient(Client[ChatCodecT]):
             if name not in CALL_OPTIONS:
                 raise unknown_option(method, name, known, of_call=True)
 
-    def _request_of(self, job: Job[ChatCodecT]) -> HTTPRequest:
+    def _request_of(self, job: Job[CodecT]) -> HTTPRequest:
         """What would be sent. A callable key is asked; one that must be awaited cannot be, and is left out."""
         if self._made is None or self._made.fixed_key:
             return job.operation.request

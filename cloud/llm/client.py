@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from time import time
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, cast
 
 from sans_io.errors import LLMAuthError, LLMBadRequestError
 from sans_io.http.secret import Secret
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sans_io.policy.deadline import Timers
     from sans_io.policy.pool import Route
     from sans_io.policy.retry import RetryPolicy
-    from sans_io.providers.base import Operation
+    from sans_io.providers.base import Codec, Operation
 
     from .budgets import SharedBudget
     from .config import Timeouts
@@ -44,13 +44,7 @@ if TYPE_CHECKING:
     from .options import ClientOptions
 
 
-class Codec(Protocol):
-    """What a client needs of its wire's codec."""
-
-    def models_operation(self) -> Operation: ...
-
-
-CodecT = TypeVar("CodecT", bound=Codec)
+CodecT = TypeVar("CodecT", bound="Codec")
 
 
 @dataclass(slots=True)

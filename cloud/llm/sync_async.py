@@ -14,7 +14,7 @@ from sans_io.errors import LLMAuthError
 from sans_io.records import replace
 
 from . import registry
-from .client import Client, Codec, CodecT, Job, close_awaitable
+from .client import Client, CodecT, Job, close_awaitable
 from .credentials import called_key
 from .outcome import settle
 from .streams import AsyncChatStream, ChatStream
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sans_io.calls.call import Call
     from sans_io.chat.response import ChatResponse
     from sans_io.policy.pool import PoolStats
-    from sans_io.providers.base import Operation, ReplyReader
+    from sans_io.providers.base import Codec, Operation, ReplyReader
 
     from .stream_state import AsyncPump, SyncPump
 

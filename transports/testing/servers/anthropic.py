@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sans_io.decode.jsontext import JSON, JSONObject
 
-    from .in_memory import FakeLLMServer
+    from .served import Settings
 
 #: API versions from this one on refuse sampling parameters.
 _WITHOUT_SAMPLING: Final = "2026-10-21"
@@ -45,12 +45,12 @@ class ServedAnthropic(ServedWire):
     def claims(self, request: ReceivedRequest) -> bool:
         return request.header("anthropic-version") is not None or request.path.startswith("/v1/messages")
 
-    def ask(self, request: ReceivedRequest, server: FakeLLMServer) -> Ask | None:
+    def ask(self, request: ReceivedRequest, server: Settings) -> Ask | None:
         if request.method != "POST" or request.path != "/v1/messages":
             return None
         return self._read(parse_body(request.body), request, server)
 
-    def other(self, request: ReceivedRequest, server: FakeLLMServer) -> ReplyPlan | JSONObject | None:
+    def other(self, request: ReceivedRequest, server: Settings) -> ReplyPlan | JSONObject | None:
         if request.method == "POST" and request.path == "/v1/messages/count_tokens":
             body = parse_body(request.body) or {}
             return {"input_tokens": count_tokens(self._read({"max_tokens": 1, **body}, request, server))}
@@ -64,7 +64,7 @@ class ServedAnthropic(ServedWire):
     def overflow(self, count: int, window: int) -> ScriptedError | None:
         return ScriptedError(f"prompt is too long: {count} tokens > {window} maximum", 400)
 
-    def _read(self, body: JSON, request: ReceivedRequest, server: FakeLLMServer) -> Ask:
+    def _read(self, body: JSON, request: ReceivedRequest, server: Settings) -> Ask:
         return anthropic_ask(body, request.header("anthropic-version"), check_signatures=server.check_signatures)
 
     def plain(self, reply: ScriptedReply, ask: Ask, number: int) -> JSONObject:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sans_io.decode.jsontext import JSON, JSONObject
 
-    from .in_memory import FakeLLMServer
+    from .served import Settings
 
 
 class ServedOllama(ServedWire):
@@ -40,19 +40,19 @@ class ServedOllama(ServedWire):
     def needs_key(self, request: ReceivedRequest) -> bool:
         return request.path != "/"
 
-    def ask(self, request: ReceivedRequest, server: FakeLLMServer) -> Ask | None:  # noqa: ARG002
+    def ask(self, request: ReceivedRequest, server: Settings) -> Ask | None:  # noqa: ARG002
         if request.method != "POST" or request.path != "/api/chat":
             return None
         return ollama_ask(parse_body(request.body))
 
-    def other(self, request: ReceivedRequest, server: FakeLLMServer) -> ReplyPlan | JSONObject | None:
-        return server.library.handle(request)
+    def other(self, request: ReceivedRequest, server: Settings) -> ReplyPlan | JSONObject | None:
+        return server.models_request(request)
 
     def unknown(self, request: ReceivedRequest) -> ReplyPlan:  # noqa: ARG002
         return ReplyPlan(404, (("content-type", "text/plain"),), ((0.0, b"404 page not found"),), "length")
 
-    def require(self, model: str, server: FakeLLMServer) -> None:
-        server.library.require(model)
+    def require(self, model: str, server: Settings) -> None:
+        server.require_model(model)
 
     def overflow(self, count: int, window: int) -> ScriptedError | None:  # noqa: ARG002
         return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sans_io.decode.jsontext import JSON, JSONObject
 
-    from .in_memory import FakeLLMServer
+    from .served import Settings
 
 
 class ServedOpenAIChat(ServedWire):
@@ -34,12 +34,12 @@ class ServedOpenAIChat(ServedWire):
     content_type = "text/event-stream"
     ping = b": keep-alive\n\n"
 
-    def ask(self, request: ReceivedRequest, server: FakeLLMServer) -> Ask | None:  # noqa: ARG002
+    def ask(self, request: ReceivedRequest, server: Settings) -> Ask | None:  # noqa: ARG002
         if request.method != "POST" or not request.path.endswith("/chat/completions"):
             return None
         return openai_ask(parse_body(request.body), _deployment(request.path))
 
-    def other(self, request: ReceivedRequest, server: FakeLLMServer) -> ReplyPlan | JSONObject | None:
+    def other(self, request: ReceivedRequest, server: Settings) -> ReplyPlan | JSONObject | None:
         if request.method == "GET" and request.path.endswith("/models"):
             entries = [
                 {"id": name, "object": "model", "created": EPOCH, "owned_by": "test"} for name in server.listed(self)

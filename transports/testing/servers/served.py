@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from sans_io.chat.response import Usage
 from sans_io.providers.registry import WIRES
@@ -25,14 +25,23 @@ from .answers import tokens
 from .script import Ask, ReceivedRequest, RefusedError, ReplyPlan, ScriptedError, ScriptedReply, ToolUse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sans_io.decode.jsontext import JSON, JSONObject
 
-    from .in_memory import FakeLLMServer
-
 #: 2026-11-22T12:00:00Z: what this server believes the time to be.
 EPOCH: Final = 1_795_348_800
+
+
+class Settings(Protocol):
+    """What a wire looks up of the server that speaks it."""
+
+    strict_models: bool
+    check_signatures: bool
+
+    def listed(self, wire: ServedWire) -> Sequence[str]: ...
+    def models_request(self, request: ReceivedRequest) -> ReplyPlan | None: ...
+    def require_model(self, name: str) -> None: ...
 
 
 class ServedWire(ABC):
@@ -53,10 +62,10 @@ class ServedWire(ABC):
         return True
 
     @abstractmethod
-    def ask(self, request: ReceivedRequest, server: FakeLLMServer) -> Ask | None:
+    def ask(self, request: ReceivedRequest, server: Settings) -> Ask | None:
         """The chat that is asked for, or None if this is another request. Raises `RefusedError`."""
 
-    def other(self, request: ReceivedRequest, server: FakeLLMServer) -> ReplyPlan | JSONObject | None:  # noqa: ARG002
+    def other(self, request: ReceivedRequest, server: Settings) -> ReplyPlan | JSONObject | None:  # noqa: ARG002
         """The answer to a request that is no chat; None if nothing is at this path."""
         return None
 
@@ -64,7 +73,7 @@ class ServedWire(ABC):
         """The answer where nothing is. Raises `RefusedError`."""
         raise RefusedError(ScriptedError(f"Unknown request URL: {request.method} {request.path}.", 404))
 
-    def require(self, model: str, server: FakeLLMServer) -> None:
+    def require(self, model: str, server: Settings) -> None:
         """Refuse a model that is not there."""
         if server.strict_models and model not in server.listed(self):
             raise RefusedError(
