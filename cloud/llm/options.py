@@ -114,7 +114,7 @@ def documented(wire: str) -> Callable[[_F], _F]:
         names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
         arguments = "\n".join(f"    {name}: {_ARGUMENTS[name]}" for name in names)
         text = _dedented(method)
-        text += f"\n\nArguments:\n{arguments}\n\nBy keyword only:\n{_options_of(wire)}\n\n"
+        text += f"\n\nArguments:\n{arguments}\n\nBy keyword only; what is left out, or None, is not sent, and the server's default holds:\n{_options_of(wire)}\n\n"
         method.__doc__ = text + f"{_RETURNS[method.__name__]}\n{_RAISES}"
         if method.__name__ == "chat":
             setattr(method, "completions", _ELSEWHERE)  # noqa: B010 - a function has no such attribute to assign to

@@ -48,8 +48,8 @@ class ChatOptions(TypedDict, total=False):
 
 
 class Option(NamedTuple):
-    """One row: `check(value, path)` returns the value in its normal form or raises; `wires` are those that take it;
-    `about` is for `help()`; `instead` says what to do on the others.
+    """One row: `check(value, path)` returns the value in its normal form (None: nothing is said) or raises; `wires` are
+    those that take it; `about` is for `help()`; `instead` says what to do on the others.
     """
 
     check: Callable[[JSON, str], JSON]
@@ -104,7 +104,7 @@ def _count(value: JSON, path: str) -> int:
     return integer(value, path, 1)
 
 
-def _stop(value: JSON, path: str) -> list[str]:
+def _stop(value: JSON, path: str) -> list[str] | None:
     if isinstance(value, str):
         value = (value,)
     if not isinstance(value, (list, tuple)):
@@ -113,7 +113,7 @@ def _stop(value: JSON, path: str) -> list[str]:
         if not isinstance(one, str) or not one:
             raise bad(f"{path}[{i}]", "must be a non-empty string")
         check_json(one, f"{path}[{i}]")
-    return list(value)
+    return list(value) or None
 
 
 def _logprobs(value: JSON, path: str) -> int:
@@ -263,8 +263,9 @@ def checked_options(options: Mapping[str, JSON], caller: str) -> JSONObject:
         row = OPTIONS.get(name)
         if row is None:
             raise TypeError(f"{caller}() has no option {name!r}; it takes {', '.join(OPTIONS)}")
-        if value is not None:
-            said[name] = row.check(value, name)
+        checked = None if value is None else row.check(value, name)
+        if checked is not None:
+            said[name] = checked
     return said
 
 
