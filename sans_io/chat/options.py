@@ -214,7 +214,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     ),
     "stop": Option(_stop, _ALL, "str or list of str: the answer ends before any of these."),
     "seed": Option(integer, ("openai", "ollama"), "int: the same seed and request should give the same answer."),
-    "n": Option(_count, _ALL, "int, at least 1: how many answers, in `response.choices` (above 1: OpenAI and others)."),
+    "n": Option(_count, _ALL, "int, at least 1: how many answers, in `response.choices` (Anthropic, Ollama: 1)."),
     "logprobs": Option(
         _logprobs, ("openai", "ollama"),
         "int, 0 to 20: report the log probability of each token, and of this many alternatives; they come in "
@@ -229,11 +229,11 @@ OPTIONS: Final[Mapping[str, Option]] = {
     ),
     "thinking": Option(
         _thinking, ("anthropic", "ollama"),
-        "int or False: the tokens that thinking may take (Anthropic: at least 1024 and below max_tokens), or none.",
+        "int or False: the most tokens for thinking (Anthropic: from 1024 to below max_tokens; Ollama: False only).",
         "use reasoning_effort",
     ),
     "verbosity": Option(text, ("openai",), 'str: how long the answer should be: "low", "medium" or "high".'),
-    "parallel_tool_calls": Option(_boolean, _ALL, "bool: whether one answer may call several tools."),
+    "parallel_tool_calls": Option(_boolean, _ALL, "bool: may one answer call several tools (Ollama: True only)."),
     "service_tier": Option(
         text, ("openai", "anthropic"),
         'str: how the server ranks and bills the request: "auto", and by vendor "default", "flex", "priority", '
