@@ -65,7 +65,7 @@ class OllamaCodec:
         return OllamaCodec(self.base_url, credential=secret, headers=self._headers, limits=self.limits)
 
     def build(self, chat: ChatRequest) -> HTTPRequest:
-        """The request for `chat`. Raises `LLMBadRequestError` naming what this wire cannot express."""
+        """The request for `chat`. Raises `LLMBadRequestError` naming what the API does not support."""
         body = encode_body(build_body(chat))
         head = self._head("POST", "api/chat")
         if chat.extra_headers:
