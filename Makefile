@@ -97,6 +97,7 @@ lint: .venv/lint.stamp
 
 types: .venv/lint.stamp
 	$(PY) -m mypy
+	$(PY) -m basedpyright --pythonpath $(PY) --project tests/typing/pyrightconfig.json
 	$(PY) -m pytest -q tests/typing
 
 contracts: .venv/lint.stamp

@@ -172,7 +172,6 @@ __all__ = [
     "Usage",
     "UsageReported",
     "UserMessage",
-    "__version__",
     "close_all_cloud_clients",
     "close_all_cloud_clients_sync",
     "get_provider",

@@ -158,7 +158,7 @@ class AnthropicClient(_Anthropic, SyncClient["AnthropicCodec"]):
         tool_choice: Choosing | None = None,
         **options: Unpack[CallOptions],
     ) -> ChatResponse:
-        """One chat, whole."""
+        """Send the conversation and return the whole answer."""
         job = self._chat("chat", False, messages, model, system, temperature, max_tokens, tools, tool_choice, options)
         return self._run(job)
 
@@ -174,7 +174,7 @@ class AnthropicClient(_Anthropic, SyncClient["AnthropicCodec"]):
         tool_choice: Choosing | None = None,
         **options: Unpack[CallOptions],
     ) -> ChatStream:
-        """One chat, piece by piece: iterate over the pieces of text. Nothing is sent before the first pull."""
+        """Send the conversation and return its answer as a stream: `for text in ...`. Nothing is sent before that."""
         job = self._chat(
             "chat_stream", True, messages, model, system, temperature, max_tokens, tools, tool_choice, options
         )
@@ -196,7 +196,7 @@ class AsyncAnthropicClient(_Anthropic, AsyncClient["AnthropicCodec"]):
         tool_choice: Choosing | None = None,
         **options: Unpack[CallOptions],
     ) -> ChatResponse:
-        """One chat, whole."""
+        """Send the conversation and return the whole answer."""
         job = self._chat("chat", False, messages, model, system, temperature, max_tokens, tools, tool_choice, options)
         return await self._run(job)
 
@@ -212,7 +212,7 @@ class AsyncAnthropicClient(_Anthropic, AsyncClient["AnthropicCodec"]):
         tool_choice: Choosing | None = None,
         **options: Unpack[CallOptions],
     ) -> AsyncChatStream:
-        """One chat, piece by piece: iterate over the pieces of text. Nothing is sent before the first pull."""
+        """Send the conversation and return its answer as a stream: `for text in ...`. Nothing is sent before that."""
         job = self._chat(
             "chat_stream", True, messages, model, system, temperature, max_tokens, tools, tool_choice, options
         )

@@ -146,17 +146,17 @@ class Client(ABC, Generic[CodecT]):
 
     @property
     def base_url(self) -> str:
-        """Where requests go."""
+        """Where requests go, without the path of an endpoint."""
         return str(self._base_url)
 
     @property
     def timeout(self) -> float | Timeouts | None:
-        """As given; None is unlimited."""
+        """In seconds, or the `Timeouts`, as given; None is unlimited."""
         return self._timeout
 
     @property
     def max_retries(self) -> int:
-        """How often a call is tried again."""
+        """How often a failed call is tried again."""
         return self._retry.max_retries
 
     def _with_options(self, changes: Mapping[str, Any]) -> Self:

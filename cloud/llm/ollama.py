@@ -172,7 +172,7 @@ class OllamaClient(_Ollama, SyncClient["OllamaCodec"]):
         tool_choice: Choosing | None = None,
         **options: Unpack[CallOptions],
     ) -> ChatResponse:
-        """One chat, whole."""
+        """Send the conversation and return the whole answer."""
         job = self._chat("chat", False, messages, model, system, temperature, max_tokens, tools, tool_choice, options)
         return self._run(job)
 
@@ -188,14 +188,17 @@ class OllamaClient(_Ollama, SyncClient["OllamaCodec"]):
         tool_choice: Choosing | None = None,
         **options: Unpack[CallOptions],
     ) -> ChatStream:
-        """One chat, piece by piece: iterate over the pieces of text. Nothing is sent before the first pull."""
+        """Send the conversation and return its answer as a stream: `for text in ...`. Nothing is sent before that."""
         job = self._chat(
             "chat_stream", True, messages, model, system, temperature, max_tokens, tools, tool_choice, options
         )
         return self._open(job)
 
     def is_available(self) -> bool:
-        """Whether an Ollama server answers, asked once and within 2 s. Errors other than no answer raise."""
+        """Whether an Ollama server answers, asked once and within 2 seconds (or the client's timeout, if that is less).
+
+        False for no connection and no answer; any other failure raises its `LLMError`.
+        """
         try:
             self._run(self._probe())
         except (LLMConnectionError, LLMTimeoutError):
@@ -203,20 +206,21 @@ class OllamaClient(_Ollama, SyncClient["OllamaCodec"]):
         return True
 
     def has_model(self, model_name: str) -> bool:
-        """Whether the model is installed; "llama3.2" means "llama3.2:latest"."""
+        """Whether the model is installed on the server; "llama3.2" means "llama3.2:latest". Raises `LLMError`."""
         return _full_name(model_name) in map(_full_name, self.list_models())
 
     def pull_model(self, model_name: str, on_progress: OnProgress | None = None) -> bool:
-        """Download a model, or what is new of it. True, or an `LLMError`.
+        """Download a model, or what is new of it. True, or an `LLMError` (`LLMNotFoundError`: no such model).
 
-        Whoever asks for the same model meanwhile waits for the same download. No limit on the whole; each caller's
-        `timeout` bounds its time between two signs of progress.
+        `model_name` is like "llama3.2" or "qwen2.5:3b". `on_progress` is called with a `PullProgress` (status, digest,
+        and total and completed in bytes) for each step. Whoever asks for the same model meanwhile waits for the same
+        download. No limit on the whole; the `timeout` of each caller bounds its seconds between two signs of progress.
         """
         job, identity = self._pull(model_name)
         return _pulls.join(identity, job, lambda: self._begin(job), on_progress)
 
     def ensure_model(self, model_name: str, on_progress: OnProgress | None = None) -> bool:
-        """Download the model unless it is installed. True, or an `LLMError`."""
+        """`pull_model()` unless the model is installed. Returns True, or raises an `LLMError`."""
         return self.has_model(model_name) or self.pull_model(model_name, on_progress)
 
 
@@ -235,7 +239,7 @@ class AsyncOllamaClient(_Ollama, AsyncClient["OllamaCodec"]):
         tool_choice: Choosing | None = None,
         **options: Unpack[CallOptions],
     ) -> ChatResponse:
-        """One chat, whole."""
+        """Send the conversation and return the whole answer."""
         job = self._chat("chat", False, messages, model, system, temperature, max_tokens, tools, tool_choice, options)
         return await self._run(job)
 
@@ -251,14 +255,17 @@ class AsyncOllamaClient(_Ollama, AsyncClient["OllamaCodec"]):
         tool_choice: Choosing | None = None,
         **options: Unpack[CallOptions],
     ) -> AsyncChatStream:
-        """One chat, piece by piece: iterate over the pieces of text. Nothing is sent before the first pull."""
+        """Send the conversation and return its answer as a stream: `for text in ...`. Nothing is sent before that."""
         job = self._chat(
             "chat_stream", True, messages, model, system, temperature, max_tokens, tools, tool_choice, options
         )
         return self._open(job)
 
     async def is_available(self) -> bool:
-        """Whether an Ollama server answers, asked once and within 2 s. Errors other than no answer raise."""
+        """Whether an Ollama server answers, asked once and within 2 seconds (or the client's timeout, if that is less).
+
+        False for no connection and no answer; any other failure raises its `LLMError`.
+        """
         try:
             await self._run(self._probe())
         except (LLMConnectionError, LLMTimeoutError):
@@ -266,18 +273,19 @@ class AsyncOllamaClient(_Ollama, AsyncClient["OllamaCodec"]):
         return True
 
     async def has_model(self, model_name: str) -> bool:
-        """Whether the model is installed; "llama3.2" means "llama3.2:latest"."""
+        """Whether the model is installed on the server; "llama3.2" means "llama3.2:latest". Raises `LLMError`."""
         return _full_name(model_name) in map(_full_name, await self.list_models())
 
     async def pull_model(self, model_name: str, on_progress: OnProgress | None = None) -> bool:
-        """Download a model, or what is new of it. True, or an `LLMError`.
+        """Download a model, or what is new of it. True, or an `LLMError` (`LLMNotFoundError`: no such model).
 
-        Whoever asks for the same model meanwhile waits for the same download. No limit on the whole; each caller's
-        `timeout` bounds its time between two signs of progress.
+        `model_name` is like "llama3.2" or "qwen2.5:3b". `on_progress` is called with a `PullProgress` (status, digest,
+        and total and completed in bytes) for each step. Whoever asks for the same model meanwhile waits for the same
+        download. No limit on the whole; the `timeout` of each caller bounds its seconds between two signs of progress.
         """
         job, identity = self._pull(model_name)
         return await _async_pulls.join(identity, job, lambda: self._begin(job), on_progress)
 
     async def ensure_model(self, model_name: str, on_progress: OnProgress | None = None) -> bool:
-        """Download the model unless it is installed. True, or an `LLMError`."""
+        """`pull_model()` unless the model is installed. Returns True, or raises an `LLMError`."""
         return await self.has_model(model_name) or await self.pull_model(model_name, on_progress)

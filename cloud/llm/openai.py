@@ -226,7 +226,7 @@ class OpenAICompatClient(_OpenAI, SyncClient["OpenAICodec"]):
         system: System | None = None,
         **options: Unpack[CallOptions],
     ) -> ChatResponse:
-        """One chat, whole."""
+        """Send the conversation and return the whole answer."""
         job = self._chat("chat", False, messages, model, system, temperature, max_tokens, tools, tool_choice, options)
         return self._run(job)
 
@@ -243,7 +243,7 @@ class OpenAICompatClient(_OpenAI, SyncClient["OpenAICodec"]):
         system: System | None = None,
         **options: Unpack[CallOptions],
     ) -> ChatStream:
-        """One chat, piece by piece: iterate over the pieces of text. Nothing is sent before the first pull."""
+        """Send the conversation and return its answer as a stream: `for text in ...`. Nothing is sent before that."""
         job = self._chat(
             "chat_stream", True, messages, model, system, temperature, max_tokens, tools, tool_choice, options
         )
@@ -266,7 +266,7 @@ class AsyncOpenAICompatClient(_OpenAI, AsyncClient["OpenAICodec"]):
         system: System | None = None,
         **options: Unpack[CallOptions],
     ) -> ChatResponse:
-        """One chat, whole."""
+        """Send the conversation and return the whole answer."""
         job = self._chat("chat", False, messages, model, system, temperature, max_tokens, tools, tool_choice, options)
         return await self._run(job)
 
@@ -283,7 +283,7 @@ class AsyncOpenAICompatClient(_OpenAI, AsyncClient["OpenAICodec"]):
         system: System | None = None,
         **options: Unpack[CallOptions],
     ) -> AsyncChatStream:
-        """One chat, piece by piece: iterate over the pieces of text. Nothing is sent before the first pull."""
+        """Send the conversation and return its answer as a stream: `for text in ...`. Nothing is sent before that."""
         job = self._chat(
             "chat_stream", True, messages, model, system, temperature, max_tokens, tools, tool_choice, options
         )

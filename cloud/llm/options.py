@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class CallOptions(ChatOptions, total=False):
-    """The keyword arguments of `chat()` beside those that are written out: `help(client.chat)` lists them all."""
+    """The keyword arguments of `chat()` beside those that are written out."""
 
     timeout: float | Timeouts | None
     max_retries: int | None
@@ -91,7 +91,7 @@ _ARGUMENTS: Final = {
     "max_tokens": "int: the most tokens that the answer may have (Anthropic: 8,192 unless given).",
     "tools": 'list of dicts like {"name", "description", "parameters"}: functions that the model may call;\n'
     "        `parameters` is a JSON schema. OpenAI's nested form and Anthropic's (input_schema) are taken as well.",
-    "tool_choice": '"auto", "none", "required", or the name of the tool to call.',
+    "tool_choice": '"auto", "none", "required", or the name of the tool to call (Ollama: the first two).',
     "stream": "bool: the request of `chat_stream()` instead of that of `chat()`.",
 }
 _RETURNS: Final = {
@@ -114,7 +114,8 @@ def documented(wire: str) -> Callable[[_F], _F]:
         names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
         arguments = "\n".join(f"    {name}: {_ARGUMENTS[name]}" for name in names)
         text = _dedented(method)
-        text += f"\n\nArguments:\n{arguments}\n\nBy keyword only:\n{_options_of(wire)}\n\n"
+        text += f"\n\nArguments:\n{arguments}\n\nBy keyword only, each optional:\n{_options_of(wire)}\n\n"
+        text += "What is not given, or None, is not sent: the server's default holds.\n\n"
         method.__doc__ = text + f"{_RETURNS[method.__name__]}\n{_RAISES}"
         if method.__name__ == "chat":
             setattr(method, "completions", _ELSEWHERE)  # noqa: B010 - a function has no such attribute to assign to
@@ -143,6 +144,15 @@ def _options_of(wire: str) -> str:
     taken += [f"    {name}: {about}" for name, about in _CALL_ONLY.items()]
     refused = [name for name, row in OPTIONS.items() if wire not in row.wires]
     return "\n".join(taken) + f"\n    Not supported by the {WIRES[wire]} API: {', '.join(refused)}."
+
+
+def _described(name: str) -> str:
+    row = OPTIONS[name]
+    return f"    {name}: {row.about} Taken by: {', '.join(WIRES[wire] for wire in row.wires)}."
+
+
+_ROWS: Final = (*map(_described, OPTIONS), *(f"    {name}: {about}" for name, about in _CALL_ONLY.items()))
+CallOptions.__doc__ = f"{CallOptions.__doc__}\n\n" + "\n".join(_ROWS)
 
 
 class _Elsewhere:

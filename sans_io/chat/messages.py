@@ -1,7 +1,7 @@
 """What a user says: the request in its provider-neutral form, checked before anything is sent.
 
 Rules of this file:
-- Pure checking and normalising; no wire is known here. A codec refuses what its wire cannot express.
+- Pure checking and normalising; no wire is known here. A codec refuses what its API does not support.
 - Every refusal is an `LLMBadRequestError` that begins with the bad value's path: `messages[2].content[0].image_url`.
 - The user's objects are never changed; what needs no change is used as it is, what does is copied on the way.
 - Unknown keys are kept: vendors require theirs back (reasoning, signatures). Ranges are left to the server.

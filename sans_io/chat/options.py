@@ -48,8 +48,8 @@ class ChatOptions(TypedDict, total=False):
 
 
 class Option(NamedTuple):
-    """One row: `check(value, path)` returns the value in its normal form or raises; `wires` are those that take it;
-    `about` is for `help()`; `instead` says what to do on the others.
+    """One row: `check(value, path)` returns the value in its normal form (None: nothing is said) or raises; `wires` are
+    those that take it; `about` is for `help()`; `instead` says what to do on the others.
     """
 
     check: Callable[[JSON, str], JSON]
@@ -104,7 +104,7 @@ def _count(value: JSON, path: str) -> int:
     return integer(value, path, 1)
 
 
-def _stop(value: JSON, path: str) -> list[str]:
+def _stop(value: JSON, path: str) -> list[str] | None:
     if isinstance(value, str):
         value = (value,)
     if not isinstance(value, (list, tuple)):
@@ -113,7 +113,7 @@ def _stop(value: JSON, path: str) -> list[str]:
         if not isinstance(one, str) or not one:
             raise bad(f"{path}[{i}]", "must be a non-empty string")
         check_json(one, f"{path}[{i}]")
-    return list(value)
+    return list(value) or None
 
 
 def _logprobs(value: JSON, path: str) -> int:
@@ -214,7 +214,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     ),
     "stop": Option(_stop, _ALL, "str or list of str: the answer ends before any of these."),
     "seed": Option(integer, ("openai", "ollama"), "int: the same seed and request should give the same answer."),
-    "n": Option(_count, _ALL, "int, at least 1: how many answers, in `response.choices` (above 1: OpenAI and others)."),
+    "n": Option(_count, _ALL, "int, at least 1: how many answers, in `response.choices` (Anthropic, Ollama: 1)."),
     "logprobs": Option(
         _logprobs, ("openai", "ollama"),
         "int, 0 to 20: report the log probability of each token, and of this many alternatives; they come in "
@@ -229,11 +229,11 @@ OPTIONS: Final[Mapping[str, Option]] = {
     ),
     "thinking": Option(
         _thinking, ("anthropic", "ollama"),
-        "int or False: the tokens that thinking may take (Anthropic: at least 1024 and below max_tokens), or none.",
+        "int or False: the most tokens for thinking (Anthropic: from 1024 to below max_tokens; Ollama: False only).",
         "use reasoning_effort",
     ),
     "verbosity": Option(text, ("openai",), 'str: how long the answer should be: "low", "medium" or "high".'),
-    "parallel_tool_calls": Option(_boolean, _ALL, "bool: whether one answer may call several tools."),
+    "parallel_tool_calls": Option(_boolean, _ALL, "bool: may one answer call several tools (Ollama: True only)."),
     "service_tier": Option(
         text, ("openai", "anthropic"),
         'str: how the server ranks and bills the request: "auto", and by vendor "default", "flex", "priority", '
@@ -263,8 +263,9 @@ def checked_options(options: Mapping[str, JSON], caller: str) -> JSONObject:
         row = OPTIONS.get(name)
         if row is None:
             raise TypeError(f"{caller}() has no option {name!r}; it takes {', '.join(OPTIONS)}")
-        if value is not None:
-            said[name] = row.check(value, name)
+        checked = None if value is None else row.check(value, name)
+        if checked is not None:
+            said[name] = checked
     return said
 
 

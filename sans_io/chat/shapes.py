@@ -104,6 +104,7 @@ class AssistantMessage(TypedDict):
     role: Literal["assistant"]
     content: NotRequired[str | Sequence[TextPart] | None]
     tool_calls: NotRequired[Sequence[ToolCallEntry]]
+    refusal: NotRequired[str | None]
 
 
 class ToolMessage(TypedDict):
@@ -125,6 +126,7 @@ class Tool(TypedDict):
     name: str
     description: NotRequired[str]
     parameters: NotRequired[Mapping[str, JSON]]
+    strict: NotRequired[bool]
 
 
 class NestedTool(TypedDict):
@@ -140,6 +142,7 @@ class InputSchemaTool(TypedDict):
     name: str
     description: NotRequired[str]
     input_schema: Mapping[str, JSON]
+    strict: NotRequired[bool]
 
 
 AnyTool: TypeAlias = Tool | NestedTool | InputSchemaTool

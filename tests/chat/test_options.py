@@ -98,6 +98,11 @@ def test_none_says_nothing(name: str, wire: str) -> None:
     assert CODECS[wire].build(chat_request(HI, "m", **{name: None})) == CODECS[wire].build(chat_request(HI, "m"))
 
 
+@pytest.mark.parametrize("wire", WIRES)
+def test_an_empty_list_of_stops_says_nothing(wire: str) -> None:
+    assert sent(wire, stop=[]) == sent(wire)
+
+
 def test_an_option_that_does_not_exist_is_no_bad_request() -> None:
     with pytest.raises(TypeError, match=r"^chat_request\(\) has no option 'top_q'; it takes top_p, top_k, "):
         chat_request(HI, top_q=1)  # type: ignore[call-arg]
@@ -148,6 +153,7 @@ def test_thinking_on_anthropic() -> None:
     over = "thinking must be below max_tokens, which includes it (2000 of 2000): increase max_tokens"
     assert refused("anthropic", thinking=2000, max_tokens=2000) == over
     assert sent("anthropic", thinking=2000, max_tokens=2001)["max_tokens"] == 2001
+    assert sent("anthropic", thinking=9000, extra_body={"max_tokens": 9001})["thinking"]["budget_tokens"] == 9000
     assert refused("anthropic", thinking=8192).endswith("(8192 of 8192): increase max_tokens"), "the default counts too"
     both = sent("anthropic", thinking=2000, reasoning_effort="low")
     assert (both["thinking"]["budget_tokens"], both["output_config"]) == (2000, {"effort": "low"})

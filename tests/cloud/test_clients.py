@@ -290,6 +290,8 @@ def test_options_are_defined_once() -> None:
     assert {*OPTIONS} == ChatOptions.__optional_keys__ >= KEYWORDS - {"timeout", "max_retries"}
     assert {*CALL_OPTIONS} == CallOptions.__optional_keys__ == {*OPTIONS, "timeout", "max_retries"}
     assert {*CLIENT_OPTIONS} == ClientOptions.__optional_keys__ >= SETTINGS
+    page = inspect.getdoc(CallOptions)
+    assert all(f"\n{word}: " in page or f"\n    {word}: " in page for word in CALL_OPTIONS)
     assert not any(ChatOptions.__required_keys__ | CallOptions.__required_keys__ | ClientOptions.__required_keys__)
 
 

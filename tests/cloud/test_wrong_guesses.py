@@ -124,6 +124,10 @@ GUESSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: asyncio.run(AsyncAnthropicClient("k").chat(HI, request_timeout=3)), TypeError,
         f"chat() has no option 'request_timeout'; did you mean timeout? {ROAD}",
     ),
+    "chat(system_prompt='...')": (
+        lambda: chat(system_prompt="Be brief."), TypeError,
+        f"chat() has no option 'system_prompt'; did you mean system? {ROAD}",
+    ),
     # -- options that this wire does not take
     "openai: chat(top_k=3)": (
         lambda: chat(top_k=3), LLMBadRequestError,
@@ -201,6 +205,10 @@ GUESSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: openai(temperature=0), TypeError,
         "OpenAICompatClient() has no option 'temperature'; it belongs to the call: client.chat(messages, temperature=...)",
     ),
+    "Client(model_name='m')": (
+        lambda: openai(model_name="m"), TypeError,
+        "OpenAICompatClient() has no option 'model_name'; did you mean model?",
+    ),
     "Client(verify=False)": (
         lambda: openai(verify=False), TypeError,
         "OpenAICompatClient() has no option 'verify'; ca_file=... trusts other authorities; the rest is ssl_context=...",
@@ -250,6 +258,11 @@ GUESSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "client.astream(...)": (
         lambda: openai().astream("Hi"), AttributeError,
         "OpenAICompatClient has no attribute 'astream'; call client.chat_stream(messages, ...)",
+    ),
+    "client.with_raw_response.chat(...)": (
+        lambda: openai().with_raw_response.chat(HI), AttributeError,
+        "OpenAICompatClient has no attribute 'with_raw_response'; response.raw, .headers and .request_id are on every "
+        "response",
     ),
     "client.api_key": (
         lambda: openai().api_key, AttributeError,

@@ -22,6 +22,7 @@ def calls(client: OpenAICompatClient, anthropic: AnthropicClient) -> None:
     client.chat(HELLO, stream=True)  # error: call-arg
     client.chat(HELLO, top_p="0.5")  # error: arg-type
     client.chat(HELLO, logprobs="3")  # error: arg-type
+    client.chat(HELLO, n="2")  # error: arg-type
     client.chat(HELLO, metadata={"run": 7})  # error: dict-item
     client.chat(HELLO, "gpt-5.4", "Be brief.")  # error: arg-type
     client.chat(HELLO, timeout=(3, 10))  # error: arg-type

@@ -75,6 +75,17 @@ def test_programs_pass_pyright_strict() -> None:
 
 @needs_pyright
 @pytest.mark.timeout(300)
+def test_pyright_finds_each_mistake_where_it_is(tmp_path: Path) -> None:
+    config = json.loads((HERE / "pyrightconfig.json").read_text(encoding="utf-8"))
+    config |= {"include": [str(MISTAKES)], "exclude": [], "extraPaths": [str(ROOT)]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(config), encoding="utf-8")
+    report = pyright("--project", str(tmp_path / "pyrightconfig.json"))
+    found = {one["range"]["start"]["line"] + 1 for one in report["generalDiagnostics"] if one["severity"] == "error"}
+    assert marks(MISTAKES).keys() <= found
+
+
+@needs_pyright
+@pytest.mark.timeout(300)
 def test_all_that_cloud_llm_exports_has_a_type() -> None:
     report = pyright("--verifytypes", "cloud.llm", "--ignoreexternal")["typeCompleteness"]
     symbols = report["exportedSymbolCounts"]

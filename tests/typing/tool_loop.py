@@ -11,7 +11,9 @@ WEATHER: Tool = {
         "type": "object",
         "properties": {"location": {"type": "string", "description": "City name"}},
         "required": ["location"],
+        "additionalProperties": False,
     },
+    "strict": True,
 }
 
 

@@ -208,7 +208,7 @@ def build_body(chat: ChatRequest, version: str) -> JSONObject:
     if chat.temperature is not None:
         body["temperature"] = chat.temperature
     if chat.options:
-        body.update(_fields(chat.options, max_tokens))
+        body.update(_fields(chat.options, chat.extra_body.get("max_tokens", max_tokens)))
     if chat.stream:
         body["stream"] = True
     body = merged(body, chat.extra_body)

@@ -1,7 +1,7 @@
 """From OpenAI-shaped messages to Anthropic's system blocks and turns.
 
 Rules of this file:
-- Nothing is dropped silently: what the wire cannot say is an `LLMBadRequestError` naming the path, before sending.
+- Nothing is dropped silently: what the API does not support is an `LLMBadRequestError` naming the path, before sending.
 - Native blocks pass through as they are: Anthropic checks thinking blocks against their signatures.
 - An assistant message that came from Anthropic carries its blocks in `anthropic_blocks`. They are sent again as long
   as they say what `content` and `tool_calls` say; if those were edited, the edit wins and only thinking is kept.

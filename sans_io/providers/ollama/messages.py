@@ -1,7 +1,7 @@
 """From OpenAI-shaped messages to the body of Ollama's `POST /api/chat`.
 
 Rules of this file:
-- Nothing is dropped silently: what the wire cannot say is an `LLMBadRequestError` naming the path, before sending.
+- Nothing is dropped silently: what the API does not support is an `LLMBadRequestError` naming the path, before sending.
 - The wire has no image URLs: the server fetches nothing, so images come as data.
 - Arguments of tool calls are objects in both directions; ids are sent along, servers that do not know them skip them.
 """

@@ -5,7 +5,7 @@
 Rules of this file:
 - Immutable configuration and pure functions; where and as whom is the endpoint's business.
 - Nothing is sent that the caller did not say, but `stream_options` where usage would not come otherwise.
-- What the API does not support is refused, naming the argument. What belongs to another wire's history (thinking
+- What the API does not support is refused by name. What belongs to another wire's history (thinking
   blocks with signatures, `is_error`) is left out: it stays in the caller's history for that wire.
 """
 
