@@ -103,7 +103,7 @@ def do(what: str, work: Callable[[], object]) -> None:
         error = _attempt(work)
     else:
         if not over.acquire(timeout=PATIENCE):
-            raise LLMConnectionError(f"{what} could not be loaded: its import is still waiting", code="import_failed")
+            raise LLMConnectionError(f"{what} could not be loaded: its import has not finished", code="import_failed")
         error = errors.pop()
     if error is not None:
         _raise(what, error)

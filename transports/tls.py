@@ -57,7 +57,7 @@ def tls_context(profile: object) -> ssl.SSLContext:
     if profile.own is not None:
         given = profile.own()
         if given is None:
-            raise Fault("tls_failed", "the ssl_context= of this client does not exist any more")
+            raise Fault("tls_failed", "the ssl_context= of this client no longer exists")
         return given
     context = _MADE.get(profile)
     if context is None:
@@ -89,27 +89,27 @@ def tls_fault(error: BaseException, name: str) -> Fault:
             "tls_failed", f"{name} does not speak TLS on this port; if it is a plain server, use http://", error
         )
     if reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW"):
-        return Fault("tls_failed", f"{name} offers no TLS of version 1.2 or later; the server must be updated", error)
+        return Fault("tls_failed", f"{name} does not support TLS 1.2 or later; the server must be updated", error)
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return Fault("tls_failed", f"{name} closed the connection during the TLS handshake", error)
     if isinstance(error, ssl.SSLError):
         return Fault("tls_failed", f"TLS with {name} failed: {reason or error}", error)
-    return Fault("reset", f"the connection to {name} broke during the TLS handshake: {error}", error)
+    return Fault("reset", f"the TLS handshake with {name} was cut off: {error}", error)
 
 
-_TRUST = "if you trust it, give its CA certificate with ca_file="
+_TRUST = "if you trust it, pass its CA certificate with ca_file="
 #: By OpenSSL's X509_V_ERR_* numbers; {0} is the name asked for, {1} OpenSSL's words.
 _VERIFY: Final = {
     9: "the certificate of {0} is not valid yet; is this computer's clock right?",
     10: "the certificate of {0} has expired; the server must renew it (or this computer's clock is wrong)",
     18: f"the certificate of {{0}} is self-signed; {_TRUST}",
-    19: f"the certificates of {{0}} lead to a CA that is not trusted here; {_TRUST}",
+    19: f"the certificate chain of {{0}} ends in a CA that is not trusted here; {_TRUST}",
     20: f"the certificate of {{0}} was issued by an unknown CA; {_TRUST}",
-    21: f"the certificate of {{0}} was issued by an unknown CA, or the server leaves out a part of its chain; {_TRUST}",
+    21: f"the certificate of {{0}} was issued by an unknown CA, or the server omits part of the chain; {_TRUST}",
     62: "the certificate is for another host: {1}; check the host in base_url",
     64: "the certificate is for another address: {1}; use the server's name in base_url",
 }
-_VERIFY_OTHER: Final = "the certificate of {0} was refused: {1}"
+_VERIFY_OTHER: Final = "the certificate of {0} was rejected: {1}"
 
 
 class TLSLayer:

@@ -56,7 +56,7 @@ def _load_trust(context: ssl.SSLContext, ca_file: str | None) -> None:
             context.load_verify_locations(cafile=ca_file)
         except OSError as error:
             _see_descriptors(error)
-            raise Fault("tls_verify", f"ca_file {ca_file!r} gives no certificates: {error}", error) from None
+            raise Fault("tls_verify", f"no certificates found in ca_file {ca_file!r}: {error}", error) from None
         return
     tried: list[str] = []
     for path in _trust_paths():
@@ -74,7 +74,7 @@ def _load_trust(context: ssl.SSLContext, ca_file: str | None) -> None:
             continue
         if context.cert_store_stats()["x509_ca"]:
             return
-    raise Fault("tls_verify", f"no CA certificates found; looked at {', '.join(tried)}; give a PEM file with ca_file=")
+    raise Fault("tls_verify", f"no CA certificates found in {', '.join(tried)}; pass a PEM file with ca_file=")
 
 
 def _trust_paths() -> Iterator[Path]:

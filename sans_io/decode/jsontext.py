@@ -128,7 +128,7 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
         size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         # The body and the text decoded from it count too.
         if json_guards.too_large(text, 11 * size + _FREE_MEMORY - text.__sizeof__(), unique_keys):
-            raise JSONTextError("so many small values that decoding them would take many times the text", "too_large")
+            raise JSONTextError("so many small values that decoding would take many times its size", "too_large")
     if containers > limits.max_json_depth and json_guards.too_deep(text, limits.max_json_depth):
         raise JSONTextError(f"nested deeper than {limits.max_json_depth}", "depth")
     scan = _UNIQUE_SCAN if unique_keys else SCAN
@@ -146,12 +146,12 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
     except json.JSONDecodeError as fault:
         error = JSONTextError(f"{fault.msg} at character {fault.pos}")
     except RecursionError:
-        error = JSONTextError("nested too deep", "depth")
+        error = JSONTextError("nested too deeply", "depth")
     except ValueError:  # int(): the interpreter's own limit on digits
         error = JSONTextError("an integer has too many digits", "digits")
     else:
         if end != len(text):
-            raise JSONTextError(f"more text after the JSON value, at character {end}")
+            raise JSONTextError(f"extra text after the JSON value at character {end}")
         return value
     raise error.with_traceback(None)
 
@@ -201,8 +201,8 @@ def accelerator(limits: Limits = DEFAULT_LIMITS) -> Callable[[bytes], JSON] | No
 class Harmless:
     """Which documents no guard of `decode` against depth and digits could refuse, so a decoder may see them at once.
 
-    One of up to `small` characters is neither nested too deep, whole or cut, nor does it hold too long a number; of a
-    larger one `holds` tells. One of up to `crowd` openers is not nested too deep.
+    One of up to `small` characters is neither nested too deeply, whole or cut, nor does it hold too long a number; of a
+    larger one `holds` tells. One of up to `crowd` openers is not nested too deeply.
     """
 
     __slots__ = ("crowd", "digits", "small")
@@ -281,7 +281,7 @@ def _refuse_constant(name: str) -> JSON:
 def _unique(pairs: list[tuple[str, JSON]]) -> JSONObject:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise JSONTextError("an object names a key twice", "duplicate_key")
+        raise JSONTextError("an object has a duplicate key", "duplicate_key")
     return value
 
 
@@ -354,11 +354,11 @@ def _explain(value: JSON, fault: Exception) -> JSONTextError:
         found = _locate(value, "", lambda item: isinstance(item, str) and not _encodes(item))
         what = "text with an unpaired surrogate"
     elif isinstance(fault, RecursionError) or "ircular" in str(fault):
-        return JSONTextError("nested too deep, or a value that contains itself", "depth")
+        return JSONTextError("nested too deeply, or a value that contains itself", "depth")
     elif isinstance(fault, ValueError):
         reason = "number"
         found = _locate(value, "", lambda item: isinstance(item, float) and item - item != 0)
-        what = "a number that JSON cannot say"
+        what = "a number that JSON cannot represent"
     else:
         reason = "type"
         found = _locate(value, "", lambda item: not isinstance(item, (dict, list, tuple, str, int, float, type(None))))

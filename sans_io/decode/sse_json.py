@@ -3,7 +3,7 @@
 Rules of this file:
 - `SSEDecoder` and `jsontext.decode` are the law; the fast road only gives the same pairs sooner. A block takes it if
   it is exactly `data: {...}` or `event: NAME`, `data: {...}`, LF, and a blank line; everything else takes the law.
-- What could be nested too deep never reaches a decoder (`jsondepth`): a value's line is judged before it is scanned.
+- What could be nested too deeply never reaches a decoder (`jsondepth`): a value's line is judged before it is scanned.
 - Pairs before a fault are given, then `error` is set and stays.
 - A block that is not whole yet waits as bytes, as long as it is short; a long one, or one with a CR, goes through
   `SSEDecoder`, which has the caps, until that is between events again.

@@ -188,7 +188,7 @@ def _status_line(line: str) -> tuple[str, int, str] | HeadFault:
     if version not in ("1.1", "1.0"):
         return HeadFault(f"HTTP version {version} is neither 1.1 nor 1.0", "bad_version")
     if not 100 <= status <= 599 or status == 101:
-        return HeadFault(f"status {status} is no answer to this request", "bad_status")
+        return HeadFault(f"status {status} is not a valid reply to this request", "bad_status")
     return version, status, match[3] or ""
 
 

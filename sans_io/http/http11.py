@@ -45,7 +45,7 @@ class RequestHead:
         if not _TOKEN.fullmatch(method):
             raise LLMBadRequestError("the request method is not a token (RFC 9110 section 5.6.2)")
         if not _TARGET.fullmatch(target):
-            raise LLMBadRequestError("the request target holds a character that must be percent-encoded")
+            raise LLMBadRequestError("the request target contains a character that must be percent-encoded")
         for name, value in headers:
             _check_header(name, value)
         self.method = method
@@ -66,7 +66,7 @@ class RequestHead:
     def _stem(self, proxy: Proxy | None) -> memoryview:
         """The head up to Content-Length, through h11."""
         if proxy is not None and self.origin.scheme != "http":
-            raise LocalProtocolError("https goes through a proxy in a tunnel, it is never forwarded")
+            raise LocalProtocolError("https goes through a proxy in a tunnel and is never forwarded")
         stem = _render_head(self, proxy)
         if stem is None:
             raise LLMBadRequestError("the request head is not valid HTTP/1.1; its fields are not shown here")
@@ -244,9 +244,9 @@ class HTTPExchange:
             return b""
         if self._reader is None:
             self.error = LLMStreamError(
-                "the server closed the connection inside its response head"
+                "the server closed the connection in the middle of its response head"
                 if self.started
-                else "the server closed the connection without an answer",
+                else "the server closed the connection without answering",
                 code="truncated_head",
             )
         else:
@@ -281,7 +281,7 @@ class HTTPExchange:
                 return self._begin_body(parsed, bytes(buffer))
             self.informational += 1
             if self.informational > self._limits.max_informational:
-                self._fail("too many informational responses came before it", "too_many_informational")
+                self._fail("too many informational responses preceded it", "too_many_informational")
                 return b""
         return b""
 
@@ -330,7 +330,7 @@ class HTTPExchange:
         self.media_type = parsed.media_type
         if parsed.coded and self.framing != "none":
             self.error = LLMProtocolError(
-                "the server sent a compressed reply although identity was asked for",
+                "the server sent a compressed reply although no compression was requested",
                 code="coded_reply",
                 status_code=status,
             )
@@ -342,7 +342,7 @@ class HTTPExchange:
 
     def _fail(self, message: str, code: str) -> None:
         self._buffer = b""
-        self.error = LLMProtocolError(f"the response head is refused: {message}", code=code)
+        self.error = LLMProtocolError(f"invalid response head: {message}", code=code)
 
 
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")

@@ -89,8 +89,8 @@ def parse_proxy(url: str, what: str = "proxy") -> Proxy:
     if not separator:
         scheme, rest = "http", url
     if scheme.lower() != "http":
-        named = f"{scheme.lower()}://" if scheme.lower() in _OTHER_SCHEMES else "that scheme"
-        raise LLMBadRequestError(f"{what}: a proxy by {named} is not supported, only http://", code="unsupported_proxy")
+        named = f"{scheme.lower()}:// proxies" if scheme.lower() in _OTHER_SCHEMES else "proxies of that scheme"
+        raise LLMBadRequestError(f"{what}: {named} are not supported, only http://", code="unsupported_proxy")
     rest = rest.removesuffix("/")
     if any(mark in rest for mark in "/?#"):
         raise LLMBadRequestError(f"{what} must not have a path, a query or a fragment")

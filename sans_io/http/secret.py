@@ -89,7 +89,7 @@ class Secret:
         return hash(("Secret", self._value))
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not pickled; give the key again where it is needed")
+        raise TypeError("a Secret cannot be pickled; pass the key again where it is needed")
 
 
 _HIDABLE: Final = 12

@@ -60,7 +60,7 @@ class Tunnel:
         head = exchange.head
         if exchange.surplus:
             self.done = False
-            self.error = "the proxy sent bytes into the tunnel before it was used"
+            self.error = "the proxy sent data through the tunnel before it was used"
         elif head is not None and 200 <= head.status < 300:
             self.done = True
         elif head is not None:
@@ -70,9 +70,9 @@ class Tunnel:
                 reason = self.proxy.authorization.hide(reason)
             self.error = f"the proxy refused the tunnel: {head.status} {reason[:80]}".rstrip()
             if head.status == 407:
-                self.error += " (give its user and password in the proxy URL)"
+                self.error += " (put its user name and password into the proxy URL)"
         elif exchange.error is not None:
-            self.error = f"no answer from the proxy that makes sense: {exchange.error.message}"
+            self.error = f"the proxy gave no valid HTTP reply: {exchange.error.message}"
 
     def __repr__(self) -> str:
         return f"Tunnel({self.origin}, {self.proxy!r})"

@@ -100,7 +100,7 @@ def parse_base_url(text: str, what: str = "base_url") -> BaseURL:
     except ValueError:
         raise LLMBadRequestError(f"{what} is not a URL: its host is malformed") from None
     if "@" in parts.netloc:
-        raise LLMBadRequestError(f"{what} must not hold user information (user:password@); give credentials elsewhere")
+        raise LLMBadRequestError(f"{what} must not contain credentials (user:password@); pass them separately")
     host, port = _host_and_port(parts.netloc, DEFAULT_PORTS[parts.scheme], what)
     return BaseURL(Origin(parts.scheme, host, port), _checked_path(parts.path, what), _checked_query(parts.query, what))
 
