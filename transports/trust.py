@@ -1,9 +1,9 @@
-"""TLS client contexts, and where a system keeps the certificates that it trusts.
+"""TLS client contexts, and where systems keep the certificates they trust.
 
 Rules of this file:
 - Certificates and names are always verified, TLS 1.2 is the least, and there is no switch to turn either off.
-- macOS and Windows verify by themselves (truststore). Elsewhere the first source that has certificates is read, once:
-  the environment, OpenSSL's own paths, the distributions', and the bundle that comes with httpcore.
+- macOS and Windows verify by themselves (truststore). Elsewhere the first source with certificates is read, once: the
+  environment, OpenSSL's own paths, those of the distributions, and the bundle that comes with httpcore.
 """
 
 from __future__ import annotations
@@ -95,6 +95,6 @@ def _trust_paths() -> Iterator[Path]:
 
 
 def _see_descriptors(error: OSError) -> None:
-    """A file that could not be opened for want of a descriptor says nothing about what is trusted."""
+    """Raise `Fault` if no descriptor was left: that says nothing about what is trusted."""
     if out_of_descriptors(error):
         raise Fault("too_many_files", "the CA certificates could not be read", error) from None

@@ -4,7 +4,7 @@ Rules of this file:
 - RFC 8259 and nothing beyond: NaN, Infinity and numbers that overflow a double are refused; bytes must be UTF-8.
 - Received text is hostile: openers are counted before anything is built, depth, digits and containers are capped
   (`Limits`), and a refusal is a `JSONTextError`, whatever the standard library would have raised.
-- The standard library's verdict is the verdict. A faster decoder may only give the same value sooner.
+- The standard library decides. A faster decoder may only give the same value sooner.
 - An error never keeps the text that caused it (a `JSONDecodeError` does, in `.doc`).
 """
 
@@ -32,7 +32,7 @@ class JSONTextError(ValueError):
     """Text that is not JSON, or JSON that a guard refuses; `reason` says which.
 
     "syntax", "utf8", "number" (NaN, Infinity, overflow), "digits", "depth", "containers", "too_large" (received
-    text), "duplicate_key" (only where keys must be unique), "type" (`dumps` was given something JSON cannot say).
+    text), "duplicate_key" (only where keys must be unique), "type" (`dumps` was given something JSON cannot represent).
     """
 
     def __init__(self, message: str = "", reason: Reason = "syntax") -> None:
@@ -43,8 +43,8 @@ class JSONTextError(ValueError):
 def loads(data: bytes | str, *, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False) -> JSON:
     """The value of one JSON document; white space and one BOM before it are tolerated (RFC 8259 section 8.1).
 
-    Strings always encode to UTF-8: an unpaired surrogate escape becomes U+FFFD. With `unique_keys` an object that
-    names a key twice is refused (it means different things to different parsers). Raises `JSONTextError`.
+    Strings always encode to UTF-8: an unpaired surrogate escape becomes U+FFFD. With `unique_keys` an object with a
+    duplicate key is refused (it means different things to different parsers). Raises `JSONTextError`.
     """
     if len(data) > limits.max_json:
         raise JSONTextError(f"more than {limits.max_json} bytes of JSON", "too_large")
@@ -291,7 +291,7 @@ def _scan_of(decoder: json.JSONDecoder) -> Scan:
 
 
 def _encode_of(encoder: json.JSONEncoder) -> Callable[[JSON, int], Iterable[str]]:
-    """What `encoder.encode` does, less what it makes anew for each document but its memory of where it is: without that
+    """What `encoder.encode` does, less what it creates for each document but its memory of where it is: without that
     a value that contains itself is followed to the end of the stack, which in a thread may come before Python's limit.
     """
     make = getattr(json.encoder, "c_make_encoder", None)

@@ -133,9 +133,9 @@ class HTTPRequest:
 def merge_headers(
     base: RequestHeaders, extra: Mapping[str, str | Secret] | Iterable[tuple[str, str | Secret]]
 ) -> RequestHeaders:
-    """`base` with the fields of `extra` added or put in place of those with the same name, case-insensitively.
+    """`base` with the fields of `extra`, which replace those of the same name, case-insensitively.
 
-    Of equal names in `extra` the last counts. A value whose name speaks of a credential becomes a `Secret`. Raises
+    Of equal names in `extra` the last one counts. A value whose name suggests a credential becomes a `Secret`. Raises
     `LLMBadRequestError` naming the header; values are never echoed.
     """
     pairs = extra.items() if hasattr(extra, "items") else extra
@@ -222,7 +222,7 @@ class HTTPExchange:
         )
 
     def receive_data(self, data: bytes) -> bytes:
-        """Bytes from the wire, cut anywhere; returns the body bytes among them, joined.
+        """Bytes from the connection, cut anywhere; returns the body bytes among them, joined.
 
         Look at `head`, `ended` and `error` afterwards; after `ended` or `error` nothing more is returned.
         """
@@ -239,7 +239,7 @@ class HTTPExchange:
         return body
 
     def receive_eof(self) -> bytes:
-        """The peer closed its side. Sets `ended` or `error`; there is never body left to return."""
+        """The peer closed its side. Sets `ended` or `error`; there are never body bytes left to return."""
         if self.ended or self.error is not None:
             return b""
         if self._reader is None:

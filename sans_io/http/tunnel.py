@@ -2,7 +2,7 @@
 
 Rules of this file:
 - Proxy credentials are in this request and in forwarded plain-http requests, nowhere else.
-- Bytes after the head of a 2xx are an error: the client speaks first in TLS, so nobody honest has sent anything yet.
+- Bytes after the head of a 2xx are an error: the client speaks first in TLS, so no honest peer has sent anything yet.
 - The proxy's answer has its own small cap, and its body is never read.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Tunnel:
-    """Send `request()`, then feed `receive_data` until `done` or `error` is set; then TLS begins, or the end.
+    """Send `request()`, then feed `receive_data` until `done` or `error` is set; then begin TLS, or close.
 
     `done`: the proxy opened the tunnel. `error`: one line saying why not. `surplus`: bytes followed a 2xx head
     (`error` is set as well). A tunnel serves one connection.
