@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sans_io.chat.messages import chat_request
-from sans_io.chat.response import Attempt, ChatResponse, ToolCall, late
+from sans_io.chat.response import Attempt, ChatResponse, ToolCall, deferred
 from sans_io.decode.jsontext import JSONTextError
 from sans_io.errors import LLMBadRequestError, LLMError, LLMProtocolError
 
@@ -56,9 +56,9 @@ def test_what_is_made_late_is_made_once() -> None:
 
     headers, limits = {"a": "b"}, {"limit": 5.0}
     response = ChatResponse()
-    response.headers = late(note, headers)
-    response.rate_limit = late(note, limits)
-    response.request_id = late(note, "r-1")
+    response.headers = deferred(note, headers)
+    response.rate_limit = deferred(note, limits)
+    response.request_id = deferred(note, "r-1")
     assert made == []
     for _ in range(2):
         assert response.headers is headers
