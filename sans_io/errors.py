@@ -1,7 +1,7 @@
-"""The one exception tree: everything that a user of the clients can meet.
+"""The one exception tree: every error that a user of the clients can meet.
 
 Rules of this file:
-- Every failure is an `LLMError`; what a library or the OS said is its `__cause__`, never the error itself.
+- Every failure is an `LLMError`; what a library or the OS raised is its `__cause__`, never the error itself.
 - An error carries data, not objects that hold sockets, keys or loops, so it can be pickled and logged.
 - Constructors take keywords with defaults, so that a layer fills in what it knows and later layers add the rest.
 - Text from a server goes into a message through `printable` only.
@@ -31,7 +31,7 @@ class LLMError(Exception):
     `retry_after` (seconds or None), `provider`, `model`, `attempts` (tuple of `Attempt`), `partial` (`ChatResponse`
     with what had arrived, or None), `may_be_billed`, `body` (parsed error body, bounded), `phase` (where the call
     was: "acquire", "connect", "write", "head", "body", "stream", "backoff" or None), `retry_suppressed` ("budget",
-    "retry_after", "deadline" or None: why a retryable error was raised all the same).
+    "retry_after", "deadline" or None: why a retryable error was raised nevertheless).
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class LLMAuthError(LLMError):
 
 
 class LLMRateLimitError(LLMError):
-    """429: too many requests or tokens for now. `retry_after` says how many seconds to wait, when the server did."""
+    """429: too many requests or tokens at the moment. `retry_after`: seconds to wait, if the server said so."""
 
 
 class LLMQuotaError(LLMError):
@@ -149,7 +149,7 @@ _DANGEROUS: Final = frozenset("\u2028\u2029\u061c\u200e\u200f\u202a\u202b\u202c\
 
 
 def printable(text: str, limit: int = MAX_SERVER_TEXT) -> str:
-    """At most `limit` characters of `text`, white space folded, everything that could steer a terminal escaped."""
+    """At most `limit` characters of `text`, white space folded, everything that could control a terminal escaped."""
     folded = " ".join(text[: 4 * limit].split())
     shown = folded if folded.isprintable() and folded.isascii() else "".join(map(_escaped, folded))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

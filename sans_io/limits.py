@@ -1,8 +1,8 @@
-"""Every cap of the core in one frozen object, and what counts as a number that a user gives.
+"""Every cap of the core in one frozen object, and the checks for numbers that users pass.
 
 Rules of this file:
 - L is accepted, L + 1 is refused with a typed error (R8).
-- What cannot be counted with is refused where it is given, not where it overflows.
+- A number that is out of range is refused where it is passed, not where it would overflow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MAX_SECONDS: Final = 10**308
 
 
 def is_count(value: object, least: int = 0) -> TypeGuard[int]:
-    """Whether it is a whole number from `least` to `MAX_COUNT`. True and False are none."""
+    """Whether it is a whole number from `least` to `MAX_COUNT`. True and False are not."""
     return type(value) is int and least <= value <= MAX_COUNT
 
 
@@ -48,13 +48,13 @@ class Limits:
     max_head: int = 64 * KIB
     #: Header fields of one response head, a count; real providers send 20 to 40.
     max_headers: int = 128
-    #: 1xx responses before the final one, a count: more is somebody keeping us busy.
+    #: 1xx responses before the final one, a count: a server that sends more is only keeping us busy.
     max_informational: int = 8
     #: One chunk-size line with its extensions (RFC 9112 section 7.1).
     max_chunk_line: int = 4 * KIB
     #: A JSON body, decoded whole: a 128k-token answer with log probabilities stays below it.
     max_json: int = 16 * MIB
-    #: What is read of an error body: its beginning explains, the rest is dropped, and the error says so.
+    #: What is read of an error body: its beginning has the explanation; the rest is dropped, and the error says so.
     max_error_body: int = 1 * MIB
     #: One line of an event stream, without its end.
     max_sse_line: int = 1 * MIB

@@ -74,6 +74,6 @@ def load(name: str, needs: Callable[[str], None] = need) -> None:
 def unasked(data: bytes) -> Fault:
     """The `Fault` for a new connection that has bytes to read, or ended, before anything was sent."""
     if not data:
-        return Fault("reset", "it closed the connection before the request was sent")
+        return Fault("reset", "the server closed it before the request was sent")
     said = printable(data.decode("utf-8", "replace"), 64)
-    return Fault("reset", f"it sent data before the request ({said!r}); is base_url the address of an HTTP server?")
+    return Fault("reset", f"data came before the request ({said!r}); is base_url the address of an HTTP server?")

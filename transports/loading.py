@@ -1,16 +1,16 @@
-"""Modules that are imported at first use: whole, or not at all.
+"""Modules that are imported at first use: completely or not at all.
 
 An import can fail half-way: no descriptor is left for the next file, or Ctrl-C arrives. What it leaves behind can make
-every later attempt fail as well: importlib's locks stay taken, a package misses what was loaded the first time, an
-extension module refuses to be initialised again, `datetime` has settled for its slow twin.
+every later attempt fail too: importlib's locks stay held, a package lacks what was loaded the first time, an extension
+module refuses to be initialised again, `datetime` has fallen back to its slow Python version.
 
 Rules of this file:
-- Whoever imports at first use asks here first; the import statement that follows then finds everything loaded.
+- Code that imports at first use calls `need` first; the import statement that follows finds everything loaded.
 - An import runs in a thread of its own. Ctrl-C and signal handlers interrupt the main thread only, so nothing cuts it
   short, and a handler that makes a call of its own meets no module that is half loaded. Constructors start no thread.
 - It does not begin unless a few descriptors are free, and what a failed one leaves behind is removed: the next call
   begins from nothing.
-- No lock of ours is held meanwhile, and nobody waits without end for an import that waits for one of the caller's own.
+- No lock of ours is held meanwhile, and nothing waits forever for an import that waits for one of the caller's own.
 - A fork waits for those that have begun: in the child importlib's locks would belong to threads that are not there, and
   whoever needed the module would never get it.
 """
@@ -30,7 +30,7 @@ from typing import Final, NoReturn
 from sans_io.decode import jsontext
 from sans_io.errors import LLMConnectionError
 
-#: Descriptors that must be free: one for the file being read, the others for whoever opens something meanwhile.
+#: Descriptors that must be free: one for the file being read, the others for what is opened meanwhile.
 SPARE: Final = 4
 #: What every first call needs, on whatever loop: request heads, and names in lookups and TLS.
 FIRST: Final = ("h11", "encodings.idna")
@@ -112,7 +112,7 @@ def do(what: str, work: Callable[[], object]) -> None:
     elif over.acquire(timeout=PATIENCE):
         error = errors.pop()
     else:
-        raise LLMConnectionError(f"{what} could not be loaded: its import is still waiting", code="import_failed")
+        raise LLMConnectionError(f"{what} could not be loaded: its import has not finished", code="import_failed")
     if error is not None:
         _raise(what, error)
 

@@ -1,4 +1,4 @@
-"""How a transport makes its pools, and how it adds them up."""
+"""How a transport creates its pools and adds up their statistics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ConnectionT = TypeVar("ConnectionT")
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """`max_connections` per route (None: no bound), `max_idle` of all routes; `max_age`, `idle_timeout` in seconds."""
+    """`max_connections` per route (None: unlimited), `max_idle` of all routes; `max_age`, `idle_timeout` in seconds."""
 
     max_connections: int | None = None
     max_idle: int = 1000
@@ -33,7 +33,7 @@ class PoolSettings:
                 raise ValueError(f"{name} must be a positive number of seconds, not {shown(value)}")
 
     def new_pool(self) -> Pool[ConnectionT]:
-        """An empty pool whose jitter nobody else has: not another loop's, not a forked parent's."""
+        """An empty pool with jitter of its own: unlike that of other loops or of a forked parent."""
         seed = int.from_bytes(os.urandom(8), "big")
         return Pool(self.max_connections, self.max_idle, self.max_age, self.idle_timeout, seed)
 

@@ -432,7 +432,7 @@ async def _pass_through(tunnel: Tunnel, connection: Connection, deadline: float)
     while not tunnel.done:
         data = await _received(connection, 4096, deadline)
         if not data:
-            raise Fault("proxy_refused", "the proxy closed the connection without an answer to CONNECT")
+            raise Fault("proxy_refused", "the proxy closed the connection without answering CONNECT")
         tunnel.receive_data(data)
         if tunnel.error is not None:
             raise Fault("proxy_refused", tunnel.error)

@@ -198,7 +198,7 @@ class DaemonThreads:
                 self._working.discard(job)  # a thread that was started nevertheless adds it again
                 raise
         else:
-            job.what += f", in line behind {len(self._working) + len(self._queue)} others,"
+            job.what += f", queued behind {len(self._working) + len(self._queue)} others,"
             self._queue[job] = None
         job.threads = self
         self._wanted[job.key] = job
@@ -320,7 +320,7 @@ def _look_up(host: str, port: int) -> Addresses:
     except UnicodeError as error:
         raise Fault("dns_failed", f"{host}: not a host name ({error})", error) from None
     if not found:
-        raise Fault("dns_failed", f"{host}: the resolver gave no address")
+        raise Fault("dns_failed", f"{host}: the resolver returned no address")
     # Only TCP over IPv4 and IPv6 was asked for: their addresses have no bytes in them.
     return alternating([(family, address) for family, _, _, _, address in found])  # type: ignore[misc]
 

@@ -4,8 +4,8 @@ Rules of this file:
 - Certificates and names are always verified, TLS 1.2 is the least, and there is no switch to turn either off.
 - `ssl` is imported at the first https dial, and a context (it reads the certificates: 27 ms) is made in a thread.
 - No lock: contexts are kept by single operations of a dict, which nothing can interrupt.
-- `unread()` counts ciphertext too: OpenSSL takes in the beginning of a record without saying so, so the borders of
-  the records are followed here (RFC 8446 section 5.1).
+- `unread()` counts ciphertext too: OpenSSL consumes the beginning of a record without saying so, so the boundaries
+  of records are tracked here (RFC 8446 section 5.1).
 - A failed handshake says what to do about it.
 """
 
@@ -57,7 +57,7 @@ def tls_context(profile: object) -> ssl.SSLContext:
     if profile.own is not None:
         given = profile.own()
         if given is None:
-            raise Fault("tls_failed", "the ssl_context= of this client does not exist any more")
+            raise Fault("tls_failed", "the ssl_context= of this client no longer exists")
         return given
     context = _MADE.get(profile)
     if context is None:
@@ -76,7 +76,7 @@ def tls_ready(profile: object, wakeup: Waker) -> ThreadJob[bool]:
 
 
 def tls_fault(error: BaseException, name: str) -> Fault:
-    """What a failed handshake means, and what to do about it."""
+    """The `Fault` for a failed handshake, and what to do about it."""
     import ssl
 
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -89,34 +89,34 @@ def tls_fault(error: BaseException, name: str) -> Fault:
             "tls_failed", f"{name} does not speak TLS on this port; if it is a plain server, use http://", error
         )
     if reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW"):
-        return Fault("tls_failed", f"{name} offers no TLS of version 1.2 or later; the server must be updated", error)
+        return Fault("tls_failed", f"{name} does not support TLS 1.2 or later; the server must be updated", error)
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return Fault("tls_failed", f"{name} closed the connection during the TLS handshake", error)
     if isinstance(error, ssl.SSLError):
         return Fault("tls_failed", f"TLS with {name} failed: {reason or error}", error)
-    return Fault("reset", f"the connection to {name} broke during the TLS handshake: {error}", error)
+    return Fault("reset", f"the TLS handshake with {name} was cut off: {error}", error)
 
 
-_TRUST = "if you trust it, give its CA certificate with ca_file="
+_TRUST = "if you trust it, pass its CA certificate with ca_file="
 #: By OpenSSL's X509_V_ERR_* numbers; {0} is the name asked for, {1} OpenSSL's words.
 _VERIFY: Final = {
     9: "the certificate of {0} is not valid yet; is this computer's clock right?",
     10: "the certificate of {0} has expired; the server must renew it (or this computer's clock is wrong)",
     18: f"the certificate of {{0}} is self-signed; {_TRUST}",
-    19: f"the certificates of {{0}} lead to a CA that is not trusted here; {_TRUST}",
+    19: f"the certificate chain of {{0}} ends in a CA that is not trusted here; {_TRUST}",
     20: f"the certificate of {{0}} was issued by an unknown CA; {_TRUST}",
-    21: f"the certificate of {{0}} was issued by an unknown CA, or the server leaves out a part of its chain; {_TRUST}",
+    21: f"the certificate of {{0}} was issued by an unknown CA, or the server omits part of the chain; {_TRUST}",
     62: "the certificate is for another host: {1}; check the host in base_url",
     64: "the certificate is for another address: {1}; use the server's name in base_url",
 }
-_VERIFY_OTHER: Final = "the certificate of {0} was refused: {1}"
+_VERIFY_OTHER: Final = "the certificate of {0} was rejected: {1}"
 
 
 class TLSLayer:
     """One TLS client over memory: ciphertext in and out, plaintext in and out. Any loop, no I/O.
 
     `handshake()` until it gives True, sending `outgoing()` after each call and feeding what arrives; then `write` and
-    `read`. What OpenSSL raises (`ssl.SSLError`) comes out; see `tls_fault`.
+    `read`. Errors of OpenSSL (`ssl.SSLError`) are raised as they are; see `tls_fault`.
     """
 
     __slots__ = ("_eof", "_failure", "_fed", "_incoming", "_object", "_outgoing", "_want", "records")
@@ -143,7 +143,7 @@ class TLSLayer:
         return True
 
     def feed(self, ciphertext: bytes) -> None:
-        """What one read of the connection gave; b"" is its end."""
+        """The bytes of one read; b"" is the end of the stream."""
         self._fed = True
         if ciphertext:
             self._incoming.write(ciphertext)
@@ -164,11 +164,11 @@ class TLSLayer:
         except self._want:
             self._fed = False
         except self._eof:
-            # With or without a goodbye: whether the reply was whole is for its framing to say.
+            # With or without close_notify: the framing of the reply says whether it was complete.
             if not parts:
                 return b""
         except OSError as error:
-            # What came in order before the broken record is given out first.
+            # What came intact before the broken record is returned first.
             self._failure = error
             if not parts:
                 raise
@@ -195,7 +195,7 @@ class TLSLayer:
 
 
 class Records:
-    """Follows the borders of TLS records through ciphertext cut anywhere (RFC 8446 section 5.1)."""
+    """Tracks the boundaries of TLS records in ciphertext cut anywhere (RFC 8446 section 5.1)."""
 
     __slots__ = ("_header", "_left", "first")
 
@@ -231,14 +231,14 @@ _RECORD_HEADER: Final = 5
 
 
 class TLSConnection:
-    """A connection through a `TLSLayer`, over a connection of any event loop."""
+    """TLS over a connection of any event loop."""
 
     __slots__ = ("_connection", "_held", "_layer")
 
     def __init__(self, connection: ByteConnection, layer: TLSLayer) -> None:
         self._connection = connection
         self._layer = layer
-        #: Plaintext (or the end, b"") met while looking for it.
+        #: Plaintext (or b"", the end) that `answered` has read.
         self._held: bytes | None = None
 
     async def receive(self, max_bytes: int, deadline: float) -> bytes:
@@ -264,7 +264,7 @@ class TLSConnection:
         return self.answered() or self._layer.unread()
 
     def answered(self) -> bool:
-        """Session tickets come unasked after the handshake, so what is there has to be looked into."""
+        """Session tickets arrive unasked after the handshake, so what is there has to be decrypted first."""
         for _ in range(_UNASKED):
             if self._held is not None:
                 return True
@@ -294,7 +294,7 @@ class TLSConnection:
         self._connection.forget()
 
 
-#: Reads of a peer that says nothing to us before it counts as a nuisance.
+#: Reads without any plaintext before the peer is treated as if it had answered.
 _UNASKED: Final = 16
 
 
@@ -303,7 +303,7 @@ def _broken(error: OSError) -> Fault:
 
 
 async def start_tls(connection: ByteConnection, profile: object, name: str, deadline: float) -> TLSConnection:
-    """The handshake over a connected connection. Raises `Fault`; then the caller closes the connection."""
+    """The handshake over an open connection. Raises `Fault`; the caller then closes the connection."""
     try:
         layer = TLSLayer(tls_context(profile), name)
         while not layer.handshake():

@@ -1,9 +1,9 @@
-"""TLS client contexts, and where a system keeps the certificates that it trusts.
+"""TLS client contexts, and where systems keep the certificates they trust.
 
 Rules of this file:
 - Certificates and names are always verified, TLS 1.2 is the least, and there is no switch to turn either off.
-- macOS and Windows verify by themselves (truststore). Elsewhere the first source that has certificates is read, once:
-  the environment, OpenSSL's own paths, the distributions', and the bundle that comes with httpcore.
+- macOS and Windows verify by themselves (truststore). Elsewhere the first source with certificates is read, once: the
+  environment, OpenSSL's own paths, those of the distributions, and the bundle that comes with httpcore.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _load_trust(context: ssl.SSLContext, ca_file: str | None) -> None:
             context.load_verify_locations(cafile=ca_file)
         except OSError as error:
             _see_descriptors(error)
-            raise Fault("tls_verify", f"ca_file {ca_file!r} gives no certificates: {error}", error) from None
+            raise Fault("tls_verify", f"no certificates found in ca_file {ca_file!r}: {error}", error) from None
         return
     tried: list[str] = []
     for path in _trust_paths():
@@ -74,7 +74,7 @@ def _load_trust(context: ssl.SSLContext, ca_file: str | None) -> None:
             continue
         if context.cert_store_stats()["x509_ca"]:
             return
-    raise Fault("tls_verify", f"no CA certificates found; looked at {', '.join(tried)}; give a PEM file with ca_file=")
+    raise Fault("tls_verify", f"no CA certificates found in {', '.join(tried)}; pass a PEM file with ca_file=")
 
 
 def _trust_paths() -> Iterator[Path]:
@@ -95,6 +95,6 @@ def _trust_paths() -> Iterator[Path]:
 
 
 def _see_descriptors(error: OSError) -> None:
-    """A file that could not be opened for want of a descriptor says nothing about what is trusted."""
+    """Raise `Fault` if no descriptor was left: that says nothing about what is trusted."""
     if out_of_descriptors(error):
         raise Fault("too_many_files", "the CA certificates could not be read", error) from None

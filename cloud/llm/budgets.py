@@ -1,10 +1,10 @@
 """The retry budgets of a process: one for each origin and credential, shared by threads and loops.
 
 Rules of this file:
-- Nothing of a tenant is kept: a budget is known by its origin and a fingerprint of the credential.
-- A budget changes under one `Exclusion` for all. From inside it, what is given back is left to the holder; a `take`
-  answers from what is there and leaves the subtraction; a new budget is put on the list afterwards.
-- An interruption costs at most the tokens of one retry.
+- No data of a tenant is kept: a budget is identified by its origin and a fingerprint of the credential.
+- One `Exclusion` guards all budgets. From inside it, what is given back is left to the holder; `take` answers from the
+  current state and leaves the subtraction to the holder; a new budget is listed afterwards.
+- An interruption loses at most the tokens of one retry.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: The number of a user's own transport (0: the shared ones), the origin, the credential's fingerprint.
 BudgetKey: TypeAlias = "tuple[int, Origin, str | None]"
 
-#: Budgets kept although no client holds them any more: those that are not full.
+#: The most budgets that are kept although no client holds them: those that are not full.
 MAX_BUDGETS: Final = 4096
 _budgets: WeakValueDictionary[BudgetKey, SharedBudget] = WeakValueDictionary()
 #: In order of their last use. A plain dict: an OrderedDict takes a hundred bytes more for each of them.
@@ -99,11 +99,11 @@ def retry_budget(transport: TransportInterface | None, origin: Origin, credentia
         return made
 
 
-def _begin_anew() -> None:
-    """In the child of a fork, where whoever was inside does not exist."""
+def _begin_again() -> None:
+    """In a forked child, where the thread that was inside does not exist."""
     global _inside  # noqa: PLW0603  the one name that all functions here look up
     _inside = Exclusion()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_begin_again)

@@ -1,4 +1,4 @@
-"""From the arguments of `chat()` to a job: the same for every wire and both shells."""
+"""From the arguments of `chat()` to a job: the same for every wire, blocking or awaited."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """What the six clients have in common: settings, credentials, one call after the other.
 
     Client ──┬── ChatClient ── one file for each wire
-             └── SyncClient (blocks), AsyncClient (is awaited)      the shells
+             └── SyncClient (blocks), AsyncClient (is awaited)      sync_async.py
 
 Rules of this file:
-- Every decision that is not a wire's is here; the shells differ in `await` only.
+- Every decision that is not a wire's is here; blocking and asynchronous clients differ in `await` only.
 - Building a client does no I/O and imports no codec, transport or TLS: what a first call needs is made then, and kept.
 - A key is a `Secret` or a callable from the moment it comes in; no frame that an error passes through holds its text.
 """
@@ -142,7 +142,7 @@ class Client(ABC, Generic[CodecT]):
     def _arguments(self) -> dict[str, Any]:
         """Constructor arguments of the wire's own that make this client again."""
 
-    # -- public, the same on both shells ------------------------------------------------------------------------------
+    # -- public, the same for both kinds ------------------------------------------------------------------------------
 
     @property
     def base_url(self) -> str:

@@ -5,7 +5,7 @@
 
 Rules of this file:
 - Every line goes through the redactor; a target is logged without its query.
-- Who has not imported `logging` has not asked for logs, so it is not imported for them.
+- A program that has not imported `logging` has not asked for logs, so it is not imported here.
 - A hook that raises is reported and does not change the call.
 """
 
@@ -35,7 +35,7 @@ DEBUG: Final = 10
 
 
 def observer(hook: Observer | None, method: str, path: str) -> Observer | None:
-    """What is to be told of each finished attempt, or None if nobody wants to know."""
+    """What to call with each finished attempt; None if nobody is interested."""
     logger = _enabled(LOGGER)
     if logger is None and hook is None:
         return None

@@ -1,7 +1,7 @@
 """How a finished call reaches its caller: the response, or exactly the call's error.
 
 Rules of this file:
-- No frame that an error passes through keeps the call: a traceback would hold the request and the connection alive.
+- No frame that an error passes through keeps the call: its traceback would keep the request and connection alive.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def settle(response: ChatResponse | None, error: LLMError | None) -> ChatResponse:
-    """The response, or the error raised. The caller must have let go of the call before."""
+    """Return the response or raise the error. The caller must have dropped its reference to the call."""
     if response is None:
         raise_error(error or LLMStreamError("the call was cancelled", code="cancelled"))
     log_response(response)
@@ -32,7 +32,7 @@ def settle(response: ChatResponse | None, error: LLMError | None) -> ChatRespons
 
 
 def raise_error(error: LLMError) -> NoReturn:
-    """Raise it without leaving a cycle of error, traceback and this frame behind."""
+    """Raise it without leaving a reference cycle of error, traceback and this frame."""
     try:
         raise error
     finally:
@@ -40,7 +40,7 @@ def raise_error(error: LLMError) -> NoReturn:
 
 
 def without(partial: ChatResponse, undelivered: Iterable[Event]) -> ChatResponse:
-    """What has arrived, less the text that was not handed over: so `content` is what the caller has seen."""
+    """What has arrived without the text that was not handed over, so that `content` is what the caller has seen."""
     text: dict[int, int] = {}
     reasoning: dict[int, int] = {}
     for event in undelivered:

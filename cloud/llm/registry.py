@@ -1,8 +1,8 @@
-"""What all clients of a process share: one transport of each kind. The retry budgets are in `budgets`.
+"""What all clients of a process share: one transport of each kind. Retry budgets are in `budgets`.
 
 Rules of this file:
 - A transport is imported and made at the first call that needs it: building a client costs no import.
-- No lock: what there is one of is kept by single operations of a dict, which nothing can interrupt.
+- No lock: everything shared is changed by single operations of a dict, which nothing can interrupt.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class TransportInterface(Protocol):
-    """What a client needs of every transport besides `start`."""
+    """What a client needs from any transport besides `start`."""
 
     def now(self) -> float: ...
     def pool_stats(self) -> PoolStats: ...
@@ -60,13 +60,13 @@ class AsyncTransportInterface(TransportInterface, Protocol):
 
 
 class _Shared:
-    """What there is one of in a process."""
+    """What exists once in a process."""
 
     def __init__(self) -> None:
         #: By kind: "sync", "asyncio", "trio".
         self.transports: dict[str, Any] = {}
-        #: Transports that users made and gave to a client, numbered: closing all means theirs too, and each has
-        #: budgets of its own, since its clock may be a fake one and its server a script.
+        #: Transports that users passed to a client, numbered: closing all includes them, and each has budgets of its
+        #: own, since its clock may be fake and its server a script.
         self.given: dict[ref[TransportInterface], int] = {}
         self.numbers = count(1)
         self.seeds: Iterator[int] = _new_seeds()
@@ -76,8 +76,8 @@ class _Shared:
 
 
 def _new_seeds() -> Iterator[int]:
-    """Seeds that no other process has. Of neighbouring ones the dice know nothing of each other (`policy.dice`), so
-    the system is asked for randomness once, not at every call.
+    """Seeds that no other process has. Neighbouring seeds give unrelated dice (`policy.dice`), so the system is asked
+    for randomness once, not at every call.
     """
     return count(int.from_bytes(os.urandom(8), "big"))
 
@@ -90,7 +90,7 @@ if hasattr(os, "register_at_fork"):
 def new_seed(now: float) -> int:
     """The seed of one call's jitter. Any thread.
 
-    `now` (seconds) tells processes apart that went on from one snapshot, or forked without Python's knowing of it.
+    `now` (seconds) tells apart processes that were resumed from one snapshot, or forked without Python's knowledge.
     """
     return next(_shared.seeds) + int(now * 1e9)
 
@@ -130,7 +130,7 @@ def _new_transport(kind: Loop) -> AsyncTransportInterface:
 
 
 def async_pool_stats(transport: AsyncTransportInterface | None) -> PoolStats:
-    """Of this transport, else of the one for the running loop; outside of a loop nothing has to be made for it."""
+    """Of this transport, else of the one for the running loop; outside a loop none is created for it."""
     if transport is None:
         transport = _shared.transports.get("asyncio") if running_loop() is None else async_transport()
     if transport is not None:
@@ -142,7 +142,7 @@ def async_pool_stats(transport: AsyncTransportInterface | None) -> PoolStats:
 
 
 def number_of(transport: TransportInterface) -> int:
-    """The number of a user's own transport, which from now on takes part in `close_all_cloud_clients()`."""
+    """The number of a user's own transport, which `close_all_cloud_clients()` includes from now on."""
     given = _shared.given
     number = given.get(ref(transport))
     if number is None:

@@ -1,8 +1,8 @@
-"""The two shells of every client: one that blocks, one that is awaited.
+"""The two kinds of every client: one that blocks, one that is awaited.
 
 Rules of this file:
-- The two classes differ in `await` only; what is decided is decided in `client` and `streams`.
-- A pump is closed in a `finally`, synchronously, so that no cancellation leaves a seat behind.
+- The two classes differ in `await` only; every decision is made in `client` and `streams`.
+- A pump is closed synchronously in a `finally`, so that no cancellation leaves a seat in the pool taken.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 
 class ModelsReader(Protocol):
-    """What reads a list of models on every wire."""
+    """What reads a list of models, on any wire."""
 
     @property
     def models(self) -> list[str]: ...
 
 
 class ModelListing:
-    """Asks for the models, and keeps hold of the reader that reads the reply."""
+    """Asks for the models, and keeps the reader of the reply."""
 
     def __init__(self) -> None:
         self._reader: ModelsReader | None = None
@@ -59,7 +59,7 @@ class ModelListing:
 
 
 class SyncClient(Client[CodecT]):
-    """The shell that blocks. Safe for any number of threads; inside a running event loop it works, and blocks it."""
+    """The client that blocks. Safe for any number of threads; it works inside a running event loop, and blocks it."""
 
     def list_models(self) -> list[str]:
         """The names of the models that the server offers to this key. Raises `LLMError`."""
@@ -111,7 +111,7 @@ class SyncClient(Client[CodecT]):
 
 
 class AsyncClient(Client[CodecT]):
-    """The shell that is awaited, on asyncio or trio: which one is found out at each call, so runs may follow runs."""
+    """The client that is awaited, on asyncio or trio: each call checks which, so runs may follow runs."""
 
     async def list_models(self) -> list[str]:
         """The names of the models that the server offers to this key. Raises `LLMError`."""

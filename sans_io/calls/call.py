@@ -254,7 +254,7 @@ class Call:
         elif exchange.http.started:
             self._take_last(exchange, exchange.receive_eof(), now)
         else:
-            self._broken(exchange, ReportedFault("reset", "the server closed the connection without an answer"), now)
+            self._broken(exchange, ReportedFault("reset", "the server closed the connection without answering"), now)
 
     def on_delivered(self, now: float) -> None:
         """The user has taken the events and asks for more."""

@@ -36,7 +36,7 @@ _STREAM_TYPES: Final = frozenset(
 _JSON_TYPES: Final = frozenset({"", "text/plain", "application/octet-stream", "text/json"})
 
 #: What the error's message says of an explanation that was not read in full.
-COMPRESSED: Final = "its body is compressed, although identity was asked for, and was not read"
+COMPRESSED: Final = "its body is compressed although no compression was requested, and was not read"
 CUT_SHORT: Final = "its body was cut short"
 TOO_LONG: Final = "the rest of its body was dropped; see Limits.max_error_body"
 
@@ -265,7 +265,7 @@ class Exchange:
         wanted = {"json": "JSON", "sse": "an event stream", "ndjson": "NDJSON"}[self._operation.form]
         shown = printable(kept[:1000].decode("utf-8", "replace"), 200)
         is_html = kept.lstrip()[:1] == b"<" or "html" in self.media_type
-        hint = " Is `/v1` missing from base_url, or a proxy in between?" if is_html else ""
+        hint = " Is `/v1` missing from base_url, or is a proxy in between?" if is_html else ""
         return LLMProtocolError(
             f"expected {wanted}, got {self.media_type or 'no content type'!r}: {shown!r}.{hint}",
             code="wrong_content_type",
@@ -323,7 +323,8 @@ def _redirected(status: int, target: str) -> LLMProtocolError:
         bare = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
     where = f" to {printable(bare, 200)!r}" if bare else ""
     return LLMProtocolError(
-        f"the server answered {status}, a redirect{where}; redirects are not followed: set base_url to the right place",
+        f"the server answered {status}, a redirect{where}; redirects are not followed:"
+        " set base_url to the final address",
         code="redirect",
         status_code=status,
     )

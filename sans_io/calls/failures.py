@@ -1,12 +1,12 @@
-"""Failures of a call: what a transport says went wrong, what that means where it happened, and its wording.
+"""Failures of a call: what a transport reports, what it means at that point of the call, and its wording.
 
-    ReportedFault (of a transport) ──where it happened──> Failure (error for the user, condition for the retry table)
+    ReportedFault (from a transport) ──where it happened──> Failure (error for the user, condition for the retry table)
 
 Rules of this file:
-- A transport maps every exception to one `FaultKind`; only what a fault means here decides what is done about it.
-- Pure functions of what is known. The deadline of the whole call always wins over the timer of a part ("deadline").
-- A condition is a word of `policy.retry`. An error is one line that names what failed, where, and what the user can
-  change. No key, no prompt, no path of the machine.
+- A transport maps every exception to one `FaultKind`; what is done about it is decided here alone.
+- Pure functions. The deadline of the whole call always takes precedence over the timer of a part ("deadline").
+- A condition is a key of the tables in `policy.retry`. An error is one line that names what failed, where, and what
+  the user can change. No key, no prompt, no path of this machine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FaultKind: TypeAlias = Literal[
 #: "timeout": the action's deadline passed · "dns_temporary": EAI_AGAIN · "dns_failed": the name does not exist, or has
 #: no address · "refused", "unreachable": TCP · "reset": the peer broke the connection (RST, EPIPE, aborted)
 #: · "tls_verify": certificate or hostname · "tls_failed": any other TLS failure (alert, plain HTTP, EOF in the
-#: handshake) · "proxy_refused": CONNECT was answered by anything but 2xx · "too_many_files": EMFILE, ENFILE
+#: handshake) · "proxy_refused": CONNECT was answered with anything but 2xx · "too_many_files": EMFILE, ENFILE
 #: · "pool_closed": the loop or pool went away · "auth_callable": the user's callable raised · "local": anything else
 FAULT_KINDS: Final[tuple[FaultKind, ...]] = (
     "timeout", "dns_temporary", "dns_failed", "refused", "unreachable", "reset", "tls_verify", "tls_failed",
@@ -50,7 +50,7 @@ FAULT_KINDS: Final[tuple[FaultKind, ...]] = (
 
 
 class ReportedFault(NamedTuple):
-    """What a transport said: the kind, one line for people, and the exception that becomes `__cause__`."""
+    """What a transport reported: the kind, one line for people, and the exception that becomes `__cause__`."""
 
     kind: FaultKind
     detail: str = ""
@@ -65,7 +65,7 @@ class Failure(NamedTuple):
 
 
 class Clock(NamedTuple):
-    """How the time stands: whether the deadline of the whole call has passed, and how long it was (seconds)."""
+    """Whether the deadline of the whole call has passed, and how long it was in seconds."""
 
     overdue: bool
     total: float | None
@@ -73,10 +73,10 @@ class Clock(NamedTuple):
 
 # -- what a fault means, by where it happened --------------------------------------------------------------------------
 
-#: Seconds after a request was written within which the end of a reused connection may have been on its way already: the
+#: Seconds after a request was written within which the end of a reused connection may already have been under way: the
 #: server closed it before it saw the request (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1). One round trip to
-#: another continent, 150 to 300 ms; a Call does not know its own. The longer this is, the more requests that ran could
-#: be sent twice; the shorter, the more that never ran are called ambiguous, which costs a backoff.
+#: another continent takes 150 to 300 ms; a Call does not know its own. If this is longer, more requests that did run
+#: may be sent twice; if shorter, more that never ran are called ambiguous, which costs a backoff.
 ROUND_TRIP: Final = 0.25
 
 
@@ -112,7 +112,7 @@ def of_silence(
     now: float,
     phase: str,
 ) -> Failure:
-    """Nothing that counts came in time. Keep-alives alone are named: the server lives, the answer does not."""
+    """No content came in time. An error says so if keep-alives did: the server is alive, but the reply has stalled."""
     if clock.overdue:
         failure = Failure(deadline_passed(clock.total, phase), "deadline")
     elif timer == "idle":
@@ -134,7 +134,7 @@ def of_break(
     now: float,
     committed: bool,
 ) -> Failure:
-    """The connection broke or took no bytes; what it means depends on what had been sent and received."""
+    """The connection broke or accepted no data; what that means depends on what had been sent and received."""
     if fault.kind == "timeout" and clock.overdue:
         failure = Failure(deadline_passed(clock.total, "write"), "deadline")
     elif fault.kind == "timeout":
@@ -159,11 +159,11 @@ def _caused(failure: Failure, fault: ReportedFault) -> Failure:
 # -- wording ----------------------------------------------------------------------------------------------------------
 
 _TEXTS: Final[dict[FaultKind, tuple[str, str]]] = {
-    "dns_temporary": ("the name of {origin} could not be resolved for now", "dns"),
-    "dns_failed": ("the name of {origin} does not exist; check base_url", "dns"),
+    "dns_temporary": ("the host name of {origin} could not be resolved at the moment", "dns"),
+    "dns_failed": ("the host name of {origin} does not exist; check base_url", "dns"),
     "refused": ("{origin} refused the connection; is the server running?", "refused"),
     "unreachable": ("{origin} cannot be reached", "unreachable"),
-    "reset": ("{origin} broke the connection", "reset"),
+    "reset": ("the connection to {origin} broke", "reset"),
     "tls_verify": ("the certificate of {origin} was not accepted", "tls_verify"),
     "tls_failed": ("TLS with {origin} failed", "tls"),
     "proxy_refused": ("the proxy refused to connect to {origin}", "proxy"),
@@ -188,9 +188,9 @@ def deadline_passed(seconds: float | None, phase: str) -> LLMError:
         "connect": "while connecting",
         "write": "while sending the request",
         "head": "before the server answered",
-        "body": "before the answer was complete",
+        "body": "before the reply was complete",
         "stream": "in the middle of the stream",
-        "backoff": "while waiting to try again",
+        "backoff": "while waiting to retry",
     }.get(phase, f"in phase {phase!r}")
     return LLMTimeoutError(f"timed out after {_seconds(seconds)} {where}", code="timeout", phase=phase)
 
@@ -218,7 +218,7 @@ def connect_timed_out(seconds: float | None, route: Route, detail: str) -> LLMEr
 
 def write_timed_out(seconds: float | None) -> LLMError:
     return LLMTimeoutError(
-        f"the server took no request bytes for {_seconds(seconds)}; increase Timeouts(write=…)",
+        f"the server accepted no request data for {_seconds(seconds)}; increase Timeouts(write=…)",
         code="write_timeout",
         phase="write",
     )
@@ -226,7 +226,7 @@ def write_timed_out(seconds: float | None) -> LLMError:
 
 def first_token(seconds: float | None, phase: str) -> LLMError:
     return LLMTimeoutError(
-        f"nothing of the answer came within {_seconds(seconds)}; increase Timeouts(first_token=…)",
+        f"no content was received within {_seconds(seconds)}; increase Timeouts(first_token=…)",
         code="first_token_timeout",
         phase=phase,
     )
@@ -234,28 +234,31 @@ def first_token(seconds: float | None, phase: str) -> LLMError:
 
 def idle(seconds: float | None, phase: str) -> LLMError:
     return LLMTimeoutError(
-        f"the answer stopped for {_seconds(seconds)}; increase Timeouts(idle=…)", code="idle_timeout", phase=phase
+        f"no further content was received for {_seconds(seconds)}; increase Timeouts(idle=…)",
+        code="idle_timeout",
+        phase=phase,
     )
 
 
 def blame_keepalives(error: LLMError, seconds: float, timer: str = "idle") -> None:
-    """Long silent reasoning looks like this: the server is alive and says nothing. `timer` is the one to increase."""
+    """Long reasoning without output looks like this. `timer` is the one to increase."""
     error.code = "idle_keepalive_only"
     error.message = (
-        f"only keep-alives for {_seconds(seconds)}; increase Timeouts({timer}=…) for models that think silently"
+        f"only keep-alives were received for {_seconds(seconds)};"
+        f" increase Timeouts({timer}=…) for models that reason without output"
     )
     error.args = (error.message,)
 
 
 def cut(detail: str) -> LLMError:
     note = f": {detail}" if detail else ""
-    return LLMStreamError(f"the stream was cut before its end{note}", code="truncated", phase="stream")
+    return LLMStreamError(f"the stream was cut off before its end{note}", code="truncated", phase="stream")
 
 
 def broke_in_reply(detail: str, origin: Origin, phase: str) -> LLMError:
     note = f": {detail}" if detail else ""
     return LLMConnectionError(
-        f"{shown(origin)} broke the connection in the middle of its answer{note}", code="truncated", phase=phase
+        f"the connection to {shown(origin)} broke in the middle of the reply{note}", code="truncated", phase=phase
     )
 
 

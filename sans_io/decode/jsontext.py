@@ -4,7 +4,7 @@ Rules of this file:
 - RFC 8259 and nothing beyond: NaN, Infinity and numbers that overflow a double are refused; bytes must be UTF-8.
 - Received text is hostile: openers are counted before anything is built, depth, digits and containers are capped
   (`Limits`), and a refusal is a `JSONTextError`, whatever the standard library would have raised.
-- The standard library's verdict is the verdict. A faster decoder may only give the same value sooner.
+- The standard library decides. A faster decoder may only give the same value sooner.
 - An error never keeps the text that caused it (a `JSONDecodeError` does, in `.doc`).
 """
 
@@ -32,7 +32,7 @@ class JSONTextError(ValueError):
     """Text that is not JSON, or JSON that a guard refuses; `reason` says which.
 
     "syntax", "utf8", "number" (NaN, Infinity, overflow), "digits", "depth", "containers", "too_large" (received
-    text), "duplicate_key" (only where keys must be unique), "type" (`dumps` was given something JSON cannot say).
+    text), "duplicate_key" (only where keys must be unique), "type" (`dumps` was given something JSON cannot represent).
     """
 
     def __init__(self, message: str = "", reason: Reason = "syntax") -> None:
@@ -43,8 +43,8 @@ class JSONTextError(ValueError):
 def loads(data: bytes | str, *, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False) -> JSON:
     """The value of one JSON document; white space and one BOM before it are tolerated (RFC 8259 section 8.1).
 
-    Strings always encode to UTF-8: an unpaired surrogate escape becomes U+FFFD. With `unique_keys` an object that
-    names a key twice is refused (it means different things to different parsers). Raises `JSONTextError`.
+    Strings always encode to UTF-8: an unpaired surrogate escape becomes U+FFFD. With `unique_keys` an object with a
+    duplicate key is refused (it means different things to different parsers). Raises `JSONTextError`.
     """
     if len(data) > limits.max_json:
         raise JSONTextError(f"more than {limits.max_json} bytes of JSON", "too_large")
@@ -128,7 +128,7 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
         size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         # The body and the text decoded from it count too.
         if json_guards.too_large(text, 11 * size + _FREE_MEMORY - text.__sizeof__(), unique_keys):
-            raise JSONTextError("so many small values that decoding them would take many times the text", "too_large")
+            raise JSONTextError("so many small values that decoding would take many times its size", "too_large")
     if containers > limits.max_json_depth and json_guards.too_deep(text, limits.max_json_depth):
         raise JSONTextError(f"nested deeper than {limits.max_json_depth}", "depth")
     scan = _UNIQUE_SCAN if unique_keys else SCAN
@@ -146,12 +146,12 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
     except json.JSONDecodeError as fault:
         error = JSONTextError(f"{fault.msg} at character {fault.pos}")
     except RecursionError:
-        error = JSONTextError("nested too deep", "depth")
+        error = JSONTextError("nested too deeply", "depth")
     except ValueError:  # int(): the interpreter's own limit on digits
         error = JSONTextError("an integer has too many digits", "digits")
     else:
         if end != len(text):
-            raise JSONTextError(f"more text after the JSON value, at character {end}")
+            raise JSONTextError(f"extra text after the JSON value at character {end}")
         return value
     raise error.with_traceback(None)
 
@@ -201,8 +201,8 @@ def accelerator(limits: Limits = DEFAULT_LIMITS) -> Callable[[bytes], JSON] | No
 class Harmless:
     """Which documents no guard of `decode` against depth and digits could refuse, so a decoder may see them at once.
 
-    One of up to `small` characters is neither nested too deep, whole or cut, nor does it hold too long a number; of a
-    larger one `holds` tells. One of up to `crowd` openers is not nested too deep.
+    One of up to `small` characters is neither nested too deeply, whole or cut, nor does it hold too long a number; of a
+    larger one `holds` tells. One of up to `crowd` openers is not nested too deeply.
     """
 
     __slots__ = ("crowd", "digits", "small")
@@ -281,7 +281,7 @@ def _refuse_constant(name: str) -> JSON:
 def _unique(pairs: list[tuple[str, JSON]]) -> JSONObject:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise JSONTextError("an object names a key twice", "duplicate_key")
+        raise JSONTextError("an object has a duplicate key", "duplicate_key")
     return value
 
 
@@ -291,7 +291,7 @@ def _scan_of(decoder: json.JSONDecoder) -> Scan:
 
 
 def _encode_of(encoder: json.JSONEncoder) -> Callable[[JSON, int], Iterable[str]]:
-    """What `encoder.encode` does, less what it makes anew for each document but its memory of where it is: without that
+    """What `encoder.encode` does, less what it creates for each document but its memory of where it is: without that
     a value that contains itself is followed to the end of the stack, which in a thread may come before Python's limit.
     """
     make = getattr(json.encoder, "c_make_encoder", None)
@@ -354,11 +354,11 @@ def _explain(value: JSON, fault: Exception) -> JSONTextError:
         found = _locate(value, "", lambda item: isinstance(item, str) and not _encodes(item))
         what = "text with an unpaired surrogate"
     elif isinstance(fault, RecursionError) or "ircular" in str(fault):
-        return JSONTextError("nested too deep, or a value that contains itself", "depth")
+        return JSONTextError("nested too deeply, or a value that contains itself", "depth")
     elif isinstance(fault, ValueError):
         reason = "number"
         found = _locate(value, "", lambda item: isinstance(item, float) and item - item != 0)
-        what = "a number that JSON cannot say"
+        what = "a number that JSON cannot represent"
     else:
         reason = "type"
         found = _locate(value, "", lambda item: not isinstance(item, (dict, list, tuple, str, int, float, type(None))))

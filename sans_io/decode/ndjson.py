@@ -1,4 +1,4 @@
-"""Bytes of newline-delimited JSON in, values out (one document a line; the wire of Ollama's streams).
+"""Bytes of newline-delimited JSON in, values out (one document a line; the format of Ollama's streams).
 
 Rules of this file:
 - Where the bytes are cut never matters: the values and the error are the same for every split.
@@ -53,7 +53,7 @@ class NDJSONDecoder:
         return max(self._left, 0)
 
     def skip(self, size: int) -> None:
-        """So many bytes, at most `room`, came that would have given nothing."""
+        """Count bytes, at most `room`, that arrived and would have given nothing."""
         self._left -= size
 
     def receive_data(self, data: bytes) -> list[JSON]:

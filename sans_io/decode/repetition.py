@@ -1,13 +1,13 @@
-"""Stretches of bytes that only say the same again, found at the speed of a comparison.
+"""Runs of repeated bytes, found at the speed of a comparison.
 
-A server that floods a client sends the same few bytes over and over. Whoever reads them need look at one.
+A server that floods a client sends the same few bytes over and over; reading one repetition is enough.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: The longest stretch that is looked for again behind it, and how much of it is searched for.
+#: The longest repeated unit in bytes, and how many bytes of it are searched for.
 _MAX_PERIOD: Final = 512
 _NEEDLE: Final = 32
 #: Fewer repetitions are not worth the search.
@@ -15,7 +15,7 @@ _FEWEST: Final = 8
 
 
 def period(data: bytes, at: int) -> int:
-    """After how many bytes what stands at `at` comes again, and again; 0 if it does not."""
+    """The size in bytes of the unit that begins at `at` and is repeated at once; 0 if there is none."""
     size = data.find(data[at : at + _NEEDLE], at + 1, at + _NEEDLE + _MAX_PERIOD) - at
     if size <= 0 or at + _FEWEST * size > len(data):
         return 0
@@ -23,7 +23,7 @@ def period(data: bytes, at: int) -> int:
 
 
 def repetitions(data: bytes, at: int, unit: bytes) -> int:
-    """How many times `unit` stands at `at`, one after the other."""
+    """How many times in a row `unit` occurs from `at` on."""
     begun = at
     for size in (4096, 256, 16, 1):
         block = unit * (size // len(unit) or 1)

@@ -1,10 +1,10 @@
 """Bytes of an event stream in, `(event name, JSON value)` pairs out: what the codecs of SSE wires read.
 
 Rules of this file:
-- `SSEDecoder` and `jsontext.decode` are the law; the fast road only gives the same pairs sooner. A block takes it if
-  it is exactly `data: {...}` or `event: NAME`, `data: {...}`, LF, and a blank line; everything else takes the law.
-- What could be nested too deep never reaches a decoder (`jsondepth`): a value's line is judged before it is scanned.
-- Pairs before a fault are given, then `error` is set and stays.
+- `SSEDecoder` and `jsontext.decode` are the reference; the fast path only gives the same pairs sooner. It takes blocks
+  that are exactly `data: {...}` or `event: NAME`, `data: {...}`, LF, and a blank line; the reference takes all others.
+- What could be nested too deeply never reaches a decoder (`json_guards`): a value's line is checked before it is read.
+- Pairs before a fault are returned, then `error` is set and stays.
 - A block that is not whole yet waits as bytes, as long as it is short; a long one, or one with a CR, goes through
   `SSEDecoder`, which has the caps, until that is between events again.
 """
@@ -240,7 +240,7 @@ class SSEJSONDecoder:
         return True
 
     def _decode(self, data: bytes, pairs: list[tuple[str, JSON]]) -> bool:
-        """By the law."""
+        """By the reference."""
         for event in self._events.receive_data(data):
             try:
                 self._judge(event, pairs)

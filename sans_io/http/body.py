@@ -1,10 +1,10 @@
-"""Body readers: which bytes of the wire are body, and where the body ends (RFC 9112 section 6 and 7).
+"""Body readers: which bytes of a connection are body, and where the body ends (RFC 9112 section 6 and 7).
 
 Rules of this file:
 - A reader knows nothing of heads, methods or providers. Bytes in, body bytes out, joined per read.
-- CR LF is strict: a bare LF, or a bare CR, in the framing is an error. Two parsers that disagree about where a body
-  ends are how one caller's answer becomes another's.
-- Only whole tokens are judged: a line at its LF, the CR LF after a chunk as two bytes. So a cut never matters (R9).
+- CR LF is strict: a bare LF or a bare CR in the framing is an error. When two parsers disagree about where a body ends,
+  one caller gets another caller's reply.
+- Only whole tokens are judged (a line at its LF, the CR LF after a chunk as two bytes), so a cut never matters (R9).
 - What was body before a fault is returned; then `error` is set and stays (R5, R6), and later input is ignored.
 - Never accept what h11 refuses (a differential test holds this); being stricter is allowed.
 """
@@ -31,7 +31,7 @@ class BodyReader(Protocol):
     surplus: bytes
 
     def receive_data(self, data: bytes) -> bytes:
-        """Bytes from the wire, cut anywhere; returns the body bytes among them. Check `stopped` afterwards."""
+        """Bytes from the connection, cut anywhere; returns the body bytes among them. Check `stopped` afterwards."""
         ...
 
     def receive_eof(self) -> None:
@@ -40,7 +40,7 @@ class BodyReader(Protocol):
 
 
 class LengthReader:
-    """A body of `length` bytes (Content-Length, RFC 9112 section 6.3). A length of 0 has ended at once."""
+    """A body of `length` bytes (Content-Length, RFC 9112 section 6.3). With length 0 it has ended at once."""
 
     __slots__ = ("_remaining", "ended", "error", "stopped", "surplus")
 
@@ -78,7 +78,7 @@ class LengthReader:
 class CloseReader:
     """A body that ends where the connection does: neither Content-Length nor Transfer-Encoding was given.
 
-    Whether it is complete can only be told from its content.
+    Only its content can tell whether it is complete.
     """
 
     __slots__ = ("ended", "error", "stopped", "surplus")

@@ -1,7 +1,7 @@
 """The strict parser of response heads (RFC 9112 section 4 and 5), a pure function from one whole head to its meaning.
 
 Rules of this file:
-- What h11 refuses is refused here, and what both accept they read alike: a differential test holds this.
+- What h11 refuses is refused here, and both read alike what both accept: a differential test ensures this.
 - Stricter than h11: HTTP/1.0 and 1.1 only, status 100 to 599, no switching of protocols, CR LF only.
 - It decides nothing about reuse beyond what the head itself says (`keep_alive`).
 """
@@ -53,7 +53,7 @@ class ResponseHead:
         return None
 
     def told(self, find: Callable[[ResponseHeaders], T]) -> T:
-        """What `find` reads of the fields."""
+        """What `find` reads from the fields."""
         return find(self.headers)
 
     def __eq__(self, other: object) -> bool:
@@ -86,7 +86,7 @@ class ParsedHead(NamedTuple):
 
 
 class HeadFault(NamedTuple):
-    """Why a head is refused: a clause for people and the error's code."""
+    """Why a head is refused: a clause for people, and the code of the error."""
 
     message: str
     code: str
@@ -106,7 +106,7 @@ def parse_response_head(block: bytes, max_headers: int) -> ParsedHead | HeadFaul
 
 
 def _parse_any(block: bytes, text: str, max_headers: int) -> ParsedHead | HeadFault:
-    """The law, which the shorter way above must agree with (a differential test holds this)."""
+    """The reference, with which the shortcut above must agree (a differential test ensures this)."""
     lines = text.split("\r\n")
     if block.count(b"\n") != len(lines) - 1:
         return BARE_LINE_FEED
@@ -188,7 +188,7 @@ def _status_line(line: str) -> tuple[str, int, str] | HeadFault:
     if version not in ("1.1", "1.0"):
         return HeadFault(f"HTTP version {version} is neither 1.1 nor 1.0", "bad_version")
     if not 100 <= status <= 599 or status == 101:
-        return HeadFault(f"status {status} is no answer to this request", "bad_status")
+        return HeadFault(f"status {status} is not a valid reply to this request", "bad_status")
     return version, status, match[3] or ""
 
 

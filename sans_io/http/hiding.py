@@ -4,9 +4,9 @@
                                                             back to where it stands in the text
 
 Rules of this file:
-- It says where, and what is done about it is the caller's business. No pattern is made of a credential: the standard
-  library would keep it.
-- Linear in the text, whatever stands in it.
+- It only says where; the caller does the rest. No regular expression is made of a credential: the standard library
+  would cache it.
+- Linear in the length of the text, whatever it contains.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bisect import bisect_right
 from typing import Final, TypeAlias
 from urllib.parse import quote
 
-#: How many times escapes are undone: JSON in a string of JSON, quoted in a URL.
+#: How many levels of escapes are undone: JSON in a string of JSON, quoted in a URL.
 _LEVELS: Final = 3
 #: A shorter credential in base64 is sought by itself only: a part of it might stand in any word.
 _LONG: Final = 8

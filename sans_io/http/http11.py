@@ -45,7 +45,7 @@ class RequestHead:
         if not _TOKEN.fullmatch(method):
             raise LLMBadRequestError("the request method is not a token (RFC 9110 section 5.6.2)")
         if not _TARGET.fullmatch(target):
-            raise LLMBadRequestError("the request target holds a character that must be percent-encoded")
+            raise LLMBadRequestError("the request target contains a character that must be percent-encoded")
         for name, value in headers:
             _check_header(name, value)
         self.method = method
@@ -66,7 +66,7 @@ class RequestHead:
     def _stem(self, proxy: Proxy | None) -> memoryview:
         """The head up to Content-Length, through h11."""
         if proxy is not None and self.origin.scheme != "http":
-            raise LocalProtocolError("https goes through a proxy in a tunnel, it is never forwarded")
+            raise LocalProtocolError("https goes through a proxy in a tunnel and is never forwarded")
         stem = _render_head(self, proxy)
         if stem is None:
             raise LLMBadRequestError("the request head is not valid HTTP/1.1; its fields are not shown here")
@@ -133,9 +133,9 @@ class HTTPRequest:
 def merge_headers(
     base: RequestHeaders, extra: Mapping[str, str | Secret] | Iterable[tuple[str, str | Secret]]
 ) -> RequestHeaders:
-    """`base` with the fields of `extra` added or put in place of those with the same name, case-insensitively.
+    """`base` with the fields of `extra`, which replace those of the same name, case-insensitively.
 
-    Of equal names in `extra` the last counts. A value whose name speaks of a credential becomes a `Secret`. Raises
+    Of equal names in `extra` the last one counts. A value whose name suggests a credential becomes a `Secret`. Raises
     `LLMBadRequestError` naming the header; values are never echoed.
     """
     pairs = extra.items() if hasattr(extra, "items") else extra
@@ -222,7 +222,7 @@ class HTTPExchange:
         )
 
     def receive_data(self, data: bytes) -> bytes:
-        """Bytes from the wire, cut anywhere; returns the body bytes among them, joined.
+        """Bytes from the connection, cut anywhere; returns the body bytes among them, joined.
 
         Look at `head`, `ended` and `error` afterwards; after `ended` or `error` nothing more is returned.
         """
@@ -239,14 +239,14 @@ class HTTPExchange:
         return body
 
     def receive_eof(self) -> bytes:
-        """The peer closed its side. Sets `ended` or `error`; there is never body left to return."""
+        """The peer closed its side. Sets `ended` or `error`; there are never body bytes left to return."""
         if self.ended or self.error is not None:
             return b""
         if self._reader is None:
             self.error = LLMStreamError(
-                "the server closed the connection inside its response head"
+                "the server closed the connection in the middle of its response head"
                 if self.started
-                else "the server closed the connection without an answer",
+                else "the server closed the connection without answering",
                 code="truncated_head",
             )
         else:
@@ -281,7 +281,7 @@ class HTTPExchange:
                 return self._begin_body(parsed, bytes(buffer))
             self.informational += 1
             if self.informational > self._limits.max_informational:
-                self._fail("too many informational responses came before it", "too_many_informational")
+                self._fail("too many informational responses preceded it", "too_many_informational")
                 return b""
         return b""
 
@@ -330,7 +330,7 @@ class HTTPExchange:
         self.media_type = parsed.media_type
         if parsed.coded and self.framing != "none":
             self.error = LLMProtocolError(
-                "the server sent a compressed reply although identity was asked for",
+                "the server sent a compressed reply although no compression was requested",
                 code="coded_reply",
                 status_code=status,
             )
@@ -342,7 +342,7 @@ class HTTPExchange:
 
     def _fail(self, message: str, code: str) -> None:
         self._buffer = b""
-        self.error = LLMProtocolError(f"the response head is refused: {message}", code=code)
+        self.error = LLMProtocolError(f"invalid response head: {message}", code=code)
 
 
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")

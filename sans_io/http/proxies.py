@@ -2,10 +2,10 @@
 
 Rules of this file:
 - Nothing here reads the environment; the caller hands over a mapping and decides whether to trust it.
-- Lower-case variables win over upper-case ones, set but empty included (as urllib and curl do); `HTTP_PROXY` counts
-  for nothing where `REQUEST_METHOD` is set, since a web server makes it from the client's `Proxy:` field (CGI).
-- This machine is never reached through a proxy from the environment; a proxy given in so many words is always used.
-- What cannot be used is an error when somebody wrote it in code, and collected in `ignored` when it comes from the
+- Lower-case variables take precedence over upper-case ones, even if empty (as in urllib and curl); `HTTP_PROXY` is
+  ignored where `REQUEST_METHOD` is set, since a web server makes it from the client's `Proxy:` field (CGI).
+- This machine is never reached through a proxy from the environment; a proxy given explicitly is always used.
+- A value that cannot be used is an error if it was passed in code, and is collected in `ignored` if it comes from the
   environment: a stray variable must not stop a program. Values are never shown, since they may hold a password.
 """
 
@@ -35,7 +35,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentProxies:
-    """What a mapping of variables says about proxies. `ignored`: one sentence for each variable of no use."""
+    """What a mapping of variables says about proxies. `ignored`: one sentence for each variable that cannot be used."""
 
     http: Proxy | None
     https: Proxy | None
@@ -89,8 +89,8 @@ def parse_proxy(url: str, what: str = "proxy") -> Proxy:
     if not separator:
         scheme, rest = "http", url
     if scheme.lower() != "http":
-        named = f"{scheme.lower()}://" if scheme.lower() in _OTHER_SCHEMES else "that scheme"
-        raise LLMBadRequestError(f"{what}: a proxy by {named} is not supported, only http://", code="unsupported_proxy")
+        named = f"{scheme.lower()}:// proxies" if scheme.lower() in _OTHER_SCHEMES else "proxies of that scheme"
+        raise LLMBadRequestError(f"{what}: {named} are not supported, only http://", code="unsupported_proxy")
     rest = rest.removesuffix("/")
     if any(mark in rest for mark in "/?#"):
         raise LLMBadRequestError(f"{what} must not have a path, a query or a fragment")

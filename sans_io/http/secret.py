@@ -41,14 +41,14 @@ class Secret:
 
     @property
     def hidable(self) -> bool:
-        """What is shorter than 12 characters is no credential that anybody would miss ("EMPTY", "ollama")."""
+        """Whether `hide` does anything. Values of fewer than 12 characters are placeholders ("EMPTY", "ollama")."""
         return bool(self._words())
 
     def hide(self, text: str) -> str:
         """`text` with `***` for this credential: raw, quoted, escaped or in base64, whole or cut after 8 characters; of
         Basic authentication also the password by itself.
 
-        Nothing happens if it is not `hidable`: words stay.
+        Does nothing if it is not `hidable`.
         """
         from .hiding import places
 
@@ -63,7 +63,7 @@ class Secret:
         return text
 
     def _words(self) -> list[str]:
-        """What must not be seen: the value without its scheme, and what is in it."""
+        """What must not be shown: the value without its scheme, and its parts."""
         scheme, _, core = self._value.rpartition(" ")
         words = [core]
         if scheme.lower() == "basic":
@@ -89,7 +89,7 @@ class Secret:
         return hash(("Secret", self._value))
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not pickled; give the key again where it is needed")
+        raise TypeError("a Secret cannot be pickled; pass the key again where it is needed")
 
 
 _HIDABLE: Final = 12

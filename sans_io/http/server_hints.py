@@ -1,8 +1,8 @@
-"""What the header fields of a reply say about coming back: Retry-After in all its forms, x-should-retry, HTTP dates.
+"""What the header fields of a reply say about retrying: Retry-After in all its forms, x-should-retry, HTTP dates.
 
 Rules of this file:
 - No clock: a date counts from the reply's own `Date`, or from the time of day that the caller gives.
-- What is malformed, negative or signed says nothing; it is never an error.
+- A malformed, negative or signed value is ignored; it is never an error.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def retry_after(headers: Headers, wall_now: float | None = None) -> float | None
 
 
 def should_retry(headers: Headers) -> bool | None:
-    """What `x-should-retry` says: True, False, or None where it says nothing."""
+    """The value of `x-should-retry`: True, False, or None if it is missing or neither."""
     for name, value in headers:
         if name == "x-should-retry":
             return {"true": True, "false": False}.get(value.strip().lower())

@@ -2,7 +2,7 @@
 
 Rules of this file:
 - Proxy credentials are in this request and in forwarded plain-http requests, nowhere else.
-- Bytes after the head of a 2xx are an error: the client speaks first in TLS, so nobody honest has sent anything yet.
+- Bytes after the head of a 2xx are an error: the client speaks first in TLS, so no honest peer has sent anything yet.
 - The proxy's answer has its own small cap, and its body is never read.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Tunnel:
-    """Send `request()`, then feed `receive_data` until `done` or `error` is set; then TLS begins, or the end.
+    """Send `request()`, then feed `receive_data` until `done` or `error` is set; then begin TLS, or close.
 
     `done`: the proxy opened the tunnel. `error`: one line saying why not. `surplus`: bytes followed a 2xx head
     (`error` is set as well). A tunnel serves one connection.
@@ -60,7 +60,7 @@ class Tunnel:
         head = exchange.head
         if exchange.surplus:
             self.done = False
-            self.error = "the proxy sent bytes into the tunnel before it was used"
+            self.error = "the proxy sent data through the tunnel before it was used"
         elif head is not None and 200 <= head.status < 300:
             self.done = True
         elif head is not None:
@@ -70,9 +70,9 @@ class Tunnel:
                 reason = self.proxy.authorization.hide(reason)
             self.error = f"the proxy refused the tunnel: {head.status} {reason[:80]}".rstrip()
             if head.status == 407:
-                self.error += " (give its user and password in the proxy URL)"
+                self.error += " (put its user name and password into the proxy URL)"
         elif exchange.error is not None:
-            self.error = f"no answer from the proxy that makes sense: {exchange.error.message}"
+            self.error = f"the proxy gave no valid HTTP reply: {exchange.error.message}"
 
     def __repr__(self) -> str:
         return f"Tunnel({self.origin}, {self.proxy!r})"

@@ -1,10 +1,10 @@
 """URLs: the one parser for connect, Host and SNI; joining paths to a base URL; one name as one path segment.
 
 Rules of this file:
-- What is not plainly good is refused with `LLMBadRequestError` naming the argument; a URL is never shown in an error,
-  since it may hold credentials.
-- A URL is never repaired: whatever is accepted is sent as written, but for the case of scheme and host, the one form
-  of an IPv6 address, and slashes at the end of the base path.
+- Anything doubtful is refused with an `LLMBadRequestError` naming the argument; a URL is never shown in an error, since
+  it may hold credentials.
+- A URL is never repaired: what is accepted is sent as written, except for the case of scheme and host, the form of an
+  IPv6 address, and slashes at the end of the base path.
 - ASCII only (a host in another script is written in its `xn--` form, RFC 5890): two parsers that map characters
   differently would connect to one host and verify another.
 """
@@ -100,7 +100,7 @@ def parse_base_url(text: str, what: str = "base_url") -> BaseURL:
     except ValueError:
         raise LLMBadRequestError(f"{what} is not a URL: its host is malformed") from None
     if "@" in parts.netloc:
-        raise LLMBadRequestError(f"{what} must not hold user information (user:password@); give credentials elsewhere")
+        raise LLMBadRequestError(f"{what} must not contain credentials (user:password@); pass them separately")
     host, port = _host_and_port(parts.netloc, DEFAULT_PORTS[parts.scheme], what)
     return BaseURL(Origin(parts.scheme, host, port), _checked_path(parts.path, what), _checked_query(parts.query, what))
 

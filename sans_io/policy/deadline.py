@@ -2,7 +2,7 @@
 
 Rules of this file:
 - `Timers` is configuration (seconds, None = unlimited) and never changes; a deadline is an absolute time (R2).
-- A deadline is never later than the one above it: `earliest()` is the only way to combine two.
+- A deadline is never later than the one of the whole call.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from ..limits import is_seconds, shown
 from ..records import dataclass
 
-#: What "no deadline" is, so that deadlines can be compared without asking for None.
+#: No deadline, so that deadlines can be compared without checking for None.
 NEVER = float("inf")
-#: The deadline of who does not wait at all.
+#: The deadline of a caller that does not wait at all.
 AT_ONCE = -NEVER
 
 

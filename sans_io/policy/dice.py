@@ -2,7 +2,7 @@
 
 Rules of this file:
 - The core rolls no dice of its own (R1): the seed is given at construction, and the same seed gives the same rolls.
-- Not for secrets: every roll can be computed from the one before.
+- Not for secrets: every roll can be computed from the previous one.
 """
 
 from __future__ import annotations

@@ -22,18 +22,18 @@ A ticket is one caller's place: `waiting` (first in, first out) -> `granted` (it
 
 Rules of this file:
 - No I/O, no clock, no locks, no dice of its own (R1, R2): time is an argument, the jitter comes from the seed. A
-  transport that shares a pool between threads holds one lock around each input and obeys the commands outside it.
+  transport that shares a pool between threads holds one lock around each input and carries out commands outside it.
 - Connections are opaque. Whether one may be used again is decided by the exchange (`reusable`), whether one is still
-  alive is found out by the transport (`on_stale`); the pool knows only whose it is and how old.
+  alive is checked by the transport (`on_stale`); the pool knows only whose it is and how old.
 - While somebody waits on a route, that route is full and has no idle connection. So a waiter is served by its own
   route only, at release (hand-off), and a newcomer can never overtake it.
 - Every input is O(1): idle connections are last in, first out; expiry is checked on those that are popped, and every
   input closes a few of the oldest idle ones (`SWEEP`). Only `expire` and `close` look at all idle connections.
 - There is no background task: what has expired is closed by the next inputs, of whichever route.
 - A route that has no slot and no waiter leaves nothing behind.
-- An input can be left at any bytecode by an exception (Ctrl-C). Nothing here tries to be whole at each of them; what
-  matters to others is assigned last (a ticket's state after everything it promises), and `repair` works everything else
-  out again from the tickets. That costs an undisturbed call nothing, and covers places nobody has thought of.
+- An exception (Ctrl-C) can leave an input at any bytecode. Nothing here tries to be consistent at each of them; what
+  matters to others is assigned last (a ticket's state after everything it promises), and `repair` reconstructs the rest
+  from the tickets. That costs an undisturbed call nothing, and covers places nobody has thought of.
 """
 
 from __future__ import annotations

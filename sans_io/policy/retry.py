@@ -1,4 +1,4 @@
-"""Whether and when a failed attempt is made again: tables, backoff, budget. What a server asks for is `server_hints`'s.
+"""Whether and when a failed attempt is retried: tables, backoff, budget. `http.server_hints` reads hints.
 
     failure ──classify()──> class ──RetryState.on_failure()──> Again(at) | Stop(why)
 
@@ -6,7 +6,7 @@ Rules of this file:
 - Retryability is data: a frozen `RetryTable` per codec, looked up by code, then status, or by fault (§ "tables").
 - No dice: jitter comes from a 64-bit seed, so a run can be replayed.
 - A server's hint is never shortened: later than the deadline or beyond `max_retry_after` means stop, not clamp.
-- The budget never waits: empty means that the original error is raised.
+- The budget never waits: if it is empty, the original error is raised.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ RetryClass: TypeAlias = Literal["A", "B", "B1", "C", "D", "E", "E1"]
 
 #: Unseen by the server: name resolution, connect, TLS, or a reused connection that was dead when it was written to.
 TRANSPARENT: Final = "A"
-#: Likely to pass: made again with backoff.
+#: Likely to pass: retried with backoff.
 TRANSIENT: Final = "B"
 #: Transient the first time it happens in a call, fatal the second.
 ONCE: Final = "B1"
-#: The server asks for less: longer backoff, or its own hint.
+#: The server asks for fewer requests: longer backoff, or its own hint.
 THROTTLED: Final = "C"
-#: Made again it would fail again.
+#: It would fail again.
 FATAL: Final = "D"
 #: It may have run and been billed: no byte came back, or a gateway had no answer to pass on.
 AMBIGUOUS: Final = "E"
-#: Ambiguous the first time it happens in a call, fatal the second: an answer came and is of no use.
+#: Ambiguous the first time it happens in a call, fatal the second: a reply came and was unusable.
 AMBIGUOUS_ONCE: Final = "E1"
 
 #: What `retry_ambiguous=False` does not try again, and what sets `may_be_billed`.
@@ -58,8 +58,8 @@ _CODES: Final[Mapping[str, RetryClass]] = {
     "slow_down": THROTTLED,
 }
 
-#: Words that say no more than that it failed. Beside a status they say less than it does: the 504 of a gateway may have
-#: run whatever its body is called, and a 401 is not cured by it.
+#: Codes that say no more than that the request failed. A status says more: a request that ended in a gateway's 504 may
+#: have run whatever code its body has, and such a code does not make a 401 retryable.
 _EVENTS: Final[Mapping[str, RetryClass]] = {
     "api_error": TRANSIENT,
     "server_error": TRANSIENT,
@@ -176,7 +176,7 @@ class RetryPolicy:
 
 
 class Budget(Protocol):
-    """What a Call needs of a budget; `cloud` wraps one in a lock where threads share it."""
+    """What a Call needs from a budget; `cloud` wraps one in a lock where threads share it."""
 
     def take(self, cost: int, now: float) -> int | None: ...
     def refund(self, cost: int) -> None: ...
@@ -184,12 +184,12 @@ class Budget(Protocol):
 
 
 class RetryBudget:
-    """Tokens shared by all calls of one (origin, credential), so that an outage is not answered by a storm.
+    """Tokens shared by all calls of one (origin, credential), so that an outage does not cause a storm of retries.
 
     500 tokens; a retry takes its cost, given back when it succeeds; a call without a retry adds one. An empty budget
     still lets `floor` retries a minute through. Hence in any window: cost of the retries that failed
-    <= 500 + clean successes + cost of the floor's. What a throttling server schedules costs nothing. The pattern is
-    that of the AWS SDKs' retry quota.
+    <= 500 + clean successes + cost of the floor's. What a throttling server schedules costs nothing. It follows
+    the retry quota of the AWS SDKs.
     """
 
     __slots__ = ("_floored", "floor", "max_tokens", "tokens")
@@ -208,7 +208,7 @@ class RetryBudget:
         return self.tokens == self.max_tokens and not self._floored
 
     def take(self, cost: int, now: float) -> int | None:
-        """The tokens taken for a retry (none for one of the floor's), or None where there may be no retry."""
+        """The tokens taken for a retry (0 for one that the floor allows), or None if there may be no retry."""
         if cost <= self.tokens:
             self.tokens -= cost
             return cost
@@ -225,7 +225,7 @@ class RetryBudget:
         self.tokens = min(self.max_tokens, self.tokens + 1)
 
 
-#: Tokens that a retry costs. A throttled one whose time the server has named is a schedule and no outage: nothing.
+#: Tokens that a retry costs. A throttled one for which the server has named the time is no outage: it costs nothing.
 COSTS: Final[Mapping[RetryClass, int]] = MappingProxyType(
     {"A": 14, "B": 14, "B1": 14, "C": 14, "D": 0, "E": 14, "E1": 14}
 )
@@ -284,7 +284,7 @@ class RetryState:
         taken = self.budget.take(cost, now) if cost else 0
         if taken is None:
             return Stop("budget")
-        # What is given back when this retry succeeds: never more than was taken.
+        # Refunded when this retry succeeds: never more than was taken.
         self._taken = taken
         self.retries += 1
         return Again(now + delay, delay, "backoff" if hint is None else "server")
@@ -302,5 +302,5 @@ class RetryState:
         backoff = self._dice.roll() * min(self.policy.max_backoff, base * 2.0 ** min(self.retries, 60))
         if hint is None:
             return backoff
-        # A hint of 0 must not send everybody back at once.
+        # A hint of 0 must not make all clients retry at once.
         return max(hint, backoff) + self._dice.roll() * min(1.0, hint / 10)

@@ -1,4 +1,4 @@
-"""The data of the pool: routes, tickets, commands, statistics, and the slots that `pool` moves from state to state.
+"""The data of the pool: routes, tickets, commands, statistics, and the slots whose state `pool` changes.
 
 Rules of this file:
 - Data only. Who changes what, and in which order, is written in `pool`; everything public is exported from there.
@@ -47,7 +47,7 @@ class Ticket(Generic[ConnT]):
 
     `state` is "waiting", "granted" or "done". When granted: `conn` is the connection, or None if the ticket's owner
     must dial and tell `on_connected`; `reused` says whether the connection has served before, which is never so with
-    `fresh`. `waker` belongs to the transport (an event to set when a `Grant` for this ticket is obeyed); the pool
+    `fresh`. `waker` belongs to the transport (an event to set when a `Grant` for this ticket is carried out); the pool
     never looks at it.
     """
 

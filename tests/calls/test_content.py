@@ -365,7 +365,7 @@ def test_the_error_counts_from_the_last_content_and_names_the_timer() -> None:
     line.hear(line.wire.text, 9.0)
     line.hear(b": ping\n\n", 19.0)
     assert line.error(19.0).message == (
-        "only keep-alives for 10 s; increase Timeouts(idle=…) for models that think silently"
+        "only keep-alives were received for 10 s; increase Timeouts(idle=…) for models that reason without output"
     )
     line = begun("openai", committed=False)
     line.hear(b": ping\n\n", 10.0)

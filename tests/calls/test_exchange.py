@@ -160,7 +160,7 @@ def test_a_page_makes_one_think_of_the_address(content_type: str | None, data: b
     made.receive_body(data)
     made.end_body()
     message = failed(made).message
-    assert message.endswith(" Is `/v1` missing from base_url, or a proxy in between?") == hinted
+    assert message.endswith(" Is `/v1` missing from base_url, or is a proxy in between?") == hinted
     assert ("got 'no content type'" in message) == (content_type is None)
 
 

@@ -19,11 +19,11 @@ from sans_io.policy.pool import Route
 ORIGIN = Origin("https", "llm.example", 8443)
 AT = "https://llm.example:8443"
 SAID = {
-    "dns_temporary": ("dns", f"the name of {AT} could not be resolved for now"),
-    "dns_failed": ("dns", f"the name of {AT} does not exist; check base_url"),
+    "dns_temporary": ("dns", f"the host name of {AT} could not be resolved at the moment"),
+    "dns_failed": ("dns", f"the host name of {AT} does not exist; check base_url"),
     "refused": ("refused", f"{AT} refused the connection; is the server running?"),
     "unreachable": ("unreachable", f"{AT} cannot be reached"),
-    "reset": ("reset", f"{AT} broke the connection"),
+    "reset": ("reset", f"the connection to {AT} broke"),
     "tls_verify": ("tls_verify", f"the certificate of {AT} was not accepted"),
     "tls_failed": ("tls", f"TLS with {AT} failed"),
     "proxy_refused": ("proxy", f"the proxy refused to connect to {AT}"),
@@ -55,9 +55,9 @@ def test_every_fault_that_a_transport_may_report_is_listed_and_has_its_words() -
         ("connect", "while connecting"),
         ("write", "while sending the request"),
         ("head", "before the server answered"),
-        ("body", "before the answer was complete"),
+        ("body", "before the reply was complete"),
         ("stream", "in the middle of the stream"),
-        ("backoff", "while waiting to try again"),
+        ("backoff", "while waiting to retry"),
         ("elsewhere", "in phase 'elsewhere'"),
     ],
 )
@@ -103,7 +103,7 @@ def test_an_idle_stream_that_still_sent_keepalives_says_so_to_whoever_reads_it()
     error = failures.idle(120.0, "stream")
     failures.blame_keepalives(error, 240.0)
     assert error.code == "idle_keepalive_only"
-    assert "only keep-alives for 240 s" in error.message
+    assert "only keep-alives were received for 240 s" in error.message
     assert str(error) == error.message
 
 
@@ -114,11 +114,11 @@ def test_a_broken_answer_is_a_truncated_one(phase: str) -> None:
     assert (cut.code, cut.phase, cut.message) == (
         "truncated",
         "stream",
-        "the stream was cut before its end: no last chunk",
+        "the stream was cut off before its end: no last chunk",
     )
-    assert failures.cut("").message == "the stream was cut before its end"
+    assert failures.cut("").message == "the stream was cut off before its end"
     broke = failures.broke_in_reply("reset", ORIGIN, phase)
     assert type(broke) is LLMConnectionError
     assert (broke.code, broke.phase) == ("truncated", phase)
-    assert broke.message == f"{AT} broke the connection in the middle of its answer: reset"
-    assert failures.broke_in_reply("", ORIGIN, phase).message.endswith("its answer")
+    assert broke.message == f"the connection to {AT} broke in the middle of the reply: reset"
+    assert failures.broke_in_reply("", ORIGIN, phase).message.endswith("the reply")

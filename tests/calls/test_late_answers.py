@@ -72,7 +72,7 @@ def test_nothing_more_there_is_a_timeout() -> None:
     call.on_error("timeout", LATE)
     error = ended(call)
     assert isinstance(error, LLMTimeoutError)
-    assert error.message == "timed out after 10 s before the answer was complete"
+    assert error.message == "timed out after 10 s before the reply was complete"
 
 
 def test_a_server_that_drips_gets_one_look_and_no_more() -> None:

@@ -226,7 +226,7 @@ def failure_of(data: bytes, end: str = "", **limits: int) -> LLMError:
 
 def test_of_a_coded_body_the_message_says_that_it_was_not_read() -> None:
     error = failure_of(refusal(429, b"Content-Encoding: gzip\r\n"))
-    assert str(error) == "HTTP 429; its body is compressed, although identity was asked for, and was not read"
+    assert str(error) == "HTTP 429; its body is compressed although no compression was requested, and was not read"
     assert error.body is None
     assert error.code is None
 

@@ -145,7 +145,7 @@ def test_a_download_has_no_total_but_must_go_on(mode: str) -> None:
         assert await client.pull_model("m") is True
         with pytest.raises(LLMError):
             await client.pull_model("m")
-        with pytest.raises(LLMError, match="only keep-alives for 10 s"):
+        with pytest.raises(LLMError, match="only keep-alives were received for 10 s"):
             await client.pull_model("m")
         with pytest.raises(LLMError, match="without success"):
             await client.pull_model("m")

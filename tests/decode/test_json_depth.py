@@ -113,7 +113,7 @@ def test_a_small_stack_survives_what_a_server_sends(way: str, verdict: str, deco
 
 
 def test_the_accelerator_sees_no_more_openers_than_may_be_nested(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even in a text so short that, were it whole, it could not be nested too deep."""
+    """Not even in a text so short that, were it whole, it could not be nested too deeply."""
     seen: list[bytes] = []
     monkeypatch.setattr(jsontext, "_FASTER", [(seen.append, ())])
     fast = jsontext.accelerator(replace(DEFAULT_LIMITS, max_json_depth=10))

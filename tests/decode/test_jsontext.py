@@ -419,7 +419,7 @@ def test_without_msgspec_there_is_no_accelerator(monkeypatch: pytest.MonkeyPatch
         (object(), "the value is a value that is not JSON (object)"),
         ({"a": "\ud800"}, "a is text with an unpaired surrogate (str)"),
         ({"a": {"\ud800": 1}}, "a key of a is text with an unpaired surrogate (str)"),
-        ([1, float("inf")], "[1] is a number that JSON cannot say (float)"),
+        ([1, float("inf")], "[1] is a number that JSON cannot represent (float)"),
         ({"a": {(1,): 1}}, "a key of a is a value that is not JSON (tuple)"),
     ],
 )
@@ -433,7 +433,7 @@ def test_what_cannot_be_written_is_named_with_its_place(value: Any, message: str
     ("text", "message"),
     [
         ("", "no JSON value at character 0"),
-        ('{"a": 1} x', "more text after the JSON value, at character 9"),
+        ('{"a": 1} x', "extra text after the JSON value at character 9"),
         ('{"a" 1}', "Expecting ':' delimiter at character 5"),
         ("1" * 4301, "an integer has more than 4300 digits"),
         ("[" * 129 + "]" * 129, "nested deeper than 128"),
@@ -453,7 +453,7 @@ def test_what_contains_itself_is_said_to() -> None:
     loop.append(loop)
     with pytest.raises(JSONTextError) as caught:
         dumps(loop)
-    assert str(caught.value) == "nested too deep, or a value that contains itself"
+    assert str(caught.value) == "nested too deeply, or a value that contains itself"
     assert caught.value.reason == "depth"
 
 

@@ -165,7 +165,7 @@ def test_no_byte_and_some_bytes_before_the_close_are_told_apart() -> None:
     silent.receive_eof()
     assert silent.error is not None
     assert (silent.started, silent.error.code) == (False, "truncated_head")
-    assert "without an answer" in silent.error.message
+    assert "without answering" in silent.error.message
     begun = HTTPExchange()
     begun.receive_data(b"HTTP/1.1 2")
     begun.receive_eof()

@@ -38,7 +38,7 @@ CASES = [
     (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", True, None, False),
     (b"HTTP/1.1 200 OK\r\n\r\nX", False, "before it was used", True),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nX", False, "before it was used", True),
-    (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", False, "407 Proxy Authentication Required (give its user", False),
+    (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", False, "407 Proxy Authentication Required (put its user", False),
     (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n", False, "403 Forbidden", False),
     (b"HTTP/1.1 302 Found\r\nLocation: http://evil/\r\n\r\n", False, "302 Found", False),
     (b"HTTP/1.1 502 \x1b[31mred\x07\r\n\r\n", False, "502 [31mred", False),
@@ -124,7 +124,7 @@ def test_the_request_carries_the_credentials_and_nothing_else_shows_them() -> No
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (b"HTTP/1.1 200 OK\r\n\r\nX", "the proxy sent bytes into the tunnel before it was used"),
+        (b"HTTP/1.1 200 OK\r\n\r\nX", "the proxy sent data through the tunnel before it was used"),
         (b"HTTP/1.1 300 \r\n\r\n", "the proxy refused the tunnel: 300"),
         (
             b"HTTP/1.1 502 bad sk-canary dXNlcjpzay1jYW5hcnk=\r\n\r\n",
@@ -132,11 +132,11 @@ def test_the_request_carries_the_credentials_and_nothing_else_shows_them() -> No
         ),
         (
             b"HTTP/1.1 407 No\r\n\r\n",
-            "the proxy refused the tunnel: 407 No (give its user and password in the proxy URL)",
+            "the proxy refused the tunnel: 407 No (put its user name and password into the proxy URL)",
         ),
         (
             b"SSH\r\n",
-            "no answer from the proxy that makes sense: the response head is refused: it does not begin with HTTP/",
+            "the proxy gave no valid HTTP reply: invalid response head: it does not begin with HTTP/",
         ),
     ],
 )

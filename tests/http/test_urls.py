@@ -234,7 +234,7 @@ def test_an_origin_reads_well_and_is_a_key() -> None:
         ("http://a/é", "base_url contains a non-ASCII character: write the host in its xn-- form and percent-encode the path"),
         ("http://a/#b", "base_url must not have a fragment (#)"), ("ftp://a", "base_url must begin with http:// or https://"),
         ("xhttp://a", "base_url must begin with http:// or https://"), ("http://", "base_url has no host"),
-        ("http://u@a", "base_url must not hold user information (user:password@); give credentials elsewhere"),
+        ("http://u@a", "base_url must not contain credentials (user:password@); pass them separately"),
         ("http://[::1", "base_url is not a URL: its host is malformed"), ("http://[::1%25eth0]", "base_url has a malformed IPv6 address"), ("http://a..b", "base_url has a malformed host name"),
         ("http://127.1", "base_url has a malformed IPv4 address: write it as four decimal numbers"),
         ("http://a:0", "base_url has a malformed port: it must be a number from 1 to 65535"),

@@ -160,9 +160,9 @@ def test_nothing_that_shows_a_secret_shows_it() -> None:
     assert {repr(secret), str(secret), f"{secret}", f"{secret:>40}", "%s" % secret, f"{[secret]}"} == {  # noqa: UP031
         "Secret(***)", "[Secret(***)]",
     }  # fmt: skip
-    with pytest.raises(TypeError, match="a Secret is not pickled"):
+    with pytest.raises(TypeError, match="a Secret cannot be pickled"):
         pickle.dumps(secret)
-    with pytest.raises(TypeError, match="a Secret is not pickled"):
+    with pytest.raises(TypeError, match="a Secret cannot be pickled"):
         copy.copy(secret)
 
 

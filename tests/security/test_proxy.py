@@ -242,7 +242,7 @@ def test_a_proxy_that_wants_credentials(mode: Mode) -> None:
         client = mode.client(f"https://{NAME}/v1", api_key=KEY, proxy=proxy.url, max_retries=0)
 
         async def main() -> None:
-            with pytest.raises(LLMConnectionError, match=r"407.*give its user and password in the proxy URL"):
+            with pytest.raises(LLMConnectionError, match=r"407.*put its user name and password into the proxy URL"):
                 await chat(client)
 
         mode.run(main)
@@ -257,7 +257,7 @@ def test_a_proxy_that_wants_credentials(mode: Mode) -> None:
 )
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_proxies_of_other_kinds_are_refused_when_given(mode: Mode, url: str) -> None:
-    with pytest.raises(LLMBadRequestError, match="is not supported, only http://") as caught:
+    with pytest.raises(LLMBadRequestError, match="are not supported, only http://") as caught:
         mode.client(f"https://{NAME}/v1", proxy=url)
     assert "u:p" not in str(caught.value)
 

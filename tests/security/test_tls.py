@@ -63,9 +63,9 @@ REFUSED: dict[str, tuple[Callable[[], w.Script], str, str]] = {
     "wrong name": (lambda: served(lambda: context("elsewhere.example")), "localhost", "check the host in base_url"),
     "wrong address": (lambda: served(lambda: context("elsewhere.example")), "127.0.0.1", "use the server's name in base_url"),
     "expired": (lambda: served(lambda: context(not_after=dt.datetime.now(dt.UTC) - DAY)), "localhost", "the server must renew it"),
-    "self-signed": (lambda: served(self_signed), "localhost", "give its CA certificate with ca_file="),
-    "unknown CA": (lambda: served(lambda: context(ca=OTHER_CA)), "localhost", "give its CA certificate with ca_file="),
-    "TLS 1.1": (lambda: served(old), "localhost", "offers no TLS of version 1.2 or later; the server must be updated"),
+    "self-signed": (lambda: served(self_signed), "localhost", "pass its CA certificate with ca_file="),
+    "unknown CA": (lambda: served(lambda: context(ca=OTHER_CA)), "localhost", "pass its CA certificate with ca_file="),
+    "TLS 1.1": (lambda: served(old), "localhost", "does not support TLS 1.2 or later; the server must be updated"),
     "plain HTTP": (lambda: (w.read_some(), w.send(w.reply(status="400 Bad")), w.fin()), "localhost", "use http://"),
     "closes": (lambda: (w.read_some(), w.close()), "localhost", "during the TLS handshake"),
 }  # fmt: skip

@@ -167,7 +167,7 @@ def test_when_all_threads_are_stuck_new_lookups_wait_in_line_until_one_comes_bac
         )
     wakeup = Waiter()
     job = threads.join(ThreadJob("new", "new", lambda: True), wakeup)
-    assert "in line behind 16 others" in job.what
+    assert "queued behind 16 others" in job.what
     assert not wakeup.event.wait(0.1)
     gates[7].set()
     assert wakeup.event.wait(2.0)
@@ -285,7 +285,7 @@ def test_where_all_threads_hang_others_wait_until_their_own_deadline(
             began = monotonic()
             call = await Ask(transport, name, timers=Timers(total=10.0, connect=0.3)).end()
             assert isinstance(call.error, LLMTimeoutError)
-            assert "in line behind 16 others" in str(call.error)
+            assert "queued behind 16 others" in str(call.error)
             assert 0.3 <= monotonic() - began < 0.3 + BUSY
             threading.Timer(0.2, hanging.release.set).start()
             assert await answer(transport, name) == "You said: hello"

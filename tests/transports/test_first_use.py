@@ -451,7 +451,7 @@ def test_an_import_in_a_finaliser_of_the_ending_interpreter_waits_for_no_thread(
 def test_an_import_that_waits_for_the_caller_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "PATIENCE", 0.02)
     until = threading.Event()
-    with pytest.raises(LLMConnectionError, match="planted could not be loaded: its import is still waiting"):
+    with pytest.raises(LLMConnectionError, match="planted could not be loaded: its import has not finished"):
         loading.do("planted", until.wait)
     until.set()
 

@@ -124,7 +124,7 @@ REFUSALS = {
         "has expired",
     ),
     "unknown CA": (lambda: server_context(ca=OTHER_CA), "127.0.0.1", "ca_file="),
-    "self-signed": (self_signed, "localhost", "self-signed; if you trust it, give its CA certificate with ca_file="),
+    "self-signed": (self_signed, "localhost", "self-signed; if you trust it, pass its CA certificate with ca_file="),
 }
 
 

@@ -101,7 +101,7 @@ def test_https_through_a_tunnel(mode: Mode, tmp_path) -> None:
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "407"),
         (b"HTTP/1.1 200 OK\r\n\r\nextra", "before it was used"),
-        (b"", "without an answer"),
+        (b"", "without answering"),
         (b"garbage\r\n\r\n", "proxy"),
     ],
 )

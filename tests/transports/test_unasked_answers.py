@@ -164,4 +164,4 @@ def test_the_error_says_what_was_said_and_what_to_look_at(monkeypatch: pytest.Mo
     wait_after_dialling(monkeypatch, "http", lambda connection: connection.answered())
     with w.WireServer((w.send(b"SSH-2.0-Open\x1b[31m\r\n"),)) as server:
         [error] = outcomes(mode, client(mode, "http", server, ""), False)
-    assert "it sent data before the request ('SSH-2.0-Open\\\\x1b[31m'); is base_url" in error.message
+    assert "data came before the request ('SSH-2.0-Open\\\\x1b[31m'); is base_url" in error.message

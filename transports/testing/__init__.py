@@ -1,4 +1,4 @@
-"""The public test kit: servers of the three wires, transports on virtual time, and the table every transport passes."""
+"""The public test kit: servers of the three wires, transports on virtual time, and checks for any transport."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class FakeClock:
     def advance_to(self, when: float) -> float:
         """Let time pass until `when`; one that has passed already changes nothing. `ValueError` for infinity."""
         if when == float("inf"):
-            raise ValueError("this would wait for ever: nothing is scripted to come and there is no deadline")
+            raise ValueError("this would wait forever: nothing is scripted and there is no deadline")
         self._now = max(self._now, when)
         return self._now
 
@@ -50,7 +50,7 @@ class RealClock(FakeClock):
 
     def advance_to(self, when: float) -> float:
         if when == float("inf"):
-            raise ValueError("this would wait for ever: nothing is scripted to come and there is no deadline")
+            raise ValueError("this would wait forever: nothing is scripted and there is no deadline")
         time.sleep(max(0.0, when - self()))
         return max(when, self())
 

@@ -5,7 +5,7 @@
 `llm_server`      a test server of the three wires on a real socket: `llm_server.base_url("openai")`
 `llm_clock`       time that passes only when somebody waits
 `llm_transport`   the same server without sockets, on `llm_clock`: `transport=llm_transport.sync` or `.asynchronous`
-`llm_cassette`    a recorded conversation: `llm_cassette("hello").sync`; LLM_CASSETTE=record records it anew
+`llm_cassette`    a recorded conversation: `llm_cassette("hello").sync`; LLM_CASSETTE=record records it again
 
 Needs pytest and nothing that the library does not need. There is no entry point: a plugin that loads itself would load
 in every test run of everybody who has this library installed.

@@ -108,7 +108,7 @@ def _parsed(body: bytes) -> JSON:
 
 def _nothing_like(asked: RecordedRequest, left: list[RecordedExchange]) -> str:
     if not left:
-        return f"the cassette has been played to its end; {asked.method} {asked.target} is a request too many"
+        return f"the cassette has been played to its end; it has no answer to {asked.method} {asked.target}"
     nearest = next((e.request for e in left if e.request.target == asked.target), left[0].request)
     said = f"the cassette has no answer to {asked.method} {asked.target}"
     if (nearest.method, nearest.target) != (asked.method, asked.target):

@@ -182,7 +182,7 @@ class LoopbackServer:
         self._calls.append(call)
         self._wake()
         if not done.wait(5.0):
-            raise RuntimeError("the loopback server does not answer; close() says why")
+            raise RuntimeError("the loopback server does not answer; close() raises the reason")
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake already; closed: it has ended

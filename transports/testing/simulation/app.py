@@ -94,7 +94,7 @@ def simulate(
     task = world.loop.spawn(_as_task(main()), "app")
     world.loop.run()
     if not task.done:
-        raise RuntimeError(f"the program waits for ever in the world of seed {seed}")
+        raise RuntimeError(f"the program waits forever in the world of seed {seed}")
     result = results[0] if results else None
     return Run(seed, result, task.error, world.said, world.loop.now, world.digest())
 
