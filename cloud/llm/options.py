@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
-from sans_io.chat.options import OPTIONS, WIRES, ChatOptions
+from sans_io.chat.options import OPTIONS, ChatOptions
+from sans_io.providers.registry import WIRES
 
 if TYPE_CHECKING:
     import os
@@ -140,15 +141,16 @@ def _dedented(function: Callable[..., object]) -> str:
 
 
 def _options_of(wire: str) -> str:
-    taken = [f"    {name}: {row.about}" for name, row in OPTIONS.items() if wire in row.wires]
+    taken = [f"    {name}: {row.about}" for name, row in OPTIONS.items() if row.taken_by(wire)]
     taken += [f"    {name}: {about}" for name, about in _CALL_ONLY.items()]
-    refused = [name for name, row in OPTIONS.items() if wire not in row.wires]
-    return "\n".join(taken) + f"\n    Not supported by the {WIRES[wire]} API: {', '.join(refused)}."
+    refused = [name for name, row in OPTIONS.items() if not row.taken_by(wire)]
+    return "\n".join(taken) + f"\n    Not supported by the {WIRES[wire].title} API: {', '.join(refused)}."
 
 
 def _described(name: str) -> str:
     row = OPTIONS[name]
-    return f"    {name}: {row.about} Taken by: {', '.join(WIRES[wire] for wire in row.wires)}."
+    takers = ", ".join(wire.title for wire in WIRES.values() if row.taken_by(wire.name))
+    return f"    {name}: {row.about} Taken by: {takers}."
 
 
 _ROWS: Final = (*map(_described, OPTIONS), *(f"    {name}: {about}" for name, about in _CALL_ONLY.items()))

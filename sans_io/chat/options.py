@@ -49,13 +49,16 @@ class ChatOptions(TypedDict, total=False):
 
 class Option(NamedTuple):
     """One row: `check(value, path)` returns the value in its normal form (None: nothing is said) or raises; `wires` are
-    those that take it; `about` is for `help()`; `instead` says what to do on the others.
+    those that take it (None: all); `about` is for `help()`; `instead` says what to do on the others.
     """
 
     check: Callable[[JSON, str], JSON]
-    wires: tuple[str, ...]
+    wires: tuple[str, ...] | None
     about: str
     instead: str = ""
+
+    def taken_by(self, wire: str) -> bool:
+        return self.wires is None or wire in self.wires
 
 
 # -- single values ----------------------------------------------------------------------------------------------------
@@ -193,9 +196,8 @@ def checked_headers(value: JSON, what: str) -> tuple[tuple[str, str], ...]:
 
 # -- the table --------------------------------------------------------------------------------------------------------
 
-#: How refusals and help call each wire's API.
-WIRES: Final = {"openai": "chat completions", "anthropic": "Anthropic", "ollama": "Ollama"}
-_ALL: Final = tuple(WIRES)
+#: Every wire, those that are still to come among them.
+_ALL: Final = None
 
 OPTIONS: Final[Mapping[str, Option]] = {
     "top_p": Option(number, _ALL, "float, 0 to 1: sample from the most likely tokens that together have this share."),
@@ -269,12 +271,12 @@ def checked_options(options: Mapping[str, JSON], caller: str) -> JSONObject:
     return said
 
 
-def refuse_foreign(options: JSONObject, wire: str) -> None:
-    """Raise `LLMBadRequestError` naming the first option that this wire does not take."""
+def refuse_foreign(options: JSONObject, wire: str, api: str) -> None:
+    """Raise `LLMBadRequestError` naming the first option that this wire does not take. `api`: what users call it."""
     for name in options:
         row = OPTIONS[name]
-        if wire not in row.wires:
-            raise unsupported(name, WIRES[wire], row.instead)
+        if not row.taken_by(wire):
+            raise unsupported(name, api, row.instead)
 
 
 def unsupported(path: str, api: str, hint: str = "") -> LLMBadRequestError:

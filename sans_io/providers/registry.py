@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 class Wire:
     """A protocol. `package` is its room in `sans_io.providers`, whose `codec` module has the class `codec`.
 
-    `stream`: the form of a streamed reply. `path`: where chats go, below the place of a server. `clients`: the names
-    in `cloud.llm` of the blocking and the asynchronous client.
+    `title`: what refusals and help call its API. `stream`: the form of a streamed reply. `path`: where chats go, below
+    the place of a server. `clients`: the names in `cloud.llm` of the blocking and the asynchronous client.
     """
 
     name: str
+    title: str
     package: str
     codec: str
     stream: ReplyForm
@@ -51,11 +52,11 @@ class Wire:
 
 
 _WIRES: Final = (
-    Wire("openai", "openai_chat", "OpenAICodec", "sse", "/v1/chat/completions",
+    Wire("openai", "chat completions", "openai_chat", "OpenAICodec", "sse", "/v1/chat/completions",
          ("OpenAICompatClient", "AsyncOpenAICompatClient")),
-    Wire("anthropic", "anthropic", "AnthropicCodec", "sse", "/v1/messages",
+    Wire("anthropic", "Anthropic", "anthropic", "AnthropicCodec", "sse", "/v1/messages",
          ("AnthropicClient", "AsyncAnthropicClient")),
-    Wire("ollama", "ollama", "OllamaCodec", "ndjson", "/api/chat", ("OllamaClient", "AsyncOllamaClient")),
+    Wire("ollama", "Ollama", "ollama", "OllamaCodec", "ndjson", "/api/chat", ("OllamaClient", "AsyncOllamaClient")),
 )  # fmt: skip
 WIRES: Final[Mapping[str, Wire]] = MappingProxyType({row.name: row for row in _WIRES})
 
@@ -70,7 +71,8 @@ class Dialect:
     which it is known on loopback. `key_variables`: environment variables that may hold the key, in order; `needs_key`:
     without a key no request can succeed. `auth`: the header that carries the key (see `endpoint.Auth`).
 
-    Of OpenAI's wire: `max_tokens_field`, `seed_field`: names in the body. `required`: how `tool_choice="required"` is
+    Of OpenAI's wire: `max_tokens_field`, `seed_field`, `user_field`: names in the body. `lacks`: options of `chat()` that
+    it does not take, though the wire does. `required`: how `tool_choice="required"` is
     spelled. `usage_in_stream`: `stream_options.include_usage` is known and needed. `many_choices`: `n` above 1 is
     served. `needs_model`: a request without a model cannot be served. `strict_schemas`: `strict` in a JSON schema has
     effect. `keeps_thinking`: thinking parts inside `content` are sent back. `azure`: paths name deployments.
@@ -88,6 +90,8 @@ class Dialect:
     auth: Auth = "bearer"
     max_tokens_field: str = "max_tokens"
     seed_field: str = "seed"
+    user_field: str = "user"
+    lacks: tuple[str, ...] = ()
     required: str = "required"
     usage_in_stream: bool = True
     many_choices: bool = True
@@ -150,6 +154,7 @@ _ROWS: Final = (
         key_variables=("OPENAI_API_KEY",),
         needs_key=True,
         max_tokens_field="max_completion_tokens",
+        user_field="safety_identifier",
         strict_schemas=True,
         rules=FailureRules(retired=_OPENAI_RETIRED),
     ),
@@ -181,6 +186,7 @@ _ROWS: Final = (
         key_variables=("GROQ_API_KEY",),
         needs_key=True,
         max_tokens_field="max_completion_tokens",
+        lacks=("frequency_penalty", "presence_penalty", "logprobs"),
         usage_in_stream=False,  # It comes unasked, in x_groq.usage.
         many_choices=False,
     ),

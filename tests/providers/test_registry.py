@@ -22,7 +22,7 @@ from sans_io.providers.registry import DIALECTS, WIRES, Dialect, Wire, dialect_f
 
 PLAIN: dict[str, Any] = {
     "base_url": None, "key_variables": (), "needs_key": False, "auth": "bearer", "max_tokens_field": "max_tokens",
-    "seed_field": "seed", "required": "required", "usage_in_stream": True, "many_choices": True, "needs_model": True,
+    "seed_field": "seed", "user_field": "user", "lacks": (), "required": "required", "usage_in_stream": True, "many_choices": True, "needs_model": True,
     "strict_schemas": False, "keeps_thinking": False, "azure": False,
 }  # fmt: skip
 NEW_CAP = {"max_tokens_field": "max_completion_tokens"}
@@ -33,10 +33,17 @@ def keyed(variable: str, base_url: str | None, **more: Any) -> dict[str, Any]:
 
 
 ROWS: dict[str, dict[str, Any]] = {
-    "openai": keyed("OPENAI_API_KEY", "https://api.openai.com/v1", strict_schemas=True, **NEW_CAP),
+    "openai": keyed(
+        "OPENAI_API_KEY", "https://api.openai.com/v1", strict_schemas=True, user_field="safety_identifier", **NEW_CAP
+    ),
     "azure": keyed("AZURE_OPENAI_API_KEY", None, auth="api-key", strict_schemas=True, azure=True, **NEW_CAP),
     "groq": keyed(
-        "GROQ_API_KEY", "https://api.groq.com/openai/v1", usage_in_stream=False, many_choices=False, **NEW_CAP
+        "GROQ_API_KEY",
+        "https://api.groq.com/openai/v1",
+        usage_in_stream=False,
+        many_choices=False,
+        lacks=("frequency_penalty", "presence_penalty", "logprobs"),
+        **NEW_CAP,
     ),
     "mistral": keyed(
         "MISTRAL_API_KEY",
@@ -191,9 +198,10 @@ def test_the_key_travels_in_the_one_header_of_its_row(row: Dialect, wire: str) -
 
 @pytest.mark.parametrize("row", OF_OPENAI, ids=named)
 def test_a_body_is_spelled_as_its_row_says(row: Dialect) -> None:
-    body = body_of(row, max_tokens=7, seed=3, tools=[TOOL], tool_choice="required", stream=True)
+    body = body_of(row, max_tokens=7, seed=3, user="u-1", tools=[TOOL], tool_choice="required", stream=True)
     assert body[row.max_tokens_field] == 7
     assert body[row.seed_field] == 3
+    assert body[row.user_field] == "u-1"
     assert body["tool_choice"] == row.required
     assert ("stream_options" in body) is row.usage_in_stream
     other = {"max_tokens", "max_completion_tokens", "seed", "random_seed"} - {row.max_tokens_field, row.seed_field}
@@ -207,6 +215,9 @@ def test_what_a_row_does_not_serve_is_refused_by_name(row: Dialect) -> None:
     else:
         with pytest.raises(LLMBadRequestError, match=r"\bn\b"):
             body_of(row, n=2)
+    for name in row.lacks:
+        with pytest.raises(LLMBadRequestError, match=f"^{name} is not supported by the {row.name} API"):
+            body_of(row, **{name: 1})
     if row.needs_model:
         with pytest.raises(LLMBadRequestError, match="model"):
             body_of(row, model=None)

@@ -192,7 +192,7 @@ def api_version(chat: ChatRequest, chosen: str | None) -> str:
 
 def build_body(chat: ChatRequest, version: str) -> JSONObject:
     """The body for `chat` under API `version`. Raises `LLMBadRequestError` naming what the API does not support."""
-    refuse_foreign(chat.options, "anthropic")
+    refuse_foreign(chat.options, "anthropic", WIRE)
     if chat.options.get("n", 1) != 1:
         raise unsupported("n", WIRE, "it gives one answer for each request")
     system, messages = translated(chat, version)

@@ -15,9 +15,10 @@ from base64 import b64decode
 from typing import Final
 
 from ...chat.messages import ChatRequest
-from ...chat.options import WIRES, unsupported
+from ...chat.options import unsupported
 from ...decode.jsontext import JSON, JSONObject, loads
 from ...errors import LLMBadRequestError
+from ..registry import WIRES
 from ..translate import is_web_url, parse_data_url, text_of
 
 #: The current version of the API; it has no sampling parameters, and knows system messages inside the conversation.
@@ -28,7 +29,7 @@ SAMPLING_VERSION: Final = "2023-06-01"
 BLOCKS_KEY: Final = "anthropic_blocks"
 VERSION_KEY: Final = "anthropic_version"
 
-WIRE: Final = WIRES["anthropic"]
+WIRE: Final = WIRES["anthropic"].title
 #: A tuple, since what is looked up in it may be any JSON value.
 _THINKING: Final = ("thinking", "redacted_thinking")
 _IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})

@@ -12,12 +12,13 @@ from typing import Final
 
 from ...chat.message_checks import bad
 from ...chat.messages import ChatRequest
-from ...chat.options import WIRES, refuse_foreign, unsupported
+from ...chat.options import refuse_foreign, unsupported
 from ...decode.jsontext import JSON, JSONObject, loads
 from ...errors import LLMBadRequestError
+from ..registry import WIRES
 from ..translate import merged, parse_data_url
 
-_WIRE: Final = WIRES["ollama"]
+_WIRE: Final = WIRES["ollama"].title
 #: What goes into the body's `options`, under the same names and as it is.
 _SAMPLING: Final = ("top_p", "top_k", "frequency_penalty", "presence_penalty", "seed", "stop")
 _EFFORTS: Final = frozenset({"low", "medium", "high", "max"})
@@ -26,7 +27,7 @@ _EFFORTS: Final = frozenset({"low", "medium", "high", "max"})
 def build_body(chat: ChatRequest) -> JSONObject:
     """The body for `chat`. Raises `LLMBadRequestError` naming what the API does not support."""
     said = chat.options
-    refuse_foreign(said, "ollama")
+    refuse_foreign(said, "ollama", _WIRE)
     if said.get("n", 1) != 1:
         raise unsupported("n", _WIRE, "it gives one answer for each request")
     if said.get("parallel_tool_calls") is False:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...chat.message_checks import bad
 from ...chat.messages import encode_body
-from ...chat.options import WIRES, refuse_foreign, unsupported
+from ...chat.options import refuse_foreign, unsupported
 from ...errors import LLMBadRequestError
 from ...http.http11 import HTTPRequest, RequestHead, merge_headers
 from ...http.urls import path_segment
@@ -28,7 +28,7 @@ from ...records import replace
 from ..base import Headers, Operation, ReplyReader
 from ..endpoint import Endpoint
 from ..failures import QUOTA_CODES, FailureRules, decode_failure, rate_limit, request_id
-from ..registry import Dialect, dialect_for
+from ..registry import WIRES, Dialect, dialect_for
 from ..translate import merged
 from .reply import OpenAIBodyReader, OpenAIModelsReader, OpenAIStreamReader
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 RETRY_TABLE: Final[RetryTable] = retry_table(statuses={409: ONCE}, codes=QUOTA_CODES)
 
-_WIRE: Final = WIRES["openai"]
+_WIRE: Final = WIRES["openai"].title
 _USER_AGENT: Final = ("User-Agent", "cloud-llm")
 _ACCEPT: Final = ("Accept", "application/json, text/event-stream")
 
@@ -196,23 +196,28 @@ class OpenAICodec:
 #: Options that are fields of the body, under the same names and as they are.
 _PLAIN_OPTIONS: Final = (
     "top_p", "frequency_penalty", "presence_penalty", "stop", "n", "reasoning_effort", "verbosity",
-    "parallel_tool_calls", "service_tier", "user", "metadata",
+    "parallel_tool_calls", "service_tier", "metadata",
 )  # fmt: skip
 
 
 def _fields(options: JSONObject, dialect: Dialect) -> JSONObject:
     """The fields of the body that say these options."""
-    refuse_foreign(options, "openai")
+    refuse_foreign(options, "openai", _WIRE)
     fields: JSONObject = {name: options[name] for name in _PLAIN_OPTIONS if name in options}
     for name in ("frequency_penalty", "presence_penalty"):
         if not -2 <= options.get(name, 0) <= 2:
             raise bad(name, f"must be between -2 and 2, not {options[name]}")
     if options.get("n", 1) > 1 and not dialect.many_choices:
         raise unsupported("n", dialect.name, "it answers with one choice only")
+    for name in dialect.lacks:
+        if name in options:
+            raise unsupported(name, dialect.name)
     if "metadata" in options:
         _check_metadata(options["metadata"])
     if "seed" in options:
         fields[dialect.seed_field] = options["seed"]
+    if "user" in options:
+        fields[dialect.user_field] = options["user"]
     if "logprobs" in options:
         fields |= {"logprobs": True, "top_logprobs": options["logprobs"]}
     if "response_format" in options:
