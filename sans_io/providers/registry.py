@@ -71,11 +71,10 @@ class Dialect:
     which it is known on loopback. `key_variables`: environment variables that may hold the key, in order; `needs_key`:
     without a key no request can succeed. `auth`: the header that carries the key (see `endpoint.Auth`).
 
-    Of OpenAI's wire: `max_tokens_field`, `seed_field`, `user_field`: names in the body. `lacks`: options of `chat()` that
-    it does not take, though the wire does. `required`: how `tool_choice="required"` is
-    spelled. `usage_in_stream`: `stream_options.include_usage` is known and needed. `many_choices`: `n` above 1 is
-    served. `needs_model`: a request without a model cannot be served. `strict_schemas`: `strict` in a JSON schema has
-    effect. `keeps_thinking`: thinking parts inside `content` are sent back. `azure`: paths name deployments.
+    Of OpenAI's wire: `max_tokens_field`, `seed_field`, `user_field`: names in the body. `lacks`: options of `chat()`
+    that it does not take, though the wire does. `required`: how `tool_choice="required"` is spelled. `usage_in_stream`:
+    `stream_options.include_usage` is known and needed. `many_choices`: `n` above 1 is served. `needs_model`: a request
+    without a model cannot be served. `strict_schemas`: `strict` in a JSON schema has effect. `keeps_thinking`: thinking parts inside `content` are sent back. `azure`: paths name deployments.
     `rules`: its words in errors.
     """
 

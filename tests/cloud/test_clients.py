@@ -303,7 +303,7 @@ def test_help_is_a_page_to_work_from(wire: str) -> None:
             arguments = [
                 word for word in inspect.signature(getattr(cls, name)).parameters if word not in ("self", "options")
             ]
-            taken = [word for word, row in OPTIONS.items() if wire in row.wires]
+            taken = [word for word, row in OPTIONS.items() if row.taken_by(wire)]
             for word in (*arguments, *taken, "timeout", "max_retries"):
                 assert f"\n    {word}: " in page, (name, word)
             refused = page.partition("Not supported by the ")[2].partition(".")[0].partition(" API: ")[2].split(", ")

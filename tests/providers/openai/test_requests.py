@@ -70,7 +70,7 @@ def test_everything_that_can_be_said() -> None:
         "response_format": {"type": "json_object"}, "tools": [{"type": "function", "function": TOOLS[0]}],
         "tool_choice": "required", "parallel_tool_calls": False, "verbosity": "low", "stream_options": None,
         "frequency_penalty": 1, "presence_penalty": -1, "logprobs": True, "top_logprobs": 3, "service_tier": "flex",
-        "user": "u", "metadata": {"k": "v"},
+        "safety_identifier": "u", "metadata": {"k": "v"},
     }  # fmt: skip
 
 
