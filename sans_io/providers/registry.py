@@ -74,7 +74,8 @@ class Dialect:
     Of OpenAI's wire: `max_tokens_field`, `seed_field`, `user_field`: names in the body. `lacks`: options of `chat()`
     that it does not take, though the wire does. `required`: how `tool_choice="required"` is spelled. `usage_in_stream`:
     `stream_options.include_usage` is known and needed. `many_choices`: `n` above 1 is served. `needs_model`: a request
-    without a model cannot be served. `strict_schemas`: `strict` in a JSON schema has effect. `keeps_thinking`: thinking parts inside `content` are sent back. `azure`: paths name deployments.
+    without a model cannot be served. `strict_schemas`: `strict` in a JSON schema has effect. `keeps_thinking`: thinking
+    parts inside `content` are sent back. `azure`: paths name deployments.
     `rules`: its words in errors.
     """
 
