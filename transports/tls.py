@@ -94,7 +94,7 @@ def tls_fault(error: BaseException, name: str) -> Fault:
         return Fault("tls_failed", f"{name} closed the connection during the TLS handshake", error)
     if isinstance(error, ssl.SSLError):
         return Fault("tls_failed", f"TLS with {name} failed: {reason or error}", error)
-    return Fault("reset", f"the TLS handshake with {name} was cut off: {error}", error)
+    return Fault("reset", f"the TLS handshake with {name} did not complete: {error}", error)
 
 
 _TRUST = "if you trust it, pass its CA certificate with ca_file="

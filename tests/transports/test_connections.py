@@ -338,8 +338,8 @@ class Unwritable:
     [
         (ssl.SSLEOFError(8, "EOF"), "tls_failed", "closed the connection"),
         (ssl.SSLError(1, "something"), "tls_failed", "TLS with host failed"),
-        (ConnectionResetError(104, "reset by peer"), "reset", "broke during the TLS handshake"),
-        (ValueError("server_hostname cannot be an empty string"), "reset", "broke"),
+        (ConnectionResetError(104, "reset by peer"), "reset", "did not complete"),
+        (ValueError("server_hostname cannot be an empty string"), "reset", "did not complete"),
     ],
 )
 def test_what_went_wrong_in_a_handshake_has_words(error: Exception, kind: str, words: str) -> None:

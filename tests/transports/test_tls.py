@@ -484,7 +484,7 @@ def test_a_ca_file_without_certificates(tmp_path, content: bytes | None) -> None
 
 def test_a_context_that_is_gone() -> None:
     profile = TLSProfile.of(ssl.create_default_context())
-    with pytest.raises(Fault, match="does not exist any more"):
+    with pytest.raises(Fault, match="no longer exists"):
         tls_context(profile)
 
 

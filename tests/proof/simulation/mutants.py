@@ -107,7 +107,7 @@ MUTANTS = (
     ),
     Mutant(
         "an answer before the question taken", "transports/pump.py",
-        "            await _expect_silence(wire, deadline)\n", "",
+        "            await _expect_silence(connection, deadline)\n", "",
     ),
     Mutant(
         "a stale connection's neighbour instead of a fresh one", "sans_io/calls/call.py",

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sans_io.calls.exchange import SimExchange
+from sans_io.calls.exchange import Exchange
 from transports.testing.simulation.__main__ import main
 from transports.testing.simulation.search import run_seed, search, shrink
 
@@ -52,7 +52,7 @@ def test_a_finding_is_named_with_the_command_that_replays_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: list[str]
 ) -> None:
     """Planted: every connection counts as clean."""
-    monkeypatch.setattr(SimExchange, "clean", property(lambda self: True))
+    monkeypatch.setattr(Exchange, "clean", property(lambda self: True))
     assert main(["search", "0", "4", "--jobs", "1", *kind]) == 1
     told = capsys.readouterr().err
     assert re.search(r"\d+ worlds broke an invariant", told)
