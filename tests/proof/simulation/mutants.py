@@ -241,6 +241,14 @@ def violations(directory: Path, first: int, last: int, *, reentrant: bool = Fals
     return [(int(line.split()[0]), line.split(maxsplit=1)[1]) for line in done.stdout.splitlines()]
 
 
+def found_by(mutant: Mutant, planted: Path) -> int | None:
+    """The seed that finds it: the known one, else the first of all, since a change may have moved the dice."""
+    known = json.loads(SEEDS.read_text())[mutant.name]
+    found = violations(planted, known, known + 1, reentrant=mutant.reentrant) if known is not None else []
+    found = found or violations(planted, 0, MOST, reentrant=mutant.reentrant)
+    return found[0][0] if found else None
+
+
 #: Every mutant is found in fewer worlds.
 MOST = 2000
 SEEDS = Path(__file__).with_name("mutant_seeds.json")
