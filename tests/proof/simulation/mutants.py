@@ -145,12 +145,12 @@ REENTRANT = tuple(
     Mutant(*words, reentrant=True) for words in (
     (
         "a change in the middle of a change", "transports/interface.py",
-        "        if self._exclusion.held():\n            if change is not None:\n                self._left.append(partial(change, *args, **more))\n            return\n",
+        "        if self._exclusion.held():\n            return self._leave(change, args, more, patience)\n",
         "",
     ),
     (
-        "a seat asked for in the middle of a change", "transports/pump.py",
-        "runner.apart() if runner.inside() else runner", "runner",
+        "a seat asked for in the middle of a change", "transports/interface.py",
+        "        if self._exclusion.held():\n            return False\n", "",
     ),
     (
         "statistics of half a change", "transports/interface.py",
@@ -166,8 +166,8 @@ REENTRANT = tuple(
     ),
     (
         "a seat of nobody's until the pool has given it", "transports/pump.py",
-        "        ticket = self._ticket = Ticket(action.route, action.fresh)\n        runner.seat(ticket, now)\n",
-        "        ticket: Ticket[Connection] = Ticket(action.route, action.fresh)\n        runner.seat(ticket, now)\n        self._ticket = ticket\n",
+        "        ticket = self._ticket = Ticket(action.route, action.fresh)\n        if not runner.seat(ticket, now):\n            return self._sit_down(runner.apart(), action, now)\n",
+        "        ticket: Ticket[Connection] = Ticket(action.route, action.fresh)\n        if not runner.seat(ticket, now):\n            return self._sit_down(runner.apart(), action, now)\n        self._ticket = ticket\n",
     ),
     (
         "a seat given up before the pool has it back", "transports/pump.py",
