@@ -188,11 +188,6 @@ REENTRANT = tuple(
         "            commands += self._left.popleft()(now)\n",
     ),
     (
-        "granted before there is a slot", "sans_io/policy/pool.py",
-        "        slot.owner = ticket\n        ticket.conn = slot.conn\n",
-        "        _step(ticket, \"grant\")\n        slot.owner = ticket\n        ticket.conn = slot.conn\n",
-    ),
-    (
         "the repair forgets who waits", "sans_io/policy/pool.py",
         "                    waiting.append(ticket)\n", "                    pass\n",
     ),
