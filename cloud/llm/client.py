@@ -68,18 +68,16 @@ class Client(ABC, Generic[CodecT]):
     def _settings(self, given: ClientOptions) -> ClientOptions:
         """The options of every client, with defaults where nothing was given. Raises `TypeError` for another name."""
         if not given.keys() <= _DEFAULTS.keys():
-            self._refuse_unknown_setting(type(self).__name__, given)
+            self._refuse_unknown_setting(type(self).__name__, given, _DEFAULTS)
         return {**_DEFAULTS, **given}
 
-    def _refuse_unknown_setting(self, method: str, given: Iterable[str]) -> None:
-        from inspect import signature
-
+    def _refuse_unknown_setting(self, method: str, given: Iterable[str], taken: Iterable[str]) -> None:
+        """Raise `TypeError` for the first name given that is not among those taken."""
         from .hints import unknown_option
 
-        known = {*signature(type(self).__init__).parameters, *_DEFAULTS} - {"self", "options"}
         for name in given:
-            if name not in known:
-                raise unknown_option(method, name, known)
+            if name not in taken:
+                raise unknown_option(method, name, {*_DEFAULTS, *_parameters(type(self))} - {name})
 
     def _configure(
         self,
@@ -130,6 +128,8 @@ class Client(ABC, Generic[CodecT]):
             from .hints import unknown_attribute
 
             public = [word for word in dir(type(self)) if not word.startswith("_")]
+            if name in public:  # a property that has raised AttributeError: once more, for its own words
+                return object.__getattribute__(self, name)
             raise AttributeError(unknown_attribute(type(self).__name__, name, public), name=name, obj=None)
 
     # -- what a wire decides ------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class Client(ABC, Generic[CodecT]):
         """
         arguments = self._given()
         if not changes.keys() <= arguments.keys() | {"max_retries"}:
-            self._refuse_unknown_setting("with_options", changes)
+            self._refuse_unknown_setting("with_options", changes, {*_DEFAULTS, *_parameters(type(self))})
         changes = dict(changes)
         if self._key_variable is not None and not _PLACE.isdisjoint(changes):
             arguments = {name: None if value is self._key else value for name, value in arguments.items()}
@@ -356,6 +356,18 @@ def _checked_headers(headers: Mapping[str, str | Secret]) -> tuple[tuple[str, st
     if not hasattr(headers, "items"):
         raise LLMBadRequestError(f"headers must be a dict of strings, not {type(headers).__name__}")
     return merge_headers((), headers)
+
+
+def _parameters(cls: type) -> set[str]:
+    """The names that constructors take, those of a user's subclass and of its bases."""
+    from inspect import Parameter, signature
+
+    named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    found: set[str] = set()
+    for base in cls.__mro__:
+        if "__init__" in vars(base) and base is not object:
+            found |= {name for name, one in signature(vars(base)["__init__"]).parameters.items() if one.kind in named}
+    return found - {"self"}
 
 
 def _again(cls: Callable[..., object], arguments: dict[str, Any]) -> object:
