@@ -115,13 +115,15 @@ def _names() -> list[str]:
 
 def _dialect(name: str) -> ProviderFactory | None:
     """The client of a dialect's own wire, or of the wire named behind a hyphen."""
-    row, wire = DIALECTS.get(name), ""
-    if row is None:
+    row = DIALECTS.get(name)
+    if row is not None:
+        spoken = WIRES[row.wires[0]]
+    else:
         name, _, wire = name.rpartition("-")
         row = DIALECTS.get(name)
-    if row is None or (wire and wire not in row.places):
-        return None
-    spoken = WIRES[wire or row.wires[0]]
+        if row is None or wire not in row.places:
+            return None
+        spoken = WIRES[wire]
 
     def factory(*, api_key: JSON, model: str | None, **options: Any) -> object:
         need_here(f"cloud.llm.{spoken.name}")
