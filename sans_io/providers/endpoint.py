@@ -3,7 +3,8 @@
 Rules of this file:
 - It knows no wire: a codec gives the path and the fields of its own, and several codecs may share one endpoint.
 - Heads are built once for each path and kept; a credential is a `Secret` and appears in no repr.
-- A field that the caller gave wins over ours of the same name, and one that carries a credential over the credential.
+- A field that the caller gave wins over ours of the same name. On OpenAI's wire, where `Authorization` and `api-key`
+  stand for each other, either of them wins over the credential.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Endpoint:
         if head is None:
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
-            query = f"?{self.query}" if self.query else ""
+            query = f"{'&' if '?' in path else '?'}{self.query}" if self.query else ""
             target = self.base_url.target(f"{self.prefix}{path}{query}")
             ours = (*fields, _JSON) if method == "POST" else fields
             headers = merge_headers(self._authorized(ours), self._headers)
