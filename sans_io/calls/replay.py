@@ -65,5 +65,8 @@ def _operation(provider: str, limits: Limits, *, stream: bool) -> Operation:
         known = ", ".join(dict.fromkeys((*WIRES, *DIALECTS)))
         raise LLMBadRequestError(f"unknown provider {provider!r}; known: {known}", code="invalid_argument")
     chat = ChatRequest(messages=({"role": "user", "content": "-"},), model="-", stream=stream)
-    base_url = parse_base_url(dialect.base_url or "http://localhost/v1")
+    # The codec knows the dialect by its place; one that has none (azure) by a host.
+    host = next(iter(dialect.hosts), dialect.name)
+    place = dialect.base_url or f"https://{'resource' if host.startswith('.') else ''}{host}/v1"
+    base_url = parse_base_url(place)
     return WIRES[dialect.wires[0]].new_codec(base_url, limits=limits).operation(chat)
