@@ -251,9 +251,9 @@ def _azure_path(base_url: BaseURL, api_version: str | None) -> tuple[str, str]:
 
 
 def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:
-    if dialect.rules.not_found or dialect.azure or base_url.path:
+    if dialect.rules.not_found or dialect.azure or base_url.path or str(base_url) == dialect.base_url:
         return dialect.rules
-    # Most servers have the API below /v1 only.
+    # Most servers have the API below /v1 only; those of DeepSeek and Perplexity begin at the root.
     return replace(dialect.rules, not_found="is /v1 missing from base_url?")
 
 
