@@ -233,7 +233,7 @@ def _client(
         yield _remote(provider, base_url, model)
         return
     if base_url is not None:
-        raise CommandError("--local and --base-url exclude each other")
+        raise CommandError("--local and --base-url cannot be used together")
     from .embedded import EmbeddedServer, EmbeddedServerError
     from .openai import OpenAICompatClient
 

@@ -19,7 +19,6 @@ from sans_io.http.secret import Secret
 from . import config
 
 #: What `api_key` may be: the key, or something that is called for it before each request.
-SyncKey: TypeAlias = str | Secret | Callable[[], str] | None
 AsyncKey: TypeAlias = str | Secret | Callable[[], str | Awaitable[str]] | None
 #: As it is kept.
 Key: TypeAlias = Secret | Callable[[], str | Awaitable[str]] | None

@@ -4,7 +4,8 @@
     Dialect    a vendor or server: where it is, as whom it is asked, which wires it serves, what it says differently
 
 Rules of this file:
-- Rows are frozen data; no code asks for a dialect's name. A new vendor is a new row, a new wire is a package and a row.
+- Rows are frozen data. A new vendor is a new row, a new wire is a package and a row. Code asks for a row's fields and
+  not for its name; only `openai` (whose variables and model are the defaults) and `generic` (no vendor) are known by it.
 - A field is set only where the vendor's documentation or its SDK says so; the defaults are what OpenAI's wire was
   before 2024 (`max_tokens`), which every other server understands.
 - Unknown hosts are `generic`: nothing about them is assumed but the wire itself.
