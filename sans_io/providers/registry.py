@@ -5,7 +5,7 @@
 
 Rules of this file:
 - Rows are frozen data. A new vendor is a new row, a new wire is a package and a row. Code asks for a row's fields and
-  not for its name; only `openai` (whose variables and model are the defaults) and `generic` (no vendor) are known by it.
+  not for its name; only `openai` (its variables and model are the defaults) and `generic` (no vendor) are known by it.
 - A field is set only where the vendor's documentation or its SDK says so; the defaults are what OpenAI's wire was
   before 2024 (`max_tokens`), which every other server understands.
 - Unknown hosts are `generic`: nothing about them is assumed but the wire itself.
