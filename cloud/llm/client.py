@@ -94,6 +94,11 @@ class Client(ABC, Generic[CodecT]):
         ca_file, proxy, headers = settings["ca_file"], settings["proxy"], settings["headers"]
         if not isinstance(ca_file, os.PathLike):
             config.check_place(ca_file, "ca_file")
+        values: Mapping[str, object] = settings
+        for name, (attribute, kind) in _KINDS.items():
+            value = values[name]
+            if value is not None and not hasattr(value, attribute):
+                raise LLMBadRequestError(f"{name} must be {kind}, not {type(value).__module__}.{type(value).__name__}")
         self.model = default_model if model is None else model
         self._model_given = model
         self._base_url = base_url
@@ -332,6 +337,13 @@ class Client(ABC, Generic[CodecT]):
 
 
 _DEFAULTS: Final = cast("ClientOptions", {name: default for name, (default, _) in CLIENT_OPTIONS.items()})
+#: Options that are objects, by an attribute that theirs have and others have not. `ssl` is not loaded for this.
+_KINDS: Final = {
+    "transport": ("start", "an object of `transports`"),
+    "ssl_context": ("wrap_bio", "an ssl.SSLContext"),
+    "retry": ("max_retries", "a RetryPolicy"),
+    "limits": ("max_json", "a Limits object"),
+}
 #: Constructor arguments that decide which vendor a client talks to.
 _PLACE: Final = frozenset({"base_url", "host", "dialect", "api_version"})
 
