@@ -62,7 +62,7 @@ class Exclusion:
         return not self.held() and (lock.acquire(False) or lock.acquire(True, patience))
 
     def do(self, part: Callable[[], T], patience: float = PATIENCE) -> T:
-        """The result of `part`, done under the lock, after what was left before it. Raises `Busy` where `enter` says no."""
+        """The result of `part`, done under the lock after what was left. Raises `Busy` where `enter` says no."""
         if self.held():
             raise Busy
         try:

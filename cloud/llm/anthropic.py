@@ -10,7 +10,7 @@ from transports.loading import need
 
 from . import config
 from .chatting import ChatClient
-from .credentials import checked_key, forgetful, missing_key
+from .credentials import brings_credential, checked_key, forgetful, missing_key
 from .options import ClientOptions, documented, documented_constructor
 from .sync_async import AsyncClient, SyncClient
 
@@ -67,7 +67,7 @@ class _Anthropic(ChatClient["AnthropicCodec"]):
         place = config.parsed_base_url(BASE_URL if found is None else found, what)
         config.check_place(api_version, "api_version")
         key, variable, self._is_token = _credential(api_key, auth_token)
-        if key is None and place.origin.host.endswith("anthropic.com"):
+        if key is None and place.origin.host.endswith("anthropic.com") and not brings_credential(settings["headers"]):
             raise missing_key("anthropic", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"), "api_key= or auth_token=")
         self._api_version = api_version
         self._betas = (betas,) if isinstance(betas, str) else tuple(betas)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, cast
 
 import typer
 from rich.console import Console
@@ -233,7 +233,7 @@ def _client(
         yield _remote(provider, base_url, model)
         return
     if base_url is not None:
-        raise CommandError("--local and --base-url exclude each other")
+        raise CommandError("--local and --base-url cannot be used together")
     from .embedded import EmbeddedServer, EmbeddedServerError
     from .openai import OpenAICompatClient
 
@@ -247,20 +247,13 @@ def _client(
 def _remote(
     provider: str, base_url: str | None, model: str | None
 ) -> OpenAICompatClient | AnthropicClient | OllamaClient:
-    from .anthropic import AnthropicClient
-    from .ollama import OllamaClient
     from .openai import OpenAICompatClient
+    from .providers import client_of
 
-    match provider:
-        case "anthropic":
-            return AnthropicClient(model=model, base_url=base_url)
-        case "ollama":
-            return OllamaClient(model=model, base_url=base_url)
-        case "openai":
-            # The name of the wire: which dialect is spoken there is found out from the host.
-            return OpenAICompatClient(model=model, base_url=base_url)
-        case _:
-            return OpenAICompatClient(model=model, base_url=base_url, dialect=provider)
+    make = client_of(provider.strip().lower(), awaited=False)
+    if make is None:
+        return OpenAICompatClient(model=model, base_url=base_url, dialect=provider)  # which says what is known
+    return cast("OpenAICompatClient | AnthropicClient | OllamaClient", make(model=model, base_url=base_url))
 
 
 def _ollama(host: str | None) -> OllamaClient:

@@ -68,18 +68,16 @@ class Client(ABC, Generic[CodecT]):
     def _settings(self, given: ClientOptions) -> ClientOptions:
         """The options of every client, with defaults where nothing was given. Raises `TypeError` for another name."""
         if not given.keys() <= _DEFAULTS.keys():
-            self._refuse_unknown_setting(type(self).__name__, given)
+            self._refuse_unknown_setting(type(self).__name__, given, _DEFAULTS)
         return {**_DEFAULTS, **given}
 
-    def _refuse_unknown_setting(self, method: str, given: Iterable[str]) -> None:
-        from inspect import signature
-
+    def _refuse_unknown_setting(self, method: str, given: Iterable[str], taken: Iterable[str]) -> None:
+        """Raise `TypeError` for the first name given that is not among those taken."""
         from .hints import unknown_option
 
-        known = {*signature(type(self).__init__).parameters, *_DEFAULTS} - {"self", "options"}
         for name in given:
-            if name not in known:
-                raise unknown_option(method, name, known)
+            if name not in taken:
+                raise unknown_option(method, name, {*_DEFAULTS, *_parameters(type(self))} - {name})
 
     def _configure(
         self,
@@ -96,6 +94,11 @@ class Client(ABC, Generic[CodecT]):
         ca_file, proxy, headers = settings["ca_file"], settings["proxy"], settings["headers"]
         if not isinstance(ca_file, os.PathLike):
             config.check_place(ca_file, "ca_file")
+        values: Mapping[str, object] = settings
+        for name, (attribute, kind) in _KINDS.items():
+            value = values[name]
+            if value is not None and not hasattr(value, attribute):
+                raise LLMBadRequestError(f"{name} must be {kind}, not {type(value).__module__}.{type(value).__name__}")
         self.model = default_model if model is None else model
         self._model_given = model
         self._base_url = base_url
@@ -130,6 +133,8 @@ class Client(ABC, Generic[CodecT]):
             from .hints import unknown_attribute
 
             public = [word for word in dir(type(self)) if not word.startswith("_")]
+            if name in public:  # a property that has raised AttributeError: once more, for its own words
+                return object.__getattribute__(self, name)
             raise AttributeError(unknown_attribute(type(self).__name__, name, public), name=name, obj=None)
 
     # -- what a wire decides ------------------------------------------------------------------------------------------
@@ -167,7 +172,7 @@ class Client(ABC, Generic[CodecT]):
         """
         arguments = self._given()
         if not changes.keys() <= arguments.keys() | {"max_retries"}:
-            self._refuse_unknown_setting("with_options", changes)
+            self._refuse_unknown_setting("with_options", changes, {*_DEFAULTS, *_parameters(type(self))})
         changes = dict(changes)
         if self._key_variable is not None and not _PLACE.isdisjoint(changes):
             arguments = {name: None if value is self._key else value for name, value in arguments.items()}
@@ -332,6 +337,13 @@ class Client(ABC, Generic[CodecT]):
 
 
 _DEFAULTS: Final = cast("ClientOptions", {name: default for name, (default, _) in CLIENT_OPTIONS.items()})
+#: Options that are objects, by an attribute that theirs have and others have not. `ssl` is not loaded for this.
+_KINDS: Final = {
+    "transport": ("start", "an object of `transports`"),
+    "ssl_context": ("wrap_bio", "an ssl.SSLContext"),
+    "retry": ("max_retries", "a RetryPolicy"),
+    "limits": ("max_json", "a Limits object"),
+}
 #: Constructor arguments that decide which vendor a client talks to.
 _PLACE: Final = frozenset({"base_url", "host", "dialect", "api_version"})
 
@@ -356,6 +368,18 @@ def _checked_headers(headers: Mapping[str, str | Secret]) -> tuple[tuple[str, st
     if not hasattr(headers, "items"):
         raise LLMBadRequestError(f"headers must be a dict of strings, not {type(headers).__name__}")
     return merge_headers((), headers)
+
+
+def _parameters(cls: type) -> set[str]:
+    """The names that constructors take, those of a user's subclass and of its bases."""
+    from inspect import Parameter, signature
+
+    named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    found: set[str] = set()
+    for base in cls.__mro__:
+        if "__init__" in vars(base) and base is not object:
+            found |= {name for name, one in signature(vars(base)["__init__"]).parameters.items() if one.kind in named}
+    return found - {"self"}
 
 
 def _again(cls: Callable[..., object], arguments: dict[str, Any]) -> object:

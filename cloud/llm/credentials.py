@@ -8,18 +8,18 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from inspect import isawaitable
 from typing import ParamSpec, TypeAlias, TypeVar, cast
 
 from sans_io.errors import LLMAuthError, LLMBadRequestError, LLMError
 from sans_io.http.secret import Secret
+from sans_io.providers.registry import CARRIERS
 
 from . import config
 
 #: What `api_key` may be: the key, or something that is called for it before each request.
-SyncKey: TypeAlias = str | Secret | Callable[[], str] | None
 AsyncKey: TypeAlias = str | Secret | Callable[[], str | Awaitable[str]] | None
 #: As it is kept.
 Key: TypeAlias = Secret | Callable[[], str | Awaitable[str]] | None
@@ -88,3 +88,8 @@ def called_key(value: object) -> object:
     if isinstance(value, Secret) or isawaitable(value):
         return value
     return Secret(cast("str", value), "what the api_key callable returned")
+
+
+def brings_credential(headers: Mapping[str, str | Secret] | None) -> bool:
+    """Whether the caller's own header fields carry a credential, which then travels instead of a key."""
+    return headers is not None and any(str(name).lower() in CARRIERS for name in headers)

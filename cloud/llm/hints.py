@@ -109,7 +109,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("api_key", "auth_token"), "keys cannot be read back; client.with_options(api_key=...) takes another"
     ),
-    **dict.fromkeys(("embeddings", "embed", "files", "batches", "images", "audio"), "this library chats only"),
+    **dict.fromkeys(("embeddings", "embed", "files", "batches", "images", "audio"), "this library only does chat"),
     "aclose": "call client.close(): this client blocks",
 }  # fmt: skip
 

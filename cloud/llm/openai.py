@@ -11,13 +11,11 @@ from transports.loading import need
 
 from . import config
 from .chatting import ChatClient
-from .credentials import checked_key, forgetful, missing_key
+from .credentials import brings_credential, checked_key, forgetful, missing_key
 from .options import ClientOptions, documented, documented_constructor
 from .sync_async import AsyncClient, SyncClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sans_io.chat.response import ChatResponse
     from sans_io.http.http11 import HTTPRequest
     from sans_io.http.secret import Secret
@@ -88,7 +86,12 @@ class _OpenAI(ChatClient["OpenAICodec"]):
         else:
             key, variable = checked_key(api_key, chosen.key_variables or _COMMON_KEY)
         self._is_token = chosen.azure and (variable == _AZURE_TOKEN or callable(key))
-        if key is None and chosen.needs_key and not place.origin.is_loopback and not _brings_auth(settings["headers"]):
+        if (
+            key is None
+            and chosen.needs_key
+            and not place.origin.is_loopback
+            and not brings_credential(settings["headers"])
+        ):
             raise missing_key(chosen.name, chosen.key_variables)
         self._dialect_given = dialect
         self._organization, self._project, self._api_version = organization, project, api_version
@@ -201,10 +204,6 @@ def _place(base_url: str | None, dialect: Dialect | None) -> BaseURL:
             f"base_url{hint} is missing: {name} has no address of its own", code="invalid_argument"
         )
     return config.parsed_base_url(default)
-
-
-def _brings_auth(headers: Mapping[str, str | Secret] | None) -> bool:
-    return headers is not None and any(str(name).lower() in ("authorization", "api-key") for name in headers)
 
 
 class OpenAICompatClient(_OpenAI, SyncClient["OpenAICodec"]):

@@ -11,11 +11,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from sans_io.providers.registry import DIALECTS, WIRES
+from sans_io.providers.registry import DIALECTS, spoken
 from transports.loading import need_here
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sans_io.chat.response import ChatResponse
     from sans_io.decode.jsontext import JSON
@@ -70,7 +70,7 @@ def get_provider(name: str, *, api_key: JSON = None, model: str | None = None, *
     key).
     """
     known, slash, _ = _known_as(name).partition("/")
-    factory = _factories.get(known) or _dialect(known)
+    factory = _factories.get(known) or client_of(known, awaited=True)
     if factory is None:
         from difflib import get_close_matches
 
@@ -113,24 +113,21 @@ def _names() -> list[str]:
     return sorted({*_factories, *DIALECTS, *(f"{row.name}-{wire}" for row in DIALECTS.values() for wire in row.places)})
 
 
-def _dialect(name: str) -> ProviderFactory | None:
-    """The client of a dialect's own wire, or of the wire named behind a hyphen."""
-    row, wire = DIALECTS.get(name), ""
-    if row is None:
-        name, _, wire = name.rpartition("-")
-        row = DIALECTS.get(name)
-    if row is None or (wire and wire not in row.places):
+def client_of(name: str, *, awaited: bool) -> Callable[..., object] | None:
+    """What makes the client of a dialect's own wire, or of the wire named behind a hyphen; None for an unknown name."""
+    found = spoken(name)
+    if found is None:
         return None
-    spoken = WIRES[wire or row.wires[0]]
+    row, wire = found
 
-    def factory(*, api_key: JSON, model: str | None, **options: Any) -> object:
-        need_here(f"cloud.llm.{spoken.name}")
-        client = getattr(import_module(f"cloud.llm.{spoken.name}"), spoken.clients[1])
-        if spoken.name == "openai" and row.name != "openai":
+    def make(*, api_key: JSON = None, model: str | None = None, **options: Any) -> object:
+        need_here(f"cloud.llm.{wire.name}")
+        client = getattr(import_module(f"cloud.llm.{wire.name}"), wire.clients[awaited])
+        if wire.name == "openai" and row.name != "openai":
             options.setdefault("dialect", row.name)
         return client(api_key, model, **options)
 
-    return factory
+    return make
 
 
 _factories: dict[str, ProviderFactory] = {}

@@ -69,7 +69,7 @@ class Try:
     def failed(
         self, error: LLMError, condition: str, operation: Operation | None, route: Route, *, stream: bool
     ) -> None:
-        """End with this error, which is told what the reply's head and body say, but not our credentials in it."""
+        """End with this error; it gets what the reply's head and body say, without our credentials in it."""
         self.error = error
         self.condition = condition
         exchange = self.exchange
@@ -109,4 +109,4 @@ class Try:
         head = None if self.exchange is None else self.exchange.head
         if head is None or operation is None:
             return None
-        return deferred(head.told, operation.request_id)
+        return deferred(head.read, operation.request_id)

@@ -46,10 +46,9 @@ _NO_HEAD: Final = ResponseHead(0, ())
 class Exchange:
     """`receive_data(bytes)`, `receive_eof()` -> events; `sent_all` is set by the owner once the request is written.
 
-    `done`: nothing more needs to be read (the reply ended, or `error` says
-    why it failed). `condition` names a failure for the retry table: "status", "event" (an error inside a 2xx),
-    "truncated", "garbled", "oversize", "wrong_type", "redirect". `reader`: the codec's, once the body is what was
-    asked for.
+    `done`: nothing more needs to be read (the reply ended, or `error` says why it failed). `condition` names a failure
+    for the retry table: "status", "event" (an error inside a 2xx), "truncated", "garbled", "oversize", "wrong_type",
+    "redirect". `reader`: the codec's, once the body is what was asked for.
     """
 
     __slots__ = (
@@ -144,9 +143,9 @@ class Exchange:
         response = None if self.reader is None else self.reader.response()
         head = self.head
         if head is not None and response is not None:
-            response.headers = deferred(head.told, _as_dict)
-            response.rate_limit = deferred(head.told, self._operation.rate_limit)
-            response.request_id = deferred(head.told, self._operation.request_id)
+            response.headers = deferred(head.read, _as_dict)
+            response.rate_limit = deferred(head.read, self._operation.rate_limit)
+            response.request_id = deferred(head.read, self._operation.request_id)
         return response
 
     def begin(self, head: ResponseHead, media_type: str) -> None:

@@ -16,7 +16,7 @@ from ..http.heads import ResponseHead, media_type
 from ..http.urls import parse_base_url
 from ..limits import DEFAULT_LIMITS, Limits
 from ..providers.base import Headers, Operation
-from ..providers.registry import DIALECTS, WIRES
+from ..providers.registry import DIALECTS, WIRES, spoken
 from .exchange import Exchange
 
 
@@ -60,10 +60,13 @@ def decode(
 
 
 def _operation(provider: str, limits: Limits, *, stream: bool) -> Operation:
-    dialect = DIALECTS.get(provider)
-    if dialect is None:
+    found = spoken(provider)
+    if found is None:
         known = ", ".join(dict.fromkeys((*WIRES, *DIALECTS)))
         raise LLMBadRequestError(f"unknown provider {provider!r}; known: {known}", code="invalid_argument")
+    dialect, wire = found
     chat = ChatRequest(messages=({"role": "user", "content": "-"},), model="-", stream=stream)
-    base_url = parse_base_url(dialect.base_url or "http://localhost/v1")
-    return WIRES[dialect.wires[0]].new_codec(base_url, limits=limits).operation(chat)
+    # The codec knows the dialect by its place; one that has none (azure) by a host.
+    host = next(iter(dialect.hosts), dialect.name)
+    place = dialect.place(wire.name) or f"https://{'resource' if host.startswith('.') else ''}{host}/v1"
+    return wire.new_codec(parse_base_url(place), limits=limits).operation(chat)

@@ -249,7 +249,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
         _metadata, ("openai",),
         "dict of str to str: labels that the vendor stores with the request; at most 16, keys of up to 64 characters, "
         "values of up to 512.",
-        "user='...' takes Anthropic's metadata.user_id",
+        "on Anthropic, user='...' is sent as metadata.user_id",
     ),
     "extra_body": Option(
         _extra_body, _ALL, "dict: fields of the vendor's own, merged over the request's JSON body as they are."

@@ -28,7 +28,7 @@ class ToolCallAssembler:
     `error` is None or the cap that was exceeded (`LLMProtocolError`, codes "too_many_tool_calls",
     "tool_arguments_too_large"); fragments after it are ignored. With `compact`, the `raw_arguments` of a valid call
     are its arguments in compact JSON: for wires that send an object in one form of a reply and text in the other.
-    `tally` is told of content that makes no event.
+    `tally` gets the content that makes no event.
     """
 
     __slots__ = ("_by_id", "_by_index", "_calls", "_choice", "_compact", "_finished", "_limits", "_tally", "error")

@@ -52,7 +52,7 @@ class ResponseHead:
                 return value
         return None
 
-    def told(self, find: Callable[[ResponseHeaders], T]) -> T:
+    def read(self, find: Callable[[ResponseHeaders], T]) -> T:
         """What `find` reads from the fields."""
         return find(self.headers)
 

@@ -3,7 +3,8 @@
 Rules of this file:
 - It knows no wire: a codec gives the path and the fields of its own, and several codecs may share one endpoint.
 - Heads are built once for each path and kept; a credential is a `Secret` and appears in no repr.
-- A field that the caller gave wins over ours of the same name, and one that carries a credential over the credential.
+- A field that the caller gave wins over ours of the same name. On OpenAI's wire, where `Authorization` and `api-key`
+  stand for each other, either of them wins over the credential.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ..http.http11 import RequestHead, RequestHeaders, merge_headers
 from ..http.secret import Secret
+from .registry import CARRIERS
 
 if TYPE_CHECKING:
     from ..http.urls import BaseURL
@@ -29,11 +31,10 @@ _JSON: Final = ("Content-Type", "application/json")
 class Endpoint:
     """One server, one credential. `head(method, path)` is the head of a request to it.
 
-    `prefix` goes before every path, `query` behind it. `headers` are the caller's. Raises `LLMBadRequestError` for a
-    header that cannot be sent.
+    `headers` are the caller's. Raises `LLMBadRequestError` for a header that cannot be sent.
     """
 
-    __slots__ = ("_auth", "_credential", "_headers", "_heads", "base_url", "prefix", "query")
+    __slots__ = ("_auth", "_credential", "_headers", "_heads", "base_url")
 
     def __init__(
         self,
@@ -42,12 +43,8 @@ class Endpoint:
         credential: Secret | None = None,
         auth: Auth = "bearer",
         headers: GivenHeaders = (),
-        prefix: str = "",
-        query: str = "",
     ) -> None:
         self.base_url = base_url
-        self.prefix = prefix
-        self.query = query
         self._auth: Auth = auth
         self._credential = credential
         self._headers = merge_headers((), headers)
@@ -58,14 +55,7 @@ class Endpoint:
 
     def with_credential(self, credential: Secret | None) -> Endpoint:
         """The same server with another credential: rotating keys, one endpoint for each."""
-        return Endpoint(
-            self.base_url,
-            credential=credential,
-            auth=self._auth,
-            headers=self._headers,
-            prefix=self.prefix,
-            query=self.query,
-        )
+        return Endpoint(self.base_url, credential=credential, auth=self._auth, headers=self._headers)
 
     def head(self, method: str, path: str, fields: RequestHeaders = ()) -> RequestHead:
         """The head of a request to `path`, with a wire's own `fields`."""
@@ -74,8 +64,7 @@ class Endpoint:
         if head is None:
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
-            query = f"?{self.query}" if self.query else ""
-            target = self.base_url.target(f"{self.prefix}{path}{query}")
+            target = self.base_url.target(path)
             ours = (*fields, _JSON) if method == "POST" else fields
             headers = merge_headers(self._authorized(ours), self._headers)
             head = self._heads[key] = RequestHead(method, self.base_url.origin, target, headers)
@@ -84,11 +73,9 @@ class Endpoint:
     def _authorized(self, fields: RequestHeaders) -> RequestHeaders:
         if self._credential is None or self._auth == "none":
             return fields
-        if self._auth == "x-api-key":
-            return (*fields, ("x-api-key", self._credential))
-        # The two ways of OpenAI's wire stand for each other.
-        if not {"authorization", "api-key"}.isdisjoint(name.lower() for name, _ in self._headers):
+        # A gateway's credential is not accompanied by the vendor's.
+        if not CARRIERS.isdisjoint(name.lower() for name, _ in self._headers):
             return fields
         if self._auth == "bearer":
             return (*fields, ("Authorization", self._credential.bearer()))
-        return (*fields, ("api-key", self._credential))
+        return (*fields, (self._auth, self._credential))

@@ -6,7 +6,7 @@ Rules of this file:
 - Never raises, whatever the bytes are; the parsed body goes along as `error.body`.
 - Codes and types are asked first; a message only where providers have nothing else (context overflow, credit).
 - The server's own message stands first in ours; a hint follows it.
-- Billing is told from rate limits before anything else: no wait would ever end it.
+- Billing is distinguished from rate limits before anything else: no wait would ever end it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
     Dialect    a vendor or server: where it is, as whom it is asked, which wires it serves, what it says differently
 
 Rules of this file:
-- Rows are frozen data; no code asks for a dialect's name. A new vendor is a new row, a new wire is a package and a row.
+- Rows are frozen data. A new vendor is a new row, a new wire is a package and a row. Code asks for a row's fields and
+  not for its name; only `openai` (its variables and model are the defaults) and `generic` (no vendor) are known by it.
 - A field is set only where the vendor's documentation or its SDK says so; the defaults are what OpenAI's wire was
   before 2024 (`max_tokens`), which every other server understands.
 - Unknown hosts are `generic`: nothing about them is assumed but the wire itself.
@@ -50,6 +51,9 @@ class Wire:
         codec: Codec = getattr(module, self.codec)(base_url, limits=limits)
         return codec
 
+
+#: Header fields that carry a credential, in lower case.
+CARRIERS: Final = frozenset({"authorization", "api-key", "x-api-key"})
 
 _WIRES: Final = (
     Wire("openai", "chat completions", "openai_chat", "OpenAICodec", "sse", "/v1/chat/completions",
@@ -274,6 +278,17 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType({row.name: row for row
 
 _HOSTS: Final = MappingProxyType({host: row for row in _ROWS for host in row.hosts})
 _PORTS: Final = MappingProxyType({row.port: row for row in _ROWS if row.port is not None})
+
+
+def spoken(name: str) -> tuple[Dialect, Wire] | None:
+    """A dialect and the wire to ask it on, by name: "ollama" on its own wire, "ollama-openai" on OpenAI's."""
+    row, wire = DIALECTS.get(name), ""
+    if row is None:
+        name, _, wire = name.rpartition("-")
+        row = DIALECTS.get(name)
+        if row is None or wire not in row.places:
+            return None
+    return row, WIRES[wire or row.wires[0]]
 
 
 def dialect_for(base_url: BaseURL, wire: str = "openai") -> Dialect:

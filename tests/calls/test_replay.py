@@ -11,6 +11,7 @@ import pytest
 from sans_io.calls.replay import decode
 from sans_io.errors import LLMBadRequestError, LLMNotFoundError, LLMProtocolError, LLMServerError, LLMStreamError
 from sans_io.limits import DEFAULT_LIMITS
+from sans_io.providers.registry import DIALECTS
 from tests.providers.openai.kit import body, chunk, sse, text
 
 
@@ -29,7 +30,7 @@ def test_an_empty_reply_is_an_error_with_its_status(provider: str, stream: bool,
     assert caught.value.provider == provider
 
 
-@pytest.mark.parametrize("provider", ["openai", "anthropic", "ollama"])
+@pytest.mark.parametrize("provider", DIALECTS)
 def test_a_refusal_is_that_of_the_provider_that_was_asked_for(provider: str) -> None:
     with pytest.raises(LLMNotFoundError) as caught:
         decode(provider, 404, {}, [b'{"error": {"message": "no such model"}}'], stream=False)

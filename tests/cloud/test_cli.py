@@ -191,7 +191,7 @@ def test_local_runs_the_embedded_model_and_stops_it(
     assert capsys.readouterr().out == "You said: Hi\n"
     assert events == ["started", "stopped"]
     assert main(["chat", "Hi", "--local", *at(server)]) == 1
-    assert "exclude each other" in capsys.readouterr().err
+    assert "cannot be used together" in capsys.readouterr().err
 
     def unfit() -> None:
         raise cloud.llm.embedded.EmbeddedServerError("no wheel for this machine")

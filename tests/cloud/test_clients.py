@@ -19,6 +19,7 @@ from cloud.llm import (
     LLMQuotaError,
     LLMRateLimitError,
     LLMServerError,
+    OpenAICompatClient,
     RetryPolicy,
 )
 from cloud.llm.options import CALL_OPTIONS, CLIENT_OPTIONS
@@ -336,3 +337,41 @@ def test_with_options_keeps_everything_else() -> None:
     for wire in WIRES:
         base = BLOCKING[wire]("sk-x", base_url="http://127.0.0.1:9")
         assert base.with_options().build_request(HELLO) == base.build_request(HELLO)
+
+
+def test_a_subclass_of_a_user_s_takes_no_option_that_does_not_exist() -> None:
+    """Whatever the subclass's own constructor takes, what it hands on is checked."""
+
+    class Tenant(OpenAICompatClient):
+        def __init__(self, tenant: str, **options: Any) -> None:
+            super().__init__(tenant=tenant, **options)
+
+    class Anything(OpenAICompatClient):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+
+    with pytest.raises(TypeError, match=r"Tenant\(\) has no option 'tenant'$"):
+        Tenant("a", api_key="k")
+    with pytest.raises(TypeError, match=r"Anything\(\) has no option 'kwargs'$"):
+        Anything(api_key="k", kwargs={})
+    with pytest.raises(TypeError, match=r"Anything\(\) has no option 'base_ulr'; did you mean base_url\?$"):
+        Anything(api_key="k", base_ulr="http://127.0.0.1:9")
+    with pytest.raises(TypeError, match=r"with_options\(\) has no option 'kwargs'$"):
+        Anything(api_key="k").with_options(kwargs={})
+    assert Anything(api_key="k").with_options(model="m").model == "m"
+
+
+def test_a_property_of_a_user_s_that_fails_says_why() -> None:
+    class Tagged(OpenAICompatClient):
+        @property
+        def tag(self) -> str:
+            return self._tag
+
+    class Unbuilt(OpenAICompatClient):
+        def __init__(self) -> None:
+            """Forgets the base class."""
+
+    with pytest.raises(AttributeError, match="'Tagged' object has no attribute '_tag'"):
+        Tagged("k").tag  # noqa: B018
+    with pytest.raises(AttributeError, match="'Unbuilt' object has no attribute '_base_url'"):
+        Unbuilt().base_url  # noqa: B018

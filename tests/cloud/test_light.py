@@ -47,8 +47,9 @@ print(sorted(name for name in sys.modules if name.startswith("transports")))
 def test_every_public_name_is_there_and_listed() -> None:
     for name in cloud.llm.__all__:
         assert getattr(cloud.llm, name) is not None
+    # The version is not among them: `import *` would overwrite the user's own.
     assert set(cloud.llm.__all__) == set(cloud.llm._HOMES)
-    assert set(cloud.llm.__all__) <= set(dir(cloud.llm))
+    assert {*cloud.llm.__all__, "__version__"} <= set(dir(cloud.llm))
     with pytest.raises(AttributeError, match="no attribute"):
         _ = cloud.llm.NoSuchThing
     with pytest.raises(AttributeError, match="no attribute"):

@@ -140,7 +140,7 @@ GUESSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     ),
     "anthropic: chat(metadata={'user_id': 'u'})": (
         lambda: AnthropicClient("k").chat(HI, metadata={"user_id": "u"}), LLMBadRequestError,
-        "metadata is not supported by the Anthropic API: user='...' takes Anthropic's metadata.user_id",
+        "metadata is not supported by the Anthropic API: on Anthropic, user='...' is sent as metadata.user_id",
     ),
     "ollama: chat(user='u')": (
         lambda: OllamaClient().chat(HI, user="u"), LLMBadRequestError, "user is not supported by the Ollama API",

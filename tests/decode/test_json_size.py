@@ -1,4 +1,4 @@
-"""`jsonsize`: the estimate is held against what decoding really takes, shape by shape, and against windows and spaces."""
+"""The size guard of `json_guards`: its estimate is held against what decoding takes, by shape, windows and spaces."""
 
 from __future__ import annotations
 

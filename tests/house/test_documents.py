@@ -35,6 +35,17 @@ def test_make_targets_exist(path: Path) -> None:
         assert set(target.split()) <= targets, f"{path.name} names make {target}"
 
 
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "tests/README.md"], ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_directories_that_are_named_exist(path: Path) -> None:
+    """A path is written from the root, from `tests/` or from a package of ours; `::` names a test in it."""
+    text = path.read_text(encoding="utf-8")
+    for name, test in re.findall(r"`([a-z][\w/]*(?:/|\.py))(?:::(\w+))?`", text):
+        found = [place / name for place in (ROOT, *(ROOT / room for room in _ROOMS)) if (place / name).exists()]
+        assert found or "/" not in name, f"{path.name} names {name}"
+        if test and found:
+            assert f"def {test}(" in found[0].read_text(encoding="utf-8"), f"{path.name} names {name}::{test}"
+
+
 @pytest.mark.parametrize(
     ("path", "number", "block"), BLOCKS, ids=[f"{path.name}-{number}" for path, number, _ in BLOCKS]
 )
@@ -46,4 +57,14 @@ def test_code_blocks_are_python_and_import_what_exists(path: Path, number: int, 
             assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
 
 
+_ROOMS = (
+    "tests",
+    "sans_io",
+    "transports",
+    "transports/testing",
+    "cloud/llm",
+    "tests/promises",
+    "tests/proof",
+    "tests/providers",
+)
 _OURS = {"sans_io", "transports", "cloud", "ai"}

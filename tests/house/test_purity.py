@@ -1,6 +1,6 @@
 """`sans_io` waits for nothing, opens nothing, reads no clock and rolls no dice. Proved from four sides.
 
-The import contracts (`test_contracts.py`) see the import graph, the syntax tree sees what a graph cannot name
+The import contracts (`test_rooms.py`) see the import graph, the syntax tree sees what a graph cannot name
 (`urllib.request`, `open()`), a bare interpreter sees what is really loaded, and the audit hook in `tests/conftest.py`
 sees what really happens while every test runs.
 """

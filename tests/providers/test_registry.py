@@ -258,3 +258,11 @@ def test_a_provider_s_name_may_bring_the_model() -> None:
     assert get_provider("groq/openai/gpt-oss-20b", api_key="k").client.model == "openai/gpt-oss-20b"
     with pytest.raises(ValueError, match="model is given twice: 'a' in the name, and 'b'"):
         get_provider("groq/a", api_key="k", model="b")
+
+
+@pytest.mark.parametrize(
+    "name", ["openai-", "-openai", "-", "ollama-", "ollama-ollama", "groq-openai", "ollama-openai-"]
+)
+def test_a_hyphen_stands_before_a_wire_that_is_served_beside_the_first(name: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown provider '{name}'"):
+        get_provider(name, api_key="k", model="m")

@@ -75,10 +75,10 @@ class AnthropicCodec:
                 credential=auth_token or credential,
                 auth="x-api-key" if auth_token is None else "bearer",
                 headers=headers,
-                # A base_url that ends in /v1 is what users of the other wires are used to.
-                prefix="" if base_url.path.endswith("/v1") else "v1/",
             )
         self.endpoint = base_url
+        # A base_url that ends in /v1 is what users of the other wires are used to.
+        self._root = "" if base_url.base_url.path.endswith("/v1") else "v1/"
         self.api_version = api_version
         self.limits = limits
         self._betas = ("anthropic-beta", betas if isinstance(betas, str) else ",".join(betas))
@@ -119,7 +119,7 @@ class AnthropicCodec:
 
     def _head(self, method: str, path: str, version: str) -> RequestHead:
         fields: RequestHeaders = (("Accept", "application/json"), ("anthropic-version", version))
-        return self.endpoint.head(method, path, (*fields, self._betas) if self._betas[1] else fields)
+        return self.endpoint.head(method, self._root + path, (*fields, self._betas) if self._betas[1] else fields)
 
     def _operation(
         self, request: HTTPRequest, form: ReplyForm, model: str | None, new_reader: Callable[[], ReplyReader]

@@ -126,7 +126,7 @@ def _content(content: JSON, path: str) -> tuple[str, list[str]]:
             if data_url is None:
                 raise unsupported(f"{where}.image_url", _WIRE, "the server fetches nothing; give a data URL")
             if not data_url.media_type.startswith("image/"):
-                raise unsupported(f"{where}.image_url", _WIRE, f"{data_url.media_type:.60} is no image")
+                raise unsupported(f"{where}.image_url", _WIRE, f"{data_url.media_type:.60} is not an image")
             images.append(data_url.data.translate(_STANDARD_ALPHABET))
         else:
             raise unsupported(where, _WIRE, f"messages hold text and images, not {kind!r:.60}")

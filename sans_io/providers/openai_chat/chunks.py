@@ -1,4 +1,4 @@
-"""What one chunk or one body of OpenAI's wire means, in every dialect that was seen (wire.md §4.2).
+"""What one chunk or one body of OpenAI's wire means, in every dialect that was seen (docs/wires.md).
 
     chunk ──choices──> delta or message ──> text, reasoning, refusal, tool fragments, keys to keep
           ├─usage, x_groq.usage

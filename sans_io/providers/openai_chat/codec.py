@@ -59,7 +59,7 @@ class OpenAICodec:
     Azure's deployment style. Raises `LLMBadRequestError` for headers that cannot be sent.
     """
 
-    __slots__ = ("_fields", "_rules", "api_version", "dialect", "endpoint", "limits", "provider")
+    __slots__ = ("_around", "_fields", "_rules", "api_version", "dialect", "endpoint", "limits", "provider")
 
     def __init__(
         self,
@@ -79,16 +79,15 @@ class OpenAICodec:
         if isinstance(base_url, Endpoint):
             self.endpoint = base_url
         else:
-            prefix, query = _azure_path(place, api_version) if dialect.azure else ("", "")
             self.endpoint = Endpoint(
                 place,
                 credential=credential,
                 auth=auth or dialect.auth,
                 headers=headers,
-                prefix=prefix,
-                query=query,
             )
         self.api_version = api_version
+        #: What goes before and behind each path.
+        self._around = _azure_path(place, api_version) if dialect.azure else ("", "")
         self.limits = limits
         #: What errors and responses call the server.
         self.provider = place.origin.host if dialect.name == "generic" else dialect.name
@@ -114,7 +113,7 @@ class OpenAICodec:
     def build(self, chat: ChatRequest) -> HTTPRequest:
         """The request for this chat. Raises `LLMBadRequestError` naming what the API or dialect does not support."""
         body = self._body(chat)
-        head = self.endpoint.head("POST", self._chat_path(chat.model), self._fields)
+        head = self._head("POST", self._chat_path(chat.model))
         if chat.extra_headers:
             head = RequestHead("POST", head.origin, head.target, merge_headers(head.headers, chat.extra_headers))
         return HTTPRequest(head, encode_body(body))
@@ -137,7 +136,7 @@ class OpenAICodec:
 
     def models_operation(self) -> Operation:
         """`GET /models`; the reader it makes has the ids in `models` once it has ended."""
-        request = HTTPRequest(self.endpoint.head("GET", "/models", self._fields))
+        request = HTTPRequest(self._head("GET", "/models"))
         return self._operation(request, partial(OpenAIModelsReader, self.provider, self.limits), None, stream=False)
 
     def _operation(
@@ -154,6 +153,10 @@ class OpenAICodec:
             request_id,
             rate_limit,
         )
+
+    def _head(self, method: str, path: str) -> RequestHead:
+        before, behind = self._around
+        return self.endpoint.head(method, f"{before}{path}{behind}", self._fields)
 
     def _chat_path(self, model: str | None) -> str:
         if self.dialect.azure and self.api_version is not None and not self._deployment_in_url():
@@ -247,13 +250,13 @@ def _azure_path(base_url: BaseURL, api_version: str | None) -> tuple[str, str]:
     if api_version is None:
         return ("" if base.endswith("/v1") or "/openai" in base else "/openai/v1"), ""
     version = path_segment(api_version, "api_version")
-    return ("" if "/openai" in base else "/openai"), f"api-version={version}"
+    return ("" if "/openai" in base else "/openai"), f"?api-version={version}"
 
 
 def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:
-    if dialect.rules.not_found or dialect.azure or base_url.path:
+    if dialect.rules.not_found or dialect.azure or base_url.path or str(base_url) == dialect.base_url:
         return dialect.rules
-    # Most servers have the API below /v1 only.
+    # Most servers have the API below /v1 only; those of DeepSeek and Perplexity begin at the root.
     return replace(dialect.rules, not_found="is /v1 missing from base_url?")
 
 

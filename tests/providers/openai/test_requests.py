@@ -17,7 +17,7 @@ from sans_io.http.http11 import HTTPRequest
 from sans_io.http.secret import Secret
 from sans_io.http.urls import parse_base_url
 from sans_io.providers.openai_chat.codec import OpenAICodec
-from sans_io.providers.registry import DIALECTS, dialect_for
+from sans_io.providers.registry import DIALECTS, Dialect, dialect_for
 from tests.providers.conversations import TOOLS, conversations
 from tests.providers.openai.kit import chunk, read_stream
 
@@ -519,6 +519,12 @@ def test_a_hint_about_v1_is_given_only_where_it_may_be_missing() -> None:
         error = operation.decode_error(404, (), b'{"detail": "Not Found"}')
         assert ("is /v1 missing from base_url?" in error.message) == hinted
         assert (error.provider, error.model) == ("a.example", "m")
+
+
+@pytest.mark.parametrize("row", [row for row in DIALECTS.values() if row.place("openai")], ids=lambda row: row.name)
+def test_nothing_is_missing_from_a_dialect_s_own_place(row: Dialect) -> None:
+    operation = codec(row.name, row.place("openai")).operation(chat_request(HI, "m"))
+    assert "/v1" not in operation.decode_error(404, (), b'{"detail": "Not Found"}').message
 
 
 @pytest.mark.parametrize(

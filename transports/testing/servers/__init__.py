@@ -1,1 +1,1 @@
-"""Servers of the wires in memory and on a loopback socket, and what they are told to say."""
+"""Servers of the wires in memory and on a loopback socket, and what they are scripted to say."""

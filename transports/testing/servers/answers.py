@@ -1,4 +1,4 @@
-"""What the test server says when nobody told it: a function of the request alone.
+"""What the test server says when nothing is scripted: a function of the request alone.
 
 Rules of this file:
 - The same request gets the same answer, and the answer quotes the request, so that one that reaches the wrong caller

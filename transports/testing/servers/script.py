@@ -1,4 +1,4 @@
-"""What a test server is told to say, and what it has been asked: plain data, the same for all wires.
+"""What a test server is to say, and what it has been asked: plain data, the same for all wires.
 
 Rules of this file:
 - Provider-neutral words only; `wires` translates them, as the codecs of the clients do in the other direction.
