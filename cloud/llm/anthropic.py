@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, Unpack
 
 from sans_io.errors import LLMBadRequestError
 from sans_io.http.secret import Secret
+from sans_io.providers.registry import DIALECTS, dialect_for
 from transports.loading import need
 
 from . import config
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .options import CallOptions
     from .streams import AsyncChatStream, ChatStream
 
-BASE_URL = "https://api.anthropic.com"
+_ROW: Final = DIALECTS["anthropic"]
 
 
 class AnthropicOptions(ClientOptions, total=False):
@@ -64,10 +65,10 @@ class _Anthropic(ChatClient["AnthropicCodec"]):
         """
         settings = self._settings(options)
         found, what = config.place(base_url, "base_url", "ANTHROPIC_BASE_URL")
-        place = config.parsed_base_url(BASE_URL if found is None else found, what)
+        place = config.parsed_base_url(_ROW.base_url or "" if found is None else found, what)
         config.check_place(api_version, "api_version")
         key, variable, self._is_token = _credential(api_key, auth_token)
-        if key is None and place.origin.host.endswith("anthropic.com") and not brings_credential(settings["headers"]):
+        if key is None and dialect_for(place, "anthropic").needs_key and not brings_credential(settings["headers"]):
             raise missing_key("anthropic", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"), "api_key= or auth_token=")
         self._api_version = api_version
         self._betas = (betas,) if isinstance(betas, str) else tuple(betas)

@@ -177,7 +177,7 @@ _ROWS: Final = (
         "anthropic",
         base_url="https://api.anthropic.com",
         wires=("anthropic",),
-        hosts=("api.anthropic.com",),
+        hosts=("api.anthropic.com", ".anthropic.com"),
         key_variables=("ANTHROPIC_API_KEY",),
         needs_key=True,
         auth="x-api-key",
