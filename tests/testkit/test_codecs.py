@@ -252,3 +252,24 @@ def test_a_status_of_the_vendors_own(wire: str) -> None:
     with pytest.raises(errors.LLMServerError) as caught:
         call(server, wire)
     assert caught.value.code == "overloaded"
+
+
+@pytest.mark.parametrize("wire", ["openai", "ollama"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_log_probabilities_that_were_asked_for_come_back(wire: str, stream: bool) -> None:
+    from cloud.llm import OllamaClient, OpenAICompatClient
+    from transports.testing import ScriptedTransport
+
+    server = FakeLLMServer()
+    server.script(ScriptedReply(text=["Hel", "lo"]), ScriptedReply(text=["Hel", "lo"]))
+    kinds = {"openai": OpenAICompatClient, "ollama": OllamaClient}
+    client = kinds[wire](api_key="k", model="qwen2.5:3b", transport=ScriptedTransport(server))
+    ask = [{"role": "user", "content": "Hi"}]
+    for logprobs, tokens in ((2, ["Hel", "lo"]), (None, None)):
+        if stream:
+            response = client.chat_stream(ask, logprobs=logprobs).until_done()
+        else:
+            response = client.chat(ask, logprobs=logprobs)
+        said = response.logprobs
+        assert (None if said is None else [each["token"] for each in said]) == tokens
+        assert said is None or all(len(each["top_logprobs"]) == logprobs for each in said)

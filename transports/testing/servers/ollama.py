@@ -11,6 +11,7 @@ from .served import (
     ServedWire,
     as_object,
     json_object,
+    log_probabilities,
     model_of,
     named,
     parse_body,
@@ -20,7 +21,7 @@ from .served import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sans_io.decode.jsontext import JSON, JSONObject
 
@@ -63,18 +64,20 @@ class ServedOllama(ServedWire):
             message["thinking"] = "".join(reply.reasoning_pieces)
         if reply.tool_calls:
             message["tool_calls"] = self._calls(reply, number)
-        return {**self._head(reply, ask, number), "message": message, **self._done(reply, ask)}
+        logs = _logprobs(reply.text_pieces, ask)
+        return {**self._head(reply, ask, number), "message": message, **logs, **self._done(reply, ask)}
 
     def stream(self, reply: ScriptedReply, ask: Ask, number: int) -> Iterator[bytes]:
         head = self._head(reply, ask, number)
 
-        def line(message: JSONObject) -> bytes:
-            return _line({**head, "message": {"role": "assistant", "content": "", **message}, "done": False})
+        def line(message: JSONObject, logprobs: JSONObject | None = None) -> bytes:
+            said = {"role": "assistant", "content": "", **message}
+            return _line({**head, "message": said, "done": False, **(logprobs or {})})
 
         for piece in reply.reasoning_pieces:
             yield line({"thinking": piece})
         for piece in reply.text_pieces:
-            yield line({"content": piece})
+            yield line({"content": piece}, _logprobs([piece], ask))
         for call in self._calls(reply, number):
             yield line({"tool_calls": [call]})
         if reply.stream_error is not None:
@@ -108,6 +111,11 @@ class ServedOllama(ServedWire):
 
 
 SERVED: Final = ServedOllama()
+
+
+def _logprobs(pieces: Sequence[str], ask: Ask) -> JSONObject:
+    entries = log_probabilities(pieces, ask)
+    return {} if entries is None else {"logprobs": entries}
 
 
 def ollama_ask(body: JSON) -> Ask:

@@ -10,6 +10,7 @@ from .served import (
     ServedWire,
     bad,
     json_object,
+    log_probabilities,
     messages_of,
     model_of,
     named,
@@ -19,7 +20,7 @@ from .served import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sans_io.decode.jsontext import JSON, JSONObject
 
@@ -72,7 +73,8 @@ class ServedOpenAIChat(ServedWire):
                 ]
             if said.reasoning:
                 message["reasoning_content"] = "".join(said.reasoning_pieces)
-            choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": self._finish(said)})
+            logs = _logprobs(said.text_pieces, ask)
+            choices.append({"index": index, "message": message, "logprobs": logs, "finish_reason": self._finish(said)})
         return {
             **self._head(reply, ask, number, "chat.completion"),
             "choices": choices,
@@ -84,8 +86,10 @@ class ServedOpenAIChat(ServedWire):
         if ask.include_usage:
             head["usage"] = None
 
-        def chunk(index: int, delta: JSONObject, finish: str | None = None) -> bytes:
-            choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+        def chunk(
+            index: int, delta: JSONObject, finish: str | None = None, logprobs: JSONObject | None = None
+        ) -> bytes:
+            choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
             return _data({**head, "choices": [choice]})
 
         for index, said in enumerate((reply, *reply.more_choices)):
@@ -93,7 +97,7 @@ class ServedOpenAIChat(ServedWire):
             for piece in said.reasoning_pieces:
                 yield chunk(index, {"reasoning_content": piece})
             for piece in said.text_pieces:
-                yield chunk(index, {"content": piece})
+                yield chunk(index, {"content": piece}, None, _logprobs([piece], ask))
             if said.refusal:
                 yield chunk(index, {"refusal": said.refusal})
             for position, (call_id, call) in enumerate(named(said, "call", number)):
@@ -155,6 +159,11 @@ class ServedOpenAIChat(ServedWire):
 
 
 SERVED: Final = ServedOpenAIChat()
+
+
+def _logprobs(pieces: Sequence[str], ask: Ask) -> JSONObject | None:
+    entries = log_probabilities(pieces, ask)
+    return None if entries is None else {"content": entries, "refusal": None}
 
 
 def openai_ask(body: JSON, model: str | None = None) -> Ask:

@@ -158,6 +158,22 @@ def usage_of(reply: ScriptedReply, ask: Ask) -> Usage:
     return Usage(count_tokens(ask), out)
 
 
+def log_probabilities(pieces: Sequence[str], ask: Ask) -> list[JSONObject] | None:
+    """An entry for each piece, each as likely as the next, with as many alternatives as were asked for; else None."""
+    if not ask.body.get("logprobs"):
+        return None
+    count = ask.body.get("top_logprobs") or 0
+
+    def entry(token: str, logprob: float) -> JSONObject:
+        return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+
+    return [
+        entry(piece, -0.5)
+        | {"top_logprobs": [entry(piece if rank == 0 else f"other{rank}", -0.5 - rank) for rank in range(count)]}
+        for piece in pieces
+    ]
+
+
 def model_of(reply: ScriptedReply, ask: Ask) -> str:
     return ask.model if reply.model is None else reply.model
 
