@@ -7,6 +7,7 @@ for a new roll of the dice; `nightly` searches longer. Choose with HYPOTHESIS_PR
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,10 @@ settings.register_profile("dev", max_examples=200, **_COMMON)
 settings.register_profile("ci", max_examples=200, derandomize=True, database=None, print_blob=True, **_COMMON)
 settings.register_profile("nightly", max_examples=5_000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job is deaf to Ctrl-C, and so are all its children; some tests press it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # ---- an audit hook around every test (PEP 578): the core may not open, connect, start or wait ----------------------
