@@ -62,9 +62,9 @@ class Flight:
     def __init__(self, leader: object) -> None:
         self.leader = leader
         self.latest: PullProgress | None = None
-        self.over = False
+        self.over: bool = False
         #: Once over: whether the model arrived. If it neither arrived nor failed, the leader left.
-        self.arrived = False
+        self.arrived: bool = False
         self.error: LLMError | None = None
         #: One for each follower, who adds and removes it.
         self.wakeups: list[Waker] = []

@@ -61,7 +61,8 @@ def test_mypy_finds_each_mistake_where_it_is(cache: Path) -> None:
 
 def pyright(*arguments: str) -> dict:
     command = [sys.executable, "-m", str(PYRIGHT), "--pythonpath", sys.executable, "--outputjson", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    env = os.environ | {"PYTHONPATH": str(ROOT)}  # --verifytypes looks where Python itself would
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=300)
     return json.loads(done.stdout)
 
 
@@ -89,6 +90,7 @@ def test_pyright_finds_each_mistake_where_it_is(tmp_path: Path) -> None:
 def test_all_that_cloud_llm_exports_has_a_type() -> None:
     report = pyright("--verifytypes", "cloud.llm", "--ignoreexternal")["typeCompleteness"]
     symbols = report["exportedSymbolCounts"]
+    assert symbols["withKnownType"] > 100, "the package was not found"
     assert symbols["withUnknownType"] == 0
     assert report["completenessScore"] >= 0.98
 
