@@ -68,10 +68,11 @@ class Exclusion:
         try:
             if not self.enter(patience):
                 raise Busy
-            self.do_left()
-            result = part()
-            self.do_left()
-            self.lock.release()
+            with self.lock:
+                self.lock.release()  # `with` holds it now, and lets go first, however often it is interrupted
+                self.do_left()
+                result = part()
+                self.do_left()
             self.settle()
         except BaseException:
             self.let_go()
@@ -84,8 +85,9 @@ class Exclusion:
             try:
                 if not self.lock.acquire(False):
                     return
-                self.do_left()
-                self.lock.release()
+                with self.lock:
+                    self.lock.release()
+                    self.do_left()
             except BaseException:
                 self.let_go()
                 raise

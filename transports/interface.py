@@ -161,14 +161,15 @@ class PoolRunner:
         try:
             if not (self._lock.acquire(False) or self._lock.acquire(True, PATIENCE)):
                 return False
-            overdue = self._overdue(now) if self._left or self._torn else None
-            commands = self._pool.acquire(ticket.route, now, fresh=ticket.fresh, ticket=ticket)[1]
-            if not ticket.granted:
-                ticket.waker = self._new_wakeup()
-            elif len(commands) == 1:
-                commands = []  # its own grant: nobody waits for the wakeup
-            self._published = self._pool.counts.copy()
-            self._lock.release()
+            with self._lock:
+                self._lock.release()  # see `exclusion`
+                overdue = self._overdue(now) if self._left or self._torn else None
+                commands = self._pool.acquire(ticket.route, now, fresh=ticket.fresh, ticket=ticket)[1]
+                if not ticket.granted:
+                    ticket.waker = self._new_wakeup()
+                elif len(commands) == 1:
+                    commands = []  # its own grant: nobody waits for the wakeup
+                self._published = self._pool.counts.copy()
             if overdue:
                 self._carry_out(overdue)
             if commands:
@@ -291,11 +292,12 @@ class PoolRunner:
             if not (self._lock.acquire(False) or (patience and self._lock.acquire(True, patience))):
                 made = self._leave(change, args, more, patience)
             else:
-                commands = self._overdue(now) if self._left or self._torn else []
-                if change is not None:
-                    commands += change(*args, now, **more)
-                self._published = self._pool.counts.copy()
-                self._lock.release()
+                with self._lock:
+                    self._lock.release()
+                    commands = self._overdue(now) if self._left or self._torn else []
+                    if change is not None:
+                        commands += change(*args, now, **more)
+                    self._published = self._pool.counts.copy()
                 if commands:
                     self._carry_out(commands)
                 made = True
