@@ -57,19 +57,31 @@ class Exclusion:
         self.settle()
 
     def enter(self, patience: float = PATIENCE) -> bool:
-        """Take the lock. False if this thread has it, or another one keeps it for longer than `patience` (seconds)."""
+        """Take the lock, once `held` has said no. False if a thread keeps it for longer than `patience` (seconds).
+
+            try:
+                if lock.enter():
+                    with lock.lock:
+                        lock.lock.release()
+                        ...
+            except BaseException:
+                lock.let_go()
+                raise
+
+        The `with` holds the lock from the release on, and lets go first, however often it is interrupted.
+        """
         lock = self.lock
-        return not self.held() and (lock.acquire(False) or lock.acquire(True, patience))
+        return lock.acquire(False) or (patience != 0.0 and lock.acquire(True, patience))
 
     def do(self, part: Callable[[], T], patience: float = PATIENCE) -> T:
-        """The result of `part`, done under the lock after what was left. Raises `Busy` where `enter` says no."""
+        """The result of `part`, done under the lock after what was left. Raises `Busy` where it cannot be."""
         if self.held():
             raise Busy
         try:
             if not self.enter(patience):
                 raise Busy
             with self.lock:
-                self.lock.release()  # `with` holds it now, and lets go first, however often it is interrupted
+                self.lock.release()
                 self.do_left()
                 result = part()
                 self.do_left()
@@ -83,7 +95,7 @@ class Exclusion:
         """Do what was left. Does nothing if a thread is inside: that one will do it."""
         while self.left and not self.held():
             try:
-                if not self.lock.acquire(False):
+                if not self.enter(0.0):
                     return
                 with self.lock:
                     self.lock.release()

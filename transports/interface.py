@@ -159,10 +159,10 @@ class PoolRunner:
         if self._exclusion.held():
             return False
         try:
-            if not (self._lock.acquire(False) or self._lock.acquire(True, PATIENCE)):
+            if not self._exclusion.enter():
                 return False
             with self._lock:
-                self._lock.release()  # see `exclusion`
+                self._lock.release()
                 overdue = self._overdue(now) if self._left or self._torn else None
                 commands = self._pool.acquire(ticket.route, now, fresh=ticket.fresh, ticket=ticket)[1]
                 if not ticket.granted:
@@ -289,7 +289,7 @@ class PoolRunner:
         if self._exclusion.held():
             return self._leave(change, args, more, patience)
         try:
-            if not (self._lock.acquire(False) or (patience and self._lock.acquire(True, patience))):
+            if not self._exclusion.enter(patience):
                 made = self._leave(change, args, more, patience)
             else:
                 with self._lock:
