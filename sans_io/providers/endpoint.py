@@ -57,8 +57,8 @@ class Endpoint:
         """The same server with another credential: rotating keys, one endpoint for each."""
         return Endpoint(self.base_url, credential=credential, auth=self._auth, headers=self._headers)
 
-    def head(self, method: str, path: str, fields: RequestHeaders = ()) -> RequestHead:
-        """The head of a request to `path`, with a wire's own `fields`."""
+    def head(self, method: str, path: str, fields: RequestHeaders = (), extra: RequestHeaders = ()) -> RequestHead:
+        """The head of a request to `path`, with a wire's own `fields`; `extra` are the caller's for this request."""
         key = (method, path, fields)
         head = self._heads.get(key)
         if head is None:
@@ -68,6 +68,8 @@ class Endpoint:
             ours = (*fields, _JSON) if method == "POST" else fields
             headers = merge_headers(self._authorized(ours), self._headers)
             head = self._heads[key] = RequestHead(method, self.base_url.origin, target, headers)
+        if extra:
+            return RequestHead(method, head.origin, head.target, merge_headers(head.headers, extra))
         return head
 
     def _authorized(self, fields: RequestHeaders) -> RequestHeaders:

@@ -11,7 +11,8 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -31,16 +32,19 @@ from ..errors import (
 from ..http.server_hints import retry_after
 from ..policy.retry import FATAL, RetryClass
 from ..records import dataclass, field
+from .base import Operation
 from .error_body import Said, looks_like_html, page_text, read_error
 from .reply_headers import rate_limit, request_id
 
 if TYPE_CHECKING:
     from ..decode.jsontext import JSON
-    from .base import Headers
+    from ..http.http11 import HTTPRequest
+    from ..policy.retry import RetryTable
+    from .base import Headers, ReplyForm, ReplyReader
 
 __all__ = [
-    "DEFAULT_RULES", "QUOTA_CODES", "FailureRules", "decode_failure", "failure_from_event", "not_json", "printable",
-    "rate_limit", "request_id",
+    "DEFAULT_RULES", "QUOTA_CODES", "FailureRules", "decode_failure", "failure_from_event", "new_operation", "not_json",
+    "printable", "rate_limit", "request_id",
 ]  # fmt: skip
 
 Kind: TypeAlias = Literal[
@@ -77,6 +81,27 @@ class FailureRules:
 
 
 DEFAULT_RULES: Final = FailureRules()
+
+
+def new_operation(
+    request: HTTPRequest,
+    form: ReplyForm,
+    new_reader: Callable[[], ReplyReader],
+    *,
+    provider: str,
+    model: str | None,
+    retry_table: RetryTable,
+    rules: FailureRules,
+) -> Operation:
+    """An operation whose error replies are read here, by the provider's `rules`."""
+    decode_error = partial(_decode_error, provider, model, rules)
+    return Operation(request, form, provider, model, retry_table, new_reader, decode_error, request_id, rate_limit)
+
+
+def _decode_error(
+    provider: str, model: str | None, rules: FailureRules, status: int, headers: Headers, body: bytes
+) -> LLMError:
+    return decode_failure(provider=provider, status=status, headers=headers, body=body, model=model, rules=rules)
 
 
 def decode_failure(

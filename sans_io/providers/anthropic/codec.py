@@ -21,15 +21,15 @@ from ...chat.messages import ChatRequest, encode_body
 from ...chat.options import refuse_foreign, unsupported
 from ...chat.response import ChatResponse
 from ...decode.jsontext import JSONObject
-from ...errors import LLMBadRequestError, LLMError
-from ...http.http11 import HTTPRequest, RequestHead, RequestHeaders, merge_headers
+from ...errors import LLMBadRequestError
+from ...http.http11 import HTTPRequest, RequestHead, RequestHeaders
 from ...http.secret import Secret
 from ...http.urls import BaseURL
 from ...limits import DEFAULT_LIMITS, Limits
 from ...policy.retry import FATAL, TRANSIENT, retry_table
-from ..base import Headers, Operation, ReplyForm, ReplyReader
+from ..base import Operation, ReplyForm, ReplyReader
 from ..endpoint import Endpoint, GivenHeaders
-from ..failures import QUOTA_CODES, decode_failure, rate_limit, request_id
+from ..failures import QUOTA_CODES, new_operation
 from ..json_replies import WholeReader
 from ..registry import DIALECTS
 from ..translate import merged
@@ -112,28 +112,19 @@ class AnthropicCodec:
 
     def _build(self, chat: ChatRequest, version: str) -> HTTPRequest:
         body = encode_body(build_body(chat, version))
-        head = self._head("POST", "messages", version)
-        if chat.extra_headers:
-            head = RequestHead(head.method, head.origin, head.target, merge_headers(head.headers, chat.extra_headers))
-        return HTTPRequest(head, body)
+        return HTTPRequest(self._head("POST", "messages", version, chat.extra_headers), body)
 
-    def _head(self, method: str, path: str, version: str) -> RequestHead:
+    def _head(self, method: str, path: str, version: str, extra: RequestHeaders = ()) -> RequestHead:
         fields: RequestHeaders = (("Accept", "application/json"), ("anthropic-version", version))
-        return self.endpoint.head(method, self._root + path, (*fields, self._betas) if self._betas[1] else fields)
+        if self._betas[1]:
+            fields = (*fields, self._betas)
+        return self.endpoint.head(method, self._root + path, fields, extra)
 
     def _operation(
         self, request: HTTPRequest, form: ReplyForm, model: str | None, new_reader: Callable[[], ReplyReader]
     ) -> Operation:
-        return Operation(
-            request=request,
-            form=form,
-            provider=PROVIDER,
-            model=model,
-            retry_table=RETRY_TABLE,
-            new_reader=new_reader,
-            decode_error=partial(_decode_error, model),
-            request_id=request_id,
-            rate_limit=rate_limit,
+        return new_operation(
+            request, form, new_reader, provider=PROVIDER, model=model, retry_table=RETRY_TABLE, rules=_RULES
         )
 
 
@@ -156,10 +147,6 @@ class AnthropicModelsReader(WholeReader):
     def response(self) -> ChatResponse:
         """No chat: only `raw` is filled."""
         return ChatResponse(raw=self._raw)
-
-
-def _decode_error(model: str | None, status: int, headers: Headers, body: bytes) -> LLMError:
-    return decode_failure(provider=PROVIDER, status=status, headers=headers, body=body, model=model, rules=_RULES)
 
 
 #: `max_tokens` where the caller names none.

@@ -12,15 +12,15 @@ from functools import partial
 from typing import Final
 
 from ...chat.messages import ChatRequest, encode_body
-from ...errors import LLMBadRequestError, LLMError
-from ...http.http11 import HTTPRequest, RequestHead, merge_headers
+from ...errors import LLMBadRequestError
+from ...http.http11 import HTTPRequest, RequestHead, RequestHeaders
 from ...http.secret import Secret
 from ...http.urls import BaseURL
 from ...limits import DEFAULT_LIMITS, Limits
 from ...policy.retry import retry_table
-from ..base import Headers, Operation, ReplyForm, ReplyReader
+from ..base import Operation, ReplyForm, ReplyReader
 from ..endpoint import Endpoint, GivenHeaders
-from ..failures import QUOTA_CODES, decode_failure, rate_limit, request_id
+from ..failures import QUOTA_CODES, new_operation
 from .messages import build_body
 from .reply import (
     FINISH_REASONS,
@@ -70,10 +70,7 @@ class OllamaCodec:
     def build(self, chat: ChatRequest) -> HTTPRequest:
         """The request for `chat`. Raises `LLMBadRequestError` naming what the API does not support."""
         body = encode_body(build_body(chat))
-        head = self._head("POST", "api/chat")
-        if chat.extra_headers:
-            head = RequestHead(head.method, head.origin, head.target, merge_headers(head.headers, chat.extra_headers))
-        return HTTPRequest(head, body)
+        return HTTPRequest(self._head("POST", "api/chat", chat.extra_headers), body)
 
     def operation(self, chat: ChatRequest) -> Operation:
         """`POST /api/chat`, and how its reply is read."""
@@ -100,22 +97,14 @@ class OllamaCodec:
         request = HTTPRequest(self._head("POST", "api/pull"), encode_body({"model": model, "stream": True}))
         return self._operation(request, "ndjson", model, partial(PullReader, model, self.limits))
 
-    def _head(self, method: str, path: str) -> RequestHead:
-        return self.endpoint.head(method, path, (("Accept", "application/json"),))
+    def _head(self, method: str, path: str, extra: RequestHeaders = ()) -> RequestHead:
+        return self.endpoint.head(method, path, (("Accept", "application/json"),), extra)
 
     def _operation(
         self, request: HTTPRequest, form: ReplyForm, model: str | None, new_reader: Callable[[], ReplyReader]
     ) -> Operation:
-        return Operation(
-            request=request,
-            form=form,
-            provider=PROVIDER,
-            model=model,
-            retry_table=RETRY_TABLE,
-            new_reader=new_reader,
-            decode_error=partial(_decode_error, model),
-            request_id=request_id,
-            rate_limit=rate_limit,
+        return new_operation(
+            request, form, new_reader, provider=PROVIDER, model=model, retry_table=RETRY_TABLE, rules=RULES
         )
 
 
@@ -164,7 +153,3 @@ def _host_and_port(authority: str) -> tuple[str, str]:
     if ":" not in host:
         return (host if host not in ("", "0.0.0.0") else _DEFAULT_HOST), port  # noqa: S104 - it is replaced
     return ("[::1]" if not host.strip(":0") else f"[{host}]"), port
-
-
-def _decode_error(model: str | None, status: int, headers: Headers, body: bytes) -> LLMError:
-    return decode_failure(provider=PROVIDER, status=status, headers=headers, body=body, model=model, rules=RULES)

@@ -25,9 +25,9 @@ from ...http.urls import path_segment
 from ...limits import DEFAULT_LIMITS, Limits
 from ...policy.retry import ONCE, RetryTable, retry_table
 from ...records import replace
-from ..base import Headers, Operation, ReplyReader
+from ..base import Operation, ReplyReader
 from ..endpoint import Endpoint
-from ..failures import QUOTA_CODES, FailureRules, decode_failure, rate_limit, request_id
+from ..failures import QUOTA_CODES, FailureRules, new_operation
 from ..registry import WIRES, Dialect, dialect_for
 from ..translate import merged
 from .reply import OpenAIBodyReader, OpenAIModelsReader, OpenAIStreamReader
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from ...chat.messages import ChatRequest
     from ...decode.jsontext import JSON, JSONObject
-    from ...errors import LLMError
     from ...http.http11 import RequestHeaders
     from ...http.secret import Secret
     from ...http.urls import BaseURL
@@ -79,12 +78,7 @@ class OpenAICodec:
         if isinstance(base_url, Endpoint):
             self.endpoint = base_url
         else:
-            self.endpoint = Endpoint(
-                place,
-                credential=credential,
-                auth=auth or dialect.auth,
-                headers=headers,
-            )
+            self.endpoint = Endpoint(place, credential=credential, auth=auth or dialect.auth, headers=headers)
         self.api_version = api_version
         #: What goes before and behind each path.
         self._around = _azure_path(place, api_version) if dialect.azure else ("", "")
@@ -113,10 +107,7 @@ class OpenAICodec:
     def build(self, chat: ChatRequest) -> HTTPRequest:
         """The request for this chat. Raises `LLMBadRequestError` naming what the API or dialect does not support."""
         body = self._body(chat)
-        head = self._head("POST", self._chat_path(chat.model))
-        if chat.extra_headers:
-            head = RequestHead("POST", head.origin, head.target, merge_headers(head.headers, chat.extra_headers))
-        return HTTPRequest(head, encode_body(body))
+        return HTTPRequest(self._head("POST", self._chat_path(chat.model), chat.extra_headers), encode_body(body))
 
     def operation(self, chat: ChatRequest) -> Operation:
         """The request and how its reply is read; serves every attempt of a call."""
@@ -142,21 +133,19 @@ class OpenAICodec:
     def _operation(
         self, request: HTTPRequest, new_reader: Callable[[], ReplyReader], model: str | None, *, stream: bool
     ) -> Operation:
-        return Operation(
+        return new_operation(
             request,
             "sse" if stream else "json",
-            self.provider,
-            model,
-            RETRY_TABLE,
             new_reader,
-            partial(_decode_error, self.provider, model, self._rules),
-            request_id,
-            rate_limit,
+            provider=self.provider,
+            model=model,
+            retry_table=RETRY_TABLE,
+            rules=self._rules,
         )
 
-    def _head(self, method: str, path: str) -> RequestHead:
+    def _head(self, method: str, path: str, extra: RequestHeaders = ()) -> RequestHead:
         before, behind = self._around
-        return self.endpoint.head(method, f"{before}{path}{behind}", self._fields)
+        return self.endpoint.head(method, f"{before}{path}{behind}", self._fields, extra)
 
     def _chat_path(self, model: str | None) -> str:
         if self.dialect.azure and self.api_version is not None and not self._deployment_in_url():
@@ -185,7 +174,7 @@ class OpenAICodec:
         if chat.temperature is not None:
             body["temperature"] = chat.temperature
         if chat.options:
-            body.update(_fields(chat.options, dialect))
+            body.update(_said(chat.options, dialect))
         if chat.tools:
             body["tools"] = _tools(chat.tools)
         if chat.tool_choice is not None:
@@ -203,7 +192,7 @@ _PLAIN_OPTIONS: Final = (
 )  # fmt: skip
 
 
-def _fields(options: JSONObject, dialect: Dialect) -> JSONObject:
+def _said(options: JSONObject, dialect: Dialect) -> JSONObject:
     """The fields of the body that say these options."""
     refuse_foreign(options, "openai", _WIRE)
     fields: JSONObject = {name: options[name] for name in _PLAIN_OPTIONS if name in options}
@@ -236,12 +225,6 @@ def _check_metadata(pairs: JSONObject) -> None:
             raise bad("metadata", f"has a key of {len(key)} characters; the API takes 64: {key[:40]!r}...")
         if len(value) > 512:
             raise bad(f"metadata.{key}", f"has {len(value)} characters; the API takes 512")
-
-
-def _decode_error(
-    provider: str, model: str | None, rules: FailureRules, status: int, headers: Headers, body: bytes
-) -> LLMError:
-    return decode_failure(provider=provider, status=status, headers=headers, body=body, model=model, rules=rules)
 
 
 def _azure_path(base_url: BaseURL, api_version: str | None) -> tuple[str, str]:
