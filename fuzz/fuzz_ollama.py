@@ -31,7 +31,13 @@ def readers() -> tuple[Callable[[], ReplyReader], ...]:
         WholeChatReader,
     )
 
-    return (ChatStreamReader, WholeChatReader, lambda: PullReader("m"), OllamaModelsReader, VersionReader)
+    return (
+        ChatStreamReader,
+        WholeChatReader,
+        lambda: PullReader("m"),
+        lambda: OllamaModelsReader("ollama"),
+        lambda: VersionReader("ollama"),
+    )
 
 
 def one_input(data: bytes) -> None:

@@ -8,7 +8,7 @@ Rules of this file:
 from __future__ import annotations
 
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Protocol, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from sans_io.errors import LLMAuthError
 from sans_io.records import replace
@@ -26,15 +26,9 @@ if TYPE_CHECKING:
     from sans_io.chat.response import ChatResponse
     from sans_io.policy.pool import PoolStats
     from sans_io.providers.base import Codec, Operation, ReplyReader
+    from sans_io.providers.json_replies import ModelsReader
 
     from .stream_state import AsyncPump, SyncPump
-
-
-class ModelsReader(Protocol):
-    """What reads a list of models, on any wire."""
-
-    @property
-    def models(self) -> list[str]: ...
 
 
 class ModelListing:

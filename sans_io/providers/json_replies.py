@@ -117,6 +117,25 @@ class WholeReader(ABC):
         return LLMProtocolError(f"the reply is not valid JSON: {fault}", code="bad_json")
 
 
+class RawReader(WholeReader):
+    """Base of the readers of what is no chat: only `response().raw` is filled, with the whole document."""
+
+    def __init__(self, provider: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(provider, None, limits)
+        self._raw: JSONObject = {}
+
+    def response(self) -> ChatResponse:
+        return ChatResponse(raw=self._raw)
+
+
+class ModelsReader(RawReader):
+    """Base of the readers of a list of models: `models` holds their names in the server's order."""
+
+    def __init__(self, provider: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(provider, limits)
+        self.models: list[str] = []
+
+
 def token_logprobs(entries: JSON) -> list[TokenLogprob] | None:
     """Log probabilities of the tokens as sent, less what is none; None if there is no list. Nothing is shared."""
     if not isinstance(entries, list):

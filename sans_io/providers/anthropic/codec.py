@@ -19,7 +19,6 @@ from typing import Final
 from ...chat.message_checks import bad
 from ...chat.messages import ChatRequest, encode_body
 from ...chat.options import refuse_foreign, unsupported
-from ...chat.response import ChatResponse
 from ...decode.jsontext import JSONObject
 from ...errors import LLMBadRequestError
 from ...http.http11 import HTTPRequest, RequestHead, RequestHeaders
@@ -30,7 +29,7 @@ from ...policy.retry import FATAL, TRANSIENT, retry_table
 from ..base import Operation, ReplyForm, ReplyReader
 from ..endpoint import Endpoint, GivenHeaders
 from ..failures import QUOTA_CODES, new_operation
-from ..json_replies import WholeReader
+from ..json_replies import ModelsReader
 from ..registry import DIALECTS
 from ..translate import merged
 from .assembly import FINISH_REASONS
@@ -108,7 +107,7 @@ class AnthropicCodec:
         """`GET /v1/models`; the reader's `models` are their ids, and `response().raw` is the whole list."""
         version = self.api_version or API_VERSION
         request = HTTPRequest(self._head("GET", "models?limit=1000", version))
-        return self._operation(request, "json", None, partial(AnthropicModelsReader, self.limits))
+        return self._operation(request, "json", None, partial(AnthropicModelsReader, PROVIDER, self.limits))
 
     def _build(self, chat: ChatRequest, version: str) -> HTTPRequest:
         body = encode_body(build_body(chat, version))
@@ -128,13 +127,8 @@ class AnthropicCodec:
         )
 
 
-class AnthropicModelsReader(WholeReader):
-    """The reader of `GET /v1/models`: `models` holds the ids in the server's order."""
-
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
-        super().__init__(PROVIDER, None, limits)
-        self.models: list[str] = []
-        self._raw: JSONObject = {}
+class AnthropicModelsReader(ModelsReader):
+    """The reader of `GET /v1/models`."""
 
     def read(self, value: JSONObject) -> None:
         data = value.get("data")
@@ -143,10 +137,6 @@ class AnthropicModelsReader(WholeReader):
             return
         self._raw = value
         self.models = [item["id"] for item in data if isinstance(item, dict) and isinstance(item.get("id"), str)]
-
-    def response(self) -> ChatResponse:
-        """No chat: only `raw` is filled."""
-        return ChatResponse(raw=self._raw)
 
 
 #: `max_tokens` where the caller names none.

@@ -83,12 +83,12 @@ class OllamaCodec:
     def models_operation(self) -> Operation:
         """`GET /api/tags`; the reader's `models` are the names, and `response().raw` is the whole list."""
         request = HTTPRequest(self._head("GET", "api/tags"))
-        return self._operation(request, "json", None, partial(OllamaModelsReader, self.limits))
+        return self._operation(request, "json", None, partial(OllamaModelsReader, PROVIDER, self.limits))
 
     def version_operation(self) -> Operation:
         """`GET /api/version`, the cheapest sign of life; the reader's `version` is the server's."""
         request = HTTPRequest(self._head("GET", "api/version"))
-        return self._operation(request, "json", None, partial(VersionReader, self.limits))
+        return self._operation(request, "json", None, partial(VersionReader, PROVIDER, self.limits))
 
     def pull_operation(self, model: str) -> Operation:
         """`POST /api/pull`: its events are `PullProgress`. Whole only if the last status is "success"."""

@@ -25,7 +25,7 @@ from ...decode.ndjson import NDJSONDecoder
 from ...errors import LLMError, LLMNotFoundError, LLMServerError, LLMStreamError
 from ...limits import DEFAULT_LIMITS, Limits
 from ..failures import FailureRules, failure_from_event
-from ..json_replies import WholeReader, count, token_logprobs
+from ..json_replies import ModelsReader, RawReader, WholeReader, count, token_logprobs
 from ..stream_readers import LONG, StreamReader
 
 PROVIDER: Final = "ollama"
@@ -247,13 +247,8 @@ class PullReader(LineReader):
         return f"the download ended without success (last status: {str(self._raw.get('status', 'none'))[:100]!r})"
 
 
-class OllamaModelsReader(WholeReader):
-    """The reader of `GET /api/tags`: `models` holds the names in the server's order."""
-
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
-        super().__init__(PROVIDER, None, limits)
-        self.models: list[str] = []
-        self._raw: JSONObject = {}
+class OllamaModelsReader(ModelsReader):
+    """The reader of `GET /api/tags`."""
 
     def read(self, value: JSONObject) -> None:
         models = value.get("models")
@@ -266,18 +261,11 @@ class OllamaModelsReader(WholeReader):
         names = [item.get("name") or item.get("model") for item in models if isinstance(item, dict)]
         self.models = [name for name in names if isinstance(name, str) and name]
 
-    def response(self) -> ChatResponse:
-        """No chat: only `raw` is filled."""
-        return ChatResponse(raw=self._raw)
 
-
-class VersionReader(WholeReader):
+class VersionReader(RawReader):
     """The reader of `GET /api/version`: `version` as the server says it."""
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
-        super().__init__(PROVIDER, None, limits)
-        self.version = ""
-        self._raw: JSONObject = {}
+    version = ""
 
     def read(self, value: JSONObject) -> None:
         version = value.get("version")
@@ -286,10 +274,6 @@ class VersionReader(WholeReader):
             return
         self._raw = value
         self.version = version
-
-    def response(self) -> ChatResponse:
-        """No chat: only `raw` is filled."""
-        return ChatResponse(raw=self._raw)
 
 
 class _Answer:

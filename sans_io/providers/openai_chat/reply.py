@@ -22,7 +22,7 @@ from ...decode.sse_json import DONE, SSEJSONDecoder
 from ...errors import LLMError, LLMStreamError
 from ...limits import DEFAULT_LIMITS, Limits
 from ..failures import DEFAULT_RULES, FailureRules
-from ..json_replies import WholeReader
+from ..json_replies import ModelsReader, WholeReader
 from ..merging import copied
 from ..stream_readers import LONG, StreamReader
 from .answer import usage_of
@@ -285,17 +285,8 @@ def _plain_answer(body: JSONObject) -> tuple[str, str] | None:
     return text, finish
 
 
-class OpenAIModelsReader(WholeReader):
-    """Reads a list of models; `models` holds their ids afterwards."""
-
-    def __init__(self, provider: str, limits: Limits = DEFAULT_LIMITS) -> None:
-        super().__init__(provider, None, limits)
-        self.models: list[str] = []
-        self._raw: JSONObject = {}
-
-    def response(self) -> ChatResponse:
-        """No chat: only `raw` is filled."""
-        return ChatResponse(raw=self._raw)
+class OpenAIModelsReader(ModelsReader):
+    """The reader of `GET /models`."""
 
     def read(self, value: JSONObject) -> None:
         self._raw = value

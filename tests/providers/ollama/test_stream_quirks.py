@@ -372,7 +372,7 @@ def test_progress_of_the_wrong_type() -> None:
 
 
 def test_listing_models() -> None:
-    reader = OllamaModelsReader()
+    reader = OllamaModelsReader("ollama")
     raw = {
         "models": [
             {"name": "llama3.2:latest", "model": "llama3.2:latest", "size": 1},
@@ -384,19 +384,19 @@ def test_listing_models() -> None:
     read(reader, [json.dumps(raw).encode()])
     assert reader.models == ["llama3.2:latest", "qwen2.5:3b"]
     assert reader.response().raw == raw
-    empty = OllamaModelsReader()
+    empty = OllamaModelsReader("ollama")
     read(empty, [b'{"models":null}'])
     assert empty.models == []
-    assert read(OllamaModelsReader(), [b'{"data":[]}']).error.code == "unexpected_reply"
-    assert isinstance(read(OllamaModelsReader(), [b'{"error":"x"}']).error, LLMServerError)
+    assert read(OllamaModelsReader("ollama"), [b'{"data":[]}']).error.code == "unexpected_reply"
+    assert isinstance(read(OllamaModelsReader("ollama"), [b'{"error":"x"}']).error, LLMServerError)
 
 
 def test_the_version() -> None:
-    reader = VersionReader()
+    reader = VersionReader("ollama")
     read(reader, [b'{"version":"0.13.5"}'])
     assert (reader.version, reader.response().raw) == ("0.13.5", {"version": "0.13.5"})
-    assert read(VersionReader(), [b'{"models":[]}']).error.code == "unexpected_reply"
-    assert not isinstance(read(VersionReader(), [b'{"error":"x"}']).error, LLMBadRequestError)
+    assert read(VersionReader("ollama"), [b'{"models":[]}']).error.code == "unexpected_reply"
+    assert not isinstance(read(VersionReader("ollama"), [b'{"error":"x"}']).error, LLMBadRequestError)
 
 
 # -- at the edges -----------------------------------------------------------------------------------------------------
@@ -463,15 +463,15 @@ def test_a_download_that_stops_says_where() -> None:
 
 
 def test_lists_and_versions_of_the_wrong_type() -> None:
-    for reader in (OllamaModelsReader(), VersionReader()):
+    for reader in (OllamaModelsReader("ollama"), VersionReader("ollama")):
         error = read(reader, [b'{"models": "x", "version": 5, "error": ""}']).error
         assert error is not None
         assert (error.code, error.provider) == ("unexpected_reply", "ollama")
-    for other in (OllamaModelsReader(), VersionReader()):
+    for other in (OllamaModelsReader("ollama"), VersionReader("ollama")):
         told = read(other, [b'{"error": "model is required"}']).error
         assert told is not None
         assert told.message == "model is required"
-    names = OllamaModelsReader()
+    names = OllamaModelsReader("ollama")
     read(
         names,
         [b'{"models": [{"name": 5, "model": "a"}, {"name": "b", "model": "c"}, {"name": "", "model": "d"}, "e"]}'],
