@@ -13,7 +13,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ...faults import Fault
 from ...pump import BlockingPump, Pump
@@ -137,17 +137,33 @@ def _masked(reads: Iterable[tuple[float, bytes]], secrets: Iterable[str]) -> tup
 # -- transports --------------------------------------------------------------------------------------------------------
 
 
-class RecordingTransport:
-    """Around a blocking transport. `cassette`: what was recorded so far; `secrets`: texts to cut out besides keys."""
+_Inner = TypeVar(
+    "_Inner", bound="SyncTransport | ScriptedTransport | AsyncioTransport | TrioTransport | AsyncScriptedTransport"
+)
 
-    def __init__(self, inner: SyncTransport | ScriptedTransport, *, secrets: Iterable[str] = ()) -> None:
+
+class _Recording(Generic[_Inner]):
+    """What both transports are: the one below, and what is written down of it."""
+
+    def __init__(self, inner: _Inner, *, secrets: Iterable[str] = ()) -> None:
         self._inner = inner
         self.now = inner.now
         self.recorder = Recorder(inner.now, secrets)
 
     @property
     def cassette(self) -> Cassette:
+        """What was recorded so far."""
         return self.recorder.cassette
+
+    def pool_stats(self) -> PoolStats:
+        return self._inner.pool_stats()
+
+    def close_idle(self) -> None:
+        self._inner.close_idle()
+
+
+class RecordingTransport(_Recording["SyncTransport | ScriptedTransport"]):
+    """Around a blocking transport. `cassette`: what was recorded so far; `secrets`: texts to cut out besides keys."""
 
     def start(
         self,
@@ -160,26 +176,9 @@ class RecordingTransport:
         below = self._inner.start(call, authorize=authorize, on_attempt=on_attempt)
         return BlockingPump(call, _RecordedRuntime(below._runtime, self.recorder), authorize, on_attempt)
 
-    def pool_stats(self) -> PoolStats:
-        return self._inner.pool_stats()
 
-    def close_idle(self) -> None:
-        self._inner.close_idle()
-
-
-class AsyncRecordingTransport:
+class AsyncRecordingTransport(_Recording["AsyncioTransport | TrioTransport | AsyncScriptedTransport"]):
     """Around an asynchronous transport (on asyncio or trio). Otherwise as `RecordingTransport`."""
-
-    def __init__(
-        self, inner: AsyncioTransport | TrioTransport | AsyncScriptedTransport, *, secrets: Iterable[str] = ()
-    ) -> None:
-        self._inner = inner
-        self.now = inner.now
-        self.recorder = Recorder(inner.now, secrets)
-
-    @property
-    def cassette(self) -> Cassette:
-        return self.recorder.cassette
 
     def start(
         self,
@@ -191,12 +190,6 @@ class AsyncRecordingTransport:
         """A pump for the call. Next: `await pump.advance()`."""
         below = self._inner.start(call, authorize=authorize, on_attempt=on_attempt)
         return Pump(call, _RecordedRuntime(below._runtime, self.recorder), authorize, on_attempt)
-
-    def pool_stats(self) -> PoolStats:
-        return self._inner.pool_stats()
-
-    def close_idle(self) -> None:
-        self._inner.close_idle()
 
 
 class _Tap:

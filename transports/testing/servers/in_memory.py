@@ -111,14 +111,6 @@ class FakeLLMServer:
         """The models that this server's list shows on a wire."""
         return wire.models if self.models is None else self.models
 
-    def models_request(self, request: ReceivedRequest) -> ReplyPlan | None:
-        """The reply to a request about Ollama's models; None if this is not one."""
-        return self.library.handle(request)
-
-    def require_model(self, name: str) -> None:
-        """Refuse a model that Ollama's library does not have."""
-        self.library.require(name)
-
     def _wire_of(self, request: ReceivedRequest) -> ServedWire:
         if self.wire != "all":
             return served(self.wire)

@@ -47,13 +47,14 @@ class ServedOllama(ServedWire):
         return ollama_ask(parse_body(request.body))
 
     def other(self, request: ReceivedRequest, server: Settings) -> ReplyPlan | JSONObject | None:
-        return server.models_request(request)
+        plan: ReplyPlan | None = server.library.handle(request)
+        return plan
 
     def unknown(self, request: ReceivedRequest) -> ReplyPlan:  # noqa: ARG002
         return ReplyPlan(404, (("content-type", "text/plain"),), ((0.0, b"404 page not found"),), "length")
 
     def require(self, model: str, server: Settings) -> None:
-        server.require_model(model)
+        server.library.require(model)
 
     def overflow(self, count: int, window: int) -> ScriptedError | None:  # noqa: ARG002
         return None

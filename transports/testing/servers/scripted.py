@@ -12,6 +12,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
@@ -42,7 +43,7 @@ class Peer(Protocol):
     def receive_data(self, data: bytes) -> list[Piece]: ...
 
 
-class Scripted:
+class Scripted(ABC):
     """What both transports below are: a script, a clock and what was asked."""
 
     def __init__(
@@ -58,6 +59,17 @@ class Scripted:
         self._server = script if isinstance(script, FakeLLMServer) else None
         self._answers: deque[Answer] = deque() if isinstance(script, FakeLLMServer) else deque(script)
         self._requests: list[ReceivedRequest] = []
+        self._runtime = self._new_runtime()
+
+    @abstractmethod
+    def _new_runtime(self) -> _Runtime:
+        """Blocking, or for event loops."""
+
+    def pool_stats(self) -> PoolStats:
+        return self._runtime.pool_runner.stats()
+
+    def close_idle(self) -> None:
+        self._runtime.pool_runner.close_idle(self.now())
 
     @property
     def requests(self) -> list[ReceivedRequest]:
@@ -104,15 +116,8 @@ class ScriptedTransport(Scripted):
     `now` is the clock, `requests` what was sent, `dials` the hosts and ports dialled.
     """
 
-    def __init__(
-        self,
-        script: Iterable[Answer] | FakeLLMServer,
-        clock: FakeClock | None = None,
-        *,
-        max_connections: int | None = None,
-    ) -> None:
-        super().__init__(script, clock, max_connections=max_connections)
-        self._runtime = _Runtime(self, _ScriptedWakeup, ScriptedConnection)
+    def _new_runtime(self) -> _Runtime:
+        return _Runtime(self, _ScriptedWakeup, ScriptedConnection)
 
     def start(
         self,
@@ -124,25 +129,12 @@ class ScriptedTransport(Scripted):
         """A pump for the call. Next: `pump.advance()`."""
         return BlockingPump(call, self._runtime, authorize, on_attempt)
 
-    def pool_stats(self) -> PoolStats:
-        return self._runtime.pool_runner.stats()
-
-    def close_idle(self) -> None:
-        self._runtime.pool_runner.close_idle(self.now())
-
 
 class AsyncScriptedTransport(Scripted):
     """The same for asynchronous clients, under any event loop."""
 
-    def __init__(
-        self,
-        script: Iterable[Answer] | FakeLLMServer,
-        clock: FakeClock | None = None,
-        *,
-        max_connections: int | None = None,
-    ) -> None:
-        super().__init__(script, clock, max_connections=max_connections)
-        self._runtime = _Runtime(self, _AsyncScriptedWakeup, _AsyncScriptedConnection)
+    def _new_runtime(self) -> _Runtime:
+        return _Runtime(self, _AsyncScriptedWakeup, _AsyncScriptedConnection)
 
     def start(
         self,
@@ -153,12 +145,6 @@ class AsyncScriptedTransport(Scripted):
     ) -> Pump:
         """A pump for the call. Next: `await pump.advance()`."""
         return Pump(call, self._runtime, authorize, on_attempt)
-
-    def pool_stats(self) -> PoolStats:
-        return self._runtime.pool_runner.stats()
-
-    def close_idle(self) -> None:
-        self._runtime.pool_runner.close_idle(self.now())
 
 
 class ScriptedConnection:

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from sans_io.chat.response import Usage
 from sans_io.providers.registry import WIRES
@@ -38,10 +38,10 @@ class Settings(Protocol):
 
     strict_models: bool
     check_signatures: bool
+    #: A `ModelLibrary`; its file needs this one.
+    library: Any
 
     def listed(self, wire: ServedWire) -> Sequence[str]: ...
-    def models_request(self, request: ReceivedRequest) -> ReplyPlan | None: ...
-    def require_model(self, name: str) -> None: ...
 
 
 class ServedWire(ABC):
