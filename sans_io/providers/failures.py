@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from ..errors import (
     LLMAuthError,
@@ -31,9 +31,9 @@ from ..errors import (
 )
 from ..http.server_hints import retry_after
 from ..policy.retry import FATAL, RetryClass
-from ..records import dataclass, field
 from .base import Operation
 from .error_body import Said, looks_like_html, page_text, read_error
+from .registry import FailureRules, Kind
 from .reply_headers import rate_limit, request_id
 
 if TYPE_CHECKING:
@@ -47,10 +47,6 @@ __all__ = [
     "printable", "rate_limit", "request_id",
 ]  # fmt: skip
 
-Kind: TypeAlias = Literal[
-    "auth", "rate_limit", "quota", "bad_request", "context", "content_filter", "not_found", "server", "overloaded"
-]
-
 _CLASSES: Final[Mapping[Kind, type[LLMError]]] = MappingProxyType(
     {
         "auth": LLMAuthError,
@@ -63,21 +59,6 @@ _CLASSES: Final[Mapping[Kind, type[LLMError]]] = MappingProxyType(
         "overloaded": LLMServerError,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FailureRules:
-    """What one provider says in its own way.
-
-    `kinds`: its codes and types (lower case) that mean something the common table does not know. `not_found`: a hint
-    added to a 404, may contain `{model}`. `retired`: model name -> date it was switched off. `empty_is_overflow`:
-    a 400 or 413 without a body means that the prompt was too long (Cerebras).
-    """
-
-    kinds: Mapping[str, Kind] = field(default_factory=lambda: MappingProxyType({}))
-    not_found: str = ""
-    retired: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    empty_is_overflow: bool = False
 
 
 DEFAULT_RULES: Final = FailureRules()

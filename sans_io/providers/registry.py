@@ -16,17 +16,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ..limits import DEFAULT_LIMITS
 from ..records import dataclass, field
-from .failures import FailureRules
 
 if TYPE_CHECKING:
     from ..http.urls import BaseURL
     from ..limits import Limits
     from .base import Codec, ReplyForm
     from .endpoint import Auth
+
+
+#: What a server's error is about.
+Kind: TypeAlias = Literal[
+    "auth", "rate_limit", "quota", "bad_request", "context", "content_filter", "not_found", "server", "overloaded"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRules:
+    """What one provider says in its own way about failures.
+
+    `kinds`: its codes and types (lower case) that mean something the common table does not know. `not_found`: a hint
+    added to a 404, may contain `{model}`. `retired`: model name -> date it was switched off. `empty_is_overflow`:
+    a 400 or 413 without a body means that the prompt was too long (Cerebras).
+    """
+
+    kinds: Mapping[str, Kind] = field(default_factory=lambda: MappingProxyType({}))
+    not_found: str = ""
+    retired: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    empty_is_overflow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
