@@ -117,7 +117,10 @@ def test_the_wires_own_rules_hold(messages: list[dict]) -> None:
 def test_native_blocks_go_back_as_they_came(messages: list[dict]) -> None:
     chat = chat_request(messages, "claude-x")
     turns = build_body(chat, api_version(chat, None))["messages"]
-    sent = [block for turn in turns if isinstance(turn["content"], list) for block in turn["content"]]
+    sent = []
+    for turn in turns:
+        content = turn["content"]
+        sent += content if isinstance(content, list) else [{"type": "text", "text": content}]  # its short form
     for message in messages:
         for block in message.get("anthropic_blocks") or ():
             if block["type"] != "text" or block["text"]:
