@@ -36,4 +36,9 @@ def rules_of(vendor: str, version: str | None = None) -> tuple[Rule, ...]:
 
 def violations(vendor: str, body: JSONObject, version: str | None = None) -> list[Violation]:
     """What `vendor` would refuse in the body of a chat request, in the order of its rules; empty if it would not."""
-    return [Violation(path, rule.name, rule.source) for rule in rules_of(vendor, version) for path in rule.check(body)]
+    found: list[Violation] = []
+    for rule in rules_of(vendor, version):
+        paths: list[str] = []
+        rule.check(body, paths.append)
+        found += [Violation(path, rule.name, rule.source) for path in paths]
+    return found

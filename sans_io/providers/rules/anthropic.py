@@ -12,11 +12,11 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from .base import Rule, inner, is_blank, is_count, is_number, messages, objects, unknown_keys
+from .base import Paths, Report, Rule, inner, is_blank, is_count, is_number, messages, objects, report_all, unknown_keys
 from .schemas import anthropic_rules
 
 if TYPE_CHECKING:
@@ -38,104 +38,104 @@ _FIELDS: Final = frozenset({
 })  # fmt: skip
 
 
-def _fields(body: JSONObject) -> Iterator[str]:
-    yield from unknown_keys("", body, _FIELDS)
+def _fields(body: JSONObject, report: Report) -> None:
+    unknown_keys("", body, _FIELDS, report)
 
 
-def _model(body: JSONObject) -> Iterator[str]:
+def _model(body: JSONObject, report: Report) -> None:
     if not isinstance(body.get("model"), str) or not body["model"]:
-        yield "model"
+        report("model")
 
 
-def _max_tokens(body: JSONObject) -> Iterator[str]:
+def _max_tokens(body: JSONObject, report: Report) -> None:
     if not is_count(body.get("max_tokens")) or body["max_tokens"] < 0:
-        yield "max_tokens"
+        report("max_tokens")
 
 
-def _sampling(body: JSONObject) -> Iterator[str]:
+def _sampling(body: JSONObject, report: Report) -> None:
     for name in ("temperature", "top_p", "top_k"):
         if name in body:
-            yield name
+            report(name)
 
 
-def _sampling_ranges(body: JSONObject) -> Iterator[str]:
+def _sampling_ranges(body: JSONObject, report: Report) -> None:
     for name in ("temperature", "top_p"):
         value = body.get(name)
         if value is not None and not (is_number(value) and 0 <= value <= 1):
-            yield name
+            report(name)
 
 
-def _stop_sequences(body: JSONObject) -> Iterator[str]:
+def _stop_sequences(body: JSONObject, report: Report) -> None:
     listed = body.get("stop_sequences")
     if listed is not None and not isinstance(listed, list):
-        yield "stop_sequences"
+        report("stop_sequences")
     for i, one in enumerate(listed if isinstance(listed, list) else ()):
         if not isinstance(one, str) or not one.strip():
-            yield f"stop_sequences[{i}]"
+            report(f"stop_sequences[{i}]")
 
 
-def _labels(body: JSONObject) -> Iterator[str]:
-    yield from unknown_keys("metadata", inner(body, "metadata"), frozenset({"user_id"}))
+def _labels(body: JSONObject, report: Report) -> None:
+    unknown_keys("metadata", inner(body, "metadata"), frozenset({"user_id"}), report)
 
 
-def _tier(body: JSONObject) -> Iterator[str]:
+def _tier(body: JSONObject, report: Report) -> None:
     if body.get("service_tier") not in (None, "auto", "standard_only"):
-        yield "service_tier"
+        report("service_tier")
 
 
-def _efforts(body: JSONObject) -> Iterator[str]:
+def _efforts(body: JSONObject, report: Report) -> None:
     if inner(body, "output_config").get("effort") not in (None, "low", "medium", "high", "xhigh", "max"):
-        yield "output_config.effort"
+        report("output_config.effort")
 
 
-def _format_form(body: JSONObject) -> Iterator[str]:
+def _format_form(body: JSONObject, report: Report) -> None:
     config = inner(body, "output_config")
-    yield from unknown_keys("output_config", config, frozenset({"effort", "format"}))
+    unknown_keys("output_config", config, frozenset({"effort", "format"}), report)
     if config.get("format") is not None:
         wanted = inner(config, "format")
         if wanted.get("type") != "json_schema":
-            yield "output_config.format.type"
+            report("output_config.format.type")
         elif not isinstance(wanted.get("schema"), dict):
-            yield "output_config.format.schema"
-        yield from unknown_keys("output_config.format", wanted, frozenset({"type", "schema"}))
+            report("output_config.format.schema")
+        unknown_keys("output_config.format", wanted, frozenset({"type", "schema"}), report)
 
 
 # -- turns ------------------------------------------------------------------------------------------------------------
 
 
-def _turns(body: JSONObject) -> Iterator[str]:
+def _turns(body: JSONObject, report: Report) -> None:
     listed = body.get("messages")
     if not isinstance(listed, list) or not listed:
-        yield "messages"
+        report("messages")
         return
     for i, message in enumerate(listed):
         if not isinstance(message, dict):
-            yield f"messages[{i}]"
+            report(f"messages[{i}]")
         else:
-            yield from unknown_keys(f"messages[{i}]", message, frozenset({"role", "content"}))
+            unknown_keys(f"messages[{i}]", message, frozenset({"role", "content"}), report)
 
 
 def _roles_of(*known: str) -> Rule:
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         for path, message in messages(body):
             if message.get("role") not in known:
-                yield f"{path}.role"
+                report(f"{path}.role")
 
     return Rule(f"roles are {', '.join(known[:-1])} and {known[-1]}", _SDK, check)
 
 
-def _contents(body: JSONObject) -> Iterator[str]:
+def _contents(body: JSONObject, report: Report) -> None:
     for path, message in messages(body):
         content = message.get("content")
         if not isinstance(content, (str, list)):
-            yield f"{path}.content"
+            report(f"{path}.content")
         elif isinstance(content, list):
             for i, block in enumerate(content):
                 if not isinstance(block, dict):
-                    yield f"{path}.content[{i}]"
+                    report(f"{path}.content[{i}]")
 
 
-def _empty_turns(body: JSONObject) -> Iterator[str]:
+def _empty_turns(body: JSONObject, report: Report) -> None:
     """Every turn says something; only an assistant's last one may be empty, to be begun from nothing."""
     listed = body.get("messages")
     last = len(listed) - 1 if isinstance(listed, list) else -1
@@ -144,35 +144,36 @@ def _empty_turns(body: JSONObject) -> Iterator[str]:
         begun = message.get("role") == "assistant" and path == f"messages[{last}]"
         silent = is_blank(content) or (isinstance(content, list) and all(map(_is_silent, content)))
         if silent and not begun:
-            yield f"{path}.content"
+            report(f"{path}.content")
 
 
 def _is_silent(block: JSON) -> bool:
     return isinstance(block, dict) and block.get("type") == "text" and is_blank(block.get("text"))
 
 
-def _blocks(body: JSONObject, *roles: str) -> Iterator[tuple[str, JSONObject]]:
-    for path, message in messages(body, *roles):
-        yield from objects(message.get("content"), f"{path}.content")
+def _blocks(body: JSONObject, *roles: str) -> Paths:
+    turns = messages(body, *roles)
+    return [found for path, message in turns for found in objects(message.get("content"), f"{path}.content")]
 
 
-def _all_blocks(body: JSONObject) -> Iterator[tuple[str, JSONObject]]:
+def _all_blocks(body: JSONObject) -> Paths:
     """Every block of the body: those of the system, of the turns, and of results."""
-    yield from objects(body.get("system"), "system")
+    found = objects(body.get("system"), "system")
     for path, block in _blocks(body):
-        yield path, block
+        found.append((path, block))
         if block.get("type") == "tool_result":
-            yield from objects(block.get("content"), f"{path}.content")
+            found += objects(block.get("content"), f"{path}.content")
+    return found
 
 
-def _blank_text(body: JSONObject) -> Iterator[str]:
+def _blank_text(body: JSONObject, report: Report) -> None:
     """A text block says something; between the others of an assistant's turn white space is text enough."""
     assistants = {path for path, _ in _blocks(body, "assistant")}
     for path, block in _all_blocks(body):
         text = block.get("text")
         silent = text == "" if path in assistants else is_blank(text)
         if block.get("type") == "text" and (silent or not isinstance(text, str)):
-            yield f"{path}.text"
+            report(f"{path}.text")
 
 
 _KINDS: Final = {
@@ -197,38 +198,38 @@ _KEYS: Final = {
 _OPENAI_PARTS: Final = ("image_url", "input_audio", "file", "refusal", "output_text", "input_text")
 
 
-def _kinds(body: JSONObject) -> Iterator[str]:
+def _kinds(body: JSONObject, report: Report) -> None:
     for path, message in messages(body):
         role = message.get("role")
         for where, block in objects(message.get("content"), f"{path}.content"):
             kind = block.get("type")
             if not isinstance(kind, str) or kind in _OPENAI_PARTS:
-                yield f"{where}.type"
+                report(f"{where}.type")
             elif role == "system" and kind not in _KINDS["system"]:
-                yield f"{where}.type"
+                report(f"{where}.type")
             elif role == "user" and kind in _ASSISTANT_ONLY:
-                yield f"{where}.type"
+                report(f"{where}.type")
             elif role == "assistant" and kind in ("image", "tool_result"):
-                yield f"{where}.type"
+                report(f"{where}.type")
             if kind == "tool_result":
                 for inside, part in objects(block.get("content"), f"{where}.content"):
                     if part.get("type") not in ("text", "image", "document", "search_result", "tool_reference",
                                                 "browser_state"):  # fmt: skip
-                        yield f"{inside}.type"
+                        report(f"{inside}.type")
     for where, block in objects(body.get("system"), "system"):
         if block.get("type") != "text":
-            yield f"{where}.type"
+            report(f"{where}.type")
 
 
-def _block_keys(body: JSONObject) -> Iterator[str]:
+def _block_keys(body: JSONObject, report: Report) -> None:
     for path, block in _all_blocks(body):
         kind = block.get("type")
         known = _KEYS.get(kind) if isinstance(kind, str) else None
         if known is not None:
-            yield from unknown_keys(path, block, known)
+            unknown_keys(path, block, known, report)
 
 
-def _images(body: JSONObject) -> Iterator[str]:
+def _images(body: JSONObject, report: Report) -> None:
     for path, block in _all_blocks(body):
         if block.get("type") == "image":
             source = inner(block, "source")
@@ -236,12 +237,12 @@ def _images(body: JSONObject) -> Iterator[str]:
             if kind == "base64":
                 known = ("image/jpeg", "image/png", "image/gif", "image/webp")
                 if source.get("media_type") not in known or not isinstance(source.get("data"), str):
-                    yield f"{path}.source"
+                    report(f"{path}.source")
             elif kind not in ("url", "file"):
-                yield f"{path}.source.type"
+                report(f"{path}.source.type")
 
 
-def _documents(body: JSONObject) -> Iterator[str]:
+def _documents(body: JSONObject, report: Report) -> None:
     for path, block in _all_blocks(body):
         if block.get("type") == "document":
             source = inner(block, "source")
@@ -254,70 +255,70 @@ def _documents(body: JSONObject) -> Iterator[str]:
             }
             kind = source.get("type")
             if not isinstance(kind, str) or not fits.get(kind, False):
-                yield f"{path}.source"
+                report(f"{path}.source")
 
 
-def _said_by_the_assistant(body: JSONObject) -> Iterator[str]:
+def _said_by_the_assistant(body: JSONObject, report: Report) -> None:
     for path, block in _blocks(body, "assistant"):
         if block.get("type") == "document":
-            yield f"{path}.type"
+            report(f"{path}.type")
     for path, block in _blocks(body, "user"):
         if block.get("type") == "text" and block.get("citations"):
-            yield f"{path}.citations"
+            report(f"{path}.citations")
 
 
-def _markers(body: JSONObject) -> Iterator[str]:
+def _markers(body: JSONObject, report: Report) -> None:
     found = [f"{path}.cache_control" for path, block in _all_blocks(body) if block.get("cache_control") is not None]
     found += [f"{path}.cache_control" for path, tool in objects(body.get("tools"), "tools")
               if tool.get("cache_control") is not None]  # fmt: skip
     if body.get("cache_control") is not None:
         found.append("cache_control")
-    yield from found[4:]
+    report_all(found[4:], report)
 
 
-def _marker_forms(body: JSONObject) -> Iterator[str]:
+def _marker_forms(body: JSONObject, report: Report) -> None:
     marked = [*_all_blocks(body), *objects(body.get("tools"), "tools"), ("", body)]
     for path, value in marked:
         marker = value.get("cache_control")
         if marker is not None and (
             inner(marker).get("type") != "ephemeral" or inner(marker).get("ttl") not in (None, "5m", "1h")
         ):
-            yield f"{path}.cache_control".lstrip(".")
+            report(f"{path}.cache_control".lstrip("."))
 
 
 # -- thinking ---------------------------------------------------------------------------------------------------------
 
 
-def _thinking_blocks(body: JSONObject) -> Iterator[str]:
+def _thinking_blocks(body: JSONObject, report: Report) -> None:
     for path, block in _blocks(body, "assistant"):
         kind = block.get("type")
         if kind == "thinking":
             if not isinstance(block.get("thinking"), str):
-                yield f"{path}.thinking"
+                report(f"{path}.thinking")
             if not isinstance(block.get("signature"), str) or not block["signature"]:
-                yield f"{path}.signature"
+                report(f"{path}.signature")
         elif kind == "redacted_thinking" and (not isinstance(block.get("data"), str) or not block["data"]):
-            yield f"{path}.data"
+            report(f"{path}.data")
 
 
-def _thinking_config(body: JSONObject) -> Iterator[str]:
+def _thinking_config(body: JSONObject, report: Report) -> None:
     thinking = body.get("thinking")
     if thinking is None:
         return
     kind = inner(thinking).get("type")
     if kind not in ("adaptive", "enabled", "disabled", "between_tools"):
-        yield "thinking.type"
+        report("thinking.type")
     elif kind == "enabled":
         budget: JSON = inner(thinking).get("budget_tokens")
         most: JSON = body.get("max_tokens")
         if not is_count(budget) or budget < 1024 or (is_count(most) and budget >= most):
-            yield "thinking.budget_tokens"
+            report("thinking.budget_tokens")
 
 
-def _thinking_and_force(body: JSONObject) -> Iterator[str]:
+def _thinking_and_force(body: JSONObject, report: Report) -> None:
     thinks = inner(body, "thinking").get("type") in ("enabled", "adaptive")
     if thinks and inner(body, "tool_choice").get("type") in ("any", "tool"):
-        yield "tool_choice"
+        report("tool_choice")
 
 
 # -- tools ------------------------------------------------------------------------------------------------------------
@@ -326,36 +327,36 @@ _ID: Final = re.compile(r"[a-zA-Z0-9_-]+")
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 
-def _uses(body: JSONObject) -> Iterator[str]:
+def _uses(body: JSONObject, report: Report) -> None:
     for path, block in _blocks(body, "assistant"):
         if block.get("type") == "tool_use":
             name = block.get("name")
             if not isinstance(block.get("input"), dict):
-                yield f"{path}.input"
+                report(f"{path}.input")
             if not isinstance(name, str) or not name:
-                yield f"{path}.name"
+                report(f"{path}.name")
 
 
-def _use_names(body: JSONObject) -> Iterator[str]:
+def _use_names(body: JSONObject, report: Report) -> None:
     for path, block in _blocks(body, "assistant"):
         name = block.get("name")
         if block.get("type") == "tool_use" and isinstance(name, str) and name and not _TOOL_NAME.fullmatch(name):
-            yield f"{path}.name"
+            report(f"{path}.name")
 
 
-def _ids(body: JSONObject) -> Iterator[str]:
+def _ids(body: JSONObject, report: Report) -> None:
     for path, block in _blocks(body):
         key = {"tool_use": "id", "tool_result": "tool_use_id"}.get(str(block.get("type")))
         if key is not None and not (isinstance(block.get(key), str) and _ID.fullmatch(block[key])):
-            yield f"{path}.{key}"
+            report(f"{path}.{key}")
 
 
-def _unique_ids(body: JSONObject) -> Iterator[str]:
+def _unique_ids(body: JSONObject, report: Report) -> None:
     seen: set[str] = set()
     for path, block in _blocks(body, "assistant"):
         if block.get("type") == "tool_use" and isinstance(block.get("id"), str):
             if block["id"] in seen:
-                yield f"{path}.id"
+                report(f"{path}.id")
             seen.add(block["id"])
 
 
@@ -374,7 +375,7 @@ def _joined(body: JSONObject) -> list[tuple[str, list[tuple[str, JSONObject]]]]:
     return turns
 
 
-def _results_follow(body: JSONObject) -> Iterator[str]:
+def _results_follow(body: JSONObject, report: Report) -> None:
     """Each result answers a use of the assistant's turn before it, and each use has its result there."""
     waiting: dict[str, str] = {}
     for role, blocks in _joined(body):
@@ -383,23 +384,21 @@ def _results_follow(body: JSONObject) -> Iterator[str]:
                 if block.get("type") == "tool_result":
                     use = block.get("tool_use_id")
                     if not isinstance(use, str) or use not in waiting:
-                        yield f"{path}.tool_use_id"
+                        report(f"{path}.tool_use_id")
                     else:
                         del waiting[use]
-        yield from waiting.values()
+        report_all(waiting.values(), report)
         waiting = {}
         if role == "assistant":
             for path, block in blocks:
                 if block.get("type") == "tool_use" and isinstance(block.get("id"), str):
                     waiting[block["id"]] = f"{path}.id"
-    yield from waiting.values()
+    report_all(waiting.values(), report)
 
 
-def _tools(body: JSONObject) -> Iterator[tuple[str, JSONObject]]:
+def _tools(body: JSONObject) -> Paths:
     """The caller's own tools; the server's are named by a dated type."""
-    for path, tool in objects(body.get("tools"), "tools"):
-        if tool.get("type") in (None, "custom"):
-            yield path, tool
+    return [(path, tool) for path, tool in objects(body.get("tools"), "tools") if tool.get("type") in (None, "custom")]
 
 
 _TOOL_KEYS: Final = frozenset({
@@ -408,59 +407,57 @@ _TOOL_KEYS: Final = frozenset({
 })  # fmt: skip
 
 
-def _tool_forms(body: JSONObject) -> Iterator[str]:
+def _tool_forms(body: JSONObject, report: Report) -> None:
     for path, tool in _tools(body):
         if not isinstance(tool.get("name"), str):
-            yield f"{path}.name"
+            report(f"{path}.name")
         schema = tool.get("input_schema")
         if not isinstance(schema, dict) or schema.get("type") != "object":
-            yield f"{path}.input_schema"
-        yield from unknown_keys(path, tool, _TOOL_KEYS)
+            report(f"{path}.input_schema")
+        unknown_keys(path, tool, _TOOL_KEYS, report)
 
 
-def _tool_names(body: JSONObject) -> Iterator[str]:
+def _tool_names(body: JSONObject, report: Report) -> None:
     for path, tool in _tools(body):
         if isinstance(tool.get("name"), str) and not _TOOL_NAME.fullmatch(tool["name"]):
-            yield f"{path}.name"
+            report(f"{path}.name")
 
 
-def _unique_names(body: JSONObject) -> Iterator[str]:
+def _unique_names(body: JSONObject, report: Report) -> None:
     seen: set[str] = set()
     for path, tool in objects(body.get("tools"), "tools"):
         name = tool.get("name")
         if isinstance(name, str):
             if name in seen:
-                yield f"{path}.name"
+                report(f"{path}.name")
             seen.add(name)
 
 
-def _choices(body: JSONObject) -> Iterator[str]:
+def _choices(body: JSONObject, report: Report) -> None:
     choice = body.get("tool_choice")
     if choice is None:
         return
     kind = inner(choice).get("type")
     if not body.get("tools"):
-        yield "tool_choice"
+        report("tool_choice")
     elif kind not in ("auto", "any", "tool", "none"):
-        yield "tool_choice.type"
+        report("tool_choice.type")
     elif kind == "tool" and inner(choice).get("name") not in [t.get("name") for _, t in objects(body["tools"], "")]:
-        yield "tool_choice.name"
+        report("tool_choice.name")
     elif kind == "none" and "disable_parallel_tool_use" in inner(choice):
-        yield "tool_choice.disable_parallel_tool_use"
+        report("tool_choice.disable_parallel_tool_use")
 
 
-def _strict_tools(body: JSONObject) -> Iterator[str]:
+def _strict_tools(body: JSONObject, report: Report) -> None:
     strict = [path for path, tool in _tools(body) if tool.get("strict") is True]
-    yield from strict[20:]
+    report_all(strict[20:], report)
 
 
-def _schemas(body: JSONObject) -> Iterator[tuple[str, JSON]]:
+def _schemas(body: JSONObject) -> Paths:
+    found = [(f"{path}.input_schema", tool["input_schema"]) for path, tool in _tools(body)
+             if tool.get("strict") is True and "input_schema" in tool]  # fmt: skip
     wanted = inner(body, "output_config", "format")
-    if "schema" in wanted:
-        yield "output_config.format.schema", wanted["schema"]
-    for path, tool in _tools(body):
-        if tool.get("strict") is True and "input_schema" in tool:
-            yield f"{path}.input_schema", tool["input_schema"]
+    return [("output_config.format.schema", wanted["schema"]), *found] if "schema" in wanted else found
 
 
 # -- what a named model refuses ---------------------------------------------------------------------------------------
@@ -471,25 +468,25 @@ def _is(body: JSONObject, *names: str) -> bool:
     return isinstance(model, str) and any(name in model for name in names)
 
 
-def _forced(body: JSONObject) -> Iterator[str]:
+def _forced(body: JSONObject, report: Report) -> None:
     newest = _is(body, "opus-5-5", "fable-5-1", "sonnet-5-5")
     if newest and inner(body, "tool_choice").get("type") in ("any", "tool"):
-        yield "tool_choice.type"
+        report("tool_choice.type")
 
 
-def _prefill(body: JSONObject) -> Iterator[str]:
+def _prefill(body: JSONObject, report: Report) -> None:
     for path, message in list(messages(body))[-1:]:
         if message.get("role") == "assistant" and _is(body, "opus-5-5", "fable-5-1", "sonnet-5-5"):
-            yield f"{path}.role"
+            report(f"{path}.role")
 
 
-def _always_thinks(body: JSONObject) -> Iterator[str]:
+def _always_thinks(body: JSONObject, report: Report) -> None:
     kind = inner(body, "thinking").get("type")
     always = _is(body, "opus-5-5", "fable-5-1") and kind in ("disabled", "enabled")
     between = _is(body, "sonnet-5-5") and kind == "disabled"
     manual = _is(body, "sonnet-5") and kind == "enabled"
     if always or between or manual:
-        yield "thinking.type"
+        report("thinking.type")
 
 
 # -- the rows ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 #: What a rule is about. "form": how a request is built, which is a codec's business. "value": a choice of the caller's
 #: that no model of the vendor takes. "model": one that a named model refuses.
 About: TypeAlias = Literal["form", "value", "model"]
-#: The paths of what breaks a rule.
-Check: TypeAlias = Callable[["JSONObject"], Iterator[str]]
+#: Takes the path of what breaks a rule.
+Report: TypeAlias = Callable[[str], None]
+#: Reports what breaks a rule in a body.
+Check: TypeAlias = Callable[["JSONObject", Report], None]
+#: Objects with their paths.
+Paths: TypeAlias = list[tuple[str, "JSONObject"]]
 
 
 class Violation(NamedTuple):
@@ -37,19 +41,16 @@ class Rule(NamedTuple):
     about: About = "form"
 
 
-def objects(value: JSON, path: str) -> Iterator[tuple[str, JSONObject]]:
+def objects(value: JSON, path: str) -> Paths:
     """The objects of a list, with their paths."""
-    if isinstance(value, list):
-        for i, item in enumerate(value):
-            if isinstance(item, dict):
-                yield f"{path}[{i}]", item
+    listed = value if isinstance(value, list) else ()
+    return [(f"{path}[{i}]", item) for i, item in enumerate(listed) if isinstance(item, dict)]
 
 
-def messages(body: JSONObject, *roles: str) -> Iterator[tuple[str, JSONObject]]:
+def messages(body: JSONObject, *roles: str) -> Paths:
     """The messages of these roles (of all, if none is named)."""
-    for path, message in objects(body.get("messages"), "messages"):
-        if not roles or message.get("role") in roles:
-            yield path, message
+    found = objects(body.get("messages"), "messages")
+    return [(path, message) for path, message in found if not roles or message.get("role") in roles]
 
 
 def inner(value: JSON, *keys: str) -> JSONObject:
@@ -74,8 +75,12 @@ def is_number(value: JSON) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def unknown_keys(path: str, value: JSONObject, known: frozenset[str]) -> Iterator[str]:
-    """The keys of an object that its vendor does not know."""
-    for key in value:
-        if key not in known:
-            yield f"{path}.{key}" if path else key
+def unknown_keys(path: str, value: JSONObject, known: frozenset[str], report: Report) -> None:
+    """Report the keys of an object that its vendor does not know."""
+    report_all((f"{path}.{key}" if path else key for key in value if key not in known), report)
+
+
+def report_all(paths: Iterable[str], report: Report) -> None:
+    """Report each of these paths."""
+    for path in paths:
+        report(path)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from .base import Rule, inner, is_count, messages, objects
+from .base import Report, Rule, inner, is_count, messages, objects
 
 if TYPE_CHECKING:
     from ...decode.jsontext import JSONObject
@@ -21,41 +21,41 @@ _TYPES: Final = "ollama, api/types.go"
 _ROUTES: Final = "ollama, server/routes.go"
 
 
-def _model(body: JSONObject) -> Iterator[str]:
+def _model(body: JSONObject, report: Report) -> None:
     if not isinstance(body.get("model"), str) or not body["model"]:
-        yield "model"
+        report("model")
 
 
-def _message_types(body: JSONObject) -> Iterator[str]:
+def _message_types(body: JSONObject, report: Report) -> None:
     listed = body.get("messages")
     if listed is not None and not isinstance(listed, list):
-        yield "messages"
+        report("messages")
     for i, message in enumerate(listed if isinstance(listed, list) else ()):
         if not isinstance(message, dict):
-            yield f"messages[{i}]"
+            report(f"messages[{i}]")
     for path, message in messages(body):
         for key in ("role", "content", "thinking", "tool_name", "tool_call_id"):
             if message.get(key) is not None and not isinstance(message[key], str):
-                yield f"{path}.{key}"
+                report(f"{path}.{key}")
 
 
-def _roles(body: JSONObject) -> Iterator[str]:
+def _roles(body: JSONObject, report: Report) -> None:
     for path, message in messages(body):
         if message.get("role") not in ("system", "user", "assistant", "tool"):
-            yield f"{path}.role"
+            report(f"{path}.role")
 
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 
-def _images(body: JSONObject) -> Iterator[str]:
+def _images(body: JSONObject, report: Report) -> None:
     for path, message in messages(body):
         listed = message.get("images")
         if listed is not None and not isinstance(listed, list):
-            yield f"{path}.images"
+            report(f"{path}.images")
         for i, image in enumerate(listed if isinstance(listed, list) else ()):
             if not isinstance(image, str) or not _is_base64(image):
-                yield f"{path}.images[{i}]"
+                report(f"{path}.images[{i}]")
 
 
 def _is_base64(text: str) -> bool:
@@ -68,69 +68,69 @@ def _is_base64(text: str) -> bool:
     return True
 
 
-def _calls(body: JSONObject) -> Iterator[str]:
+def _calls(body: JSONObject, report: Report) -> None:
     for path, message in messages(body):
         for where, call in objects(message.get("tool_calls"), f"{path}.tool_calls"):
             function = inner(call, "function")
             if not isinstance(function.get("arguments"), dict):
-                yield f"{where}.function.arguments"
+                report(f"{where}.function.arguments")
             if not isinstance(function.get("name"), str) or not function["name"]:
-                yield f"{where}.function.name"
+                report(f"{where}.function.name")
             if call.get("id") is not None and not isinstance(call["id"], str):
-                yield f"{where}.id"
+                report(f"{where}.id")
 
 
-def _results(body: JSONObject) -> Iterator[str]:
+def _results(body: JSONObject, report: Report) -> None:
     for path, message in messages(body, "tool"):
         if not isinstance(message.get("tool_name"), str) and not isinstance(message.get("tool_call_id"), str):
-            yield f"{path}.tool_name"
+            report(f"{path}.tool_name")
 
 
-def _tools(body: JSONObject) -> Iterator[str]:
+def _tools(body: JSONObject, report: Report) -> None:
     listed = body.get("tools")
     if listed is not None and not isinstance(listed, list):
-        yield "tools"
+        report("tools")
     for path, tool in objects(listed, "tools"):
         function = inner(tool, "function")
         if not isinstance(function.get("name"), str) or not function["name"]:
-            yield f"{path}.function.name"
+            report(f"{path}.function.name")
         properties = inner(function, "parameters").get("properties")
         for name, schema in properties.items() if isinstance(properties, dict) else ():
             if not isinstance(schema, dict):
-                yield f"{path}.function.parameters.properties.{name}"
+                report(f"{path}.function.parameters.properties.{name}")
 
 
-def _format(body: JSONObject) -> Iterator[str]:
+def _format(body: JSONObject, report: Report) -> None:
     wanted = body.get("format")
     if wanted is not None and not isinstance(wanted, dict) and wanted not in ("", "json"):
-        yield "format"
+        report("format")
 
 
-def _think(body: JSONObject) -> Iterator[str]:
+def _think(body: JSONObject, report: Report) -> None:
     think = body.get("think")
     if think is not None and not isinstance(think, bool) and think not in ("low", "medium", "high", "max"):
-        yield "think"
+        report("think")
 
 
-def _logprobs(body: JSONObject) -> Iterator[str]:
+def _logprobs(body: JSONObject, report: Report) -> None:
     count = body.get("top_logprobs")
     if count is not None and not (is_count(count) and 0 <= count <= 20):
-        yield "top_logprobs"
+        report("top_logprobs")
 
 
-def _options(body: JSONObject) -> Iterator[str]:
+def _options(body: JSONObject, report: Report) -> None:
     options = body.get("options")
     if options is None:
         return
     if not isinstance(options, dict):
-        yield "options"
+        report("options")
         return
     for name in ("num_predict", "num_ctx", "top_k", "seed"):
         if options.get(name) is not None and not is_count(options[name]):
-            yield f"options.{name}"
+            report(f"options.{name}")
     stop = options.get("stop")
     if stop is not None and not (isinstance(stop, list) and all(isinstance(one, str) for one in stop)):
-        yield "options.stop"
+        report("options.stop")
 
 
 ROWS: Final[Mapping[str, tuple[Rule, ...]]] = MappingProxyType(

@@ -11,36 +11,36 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from .base import Check, Rule, inner, is_count, is_number, messages, objects, unknown_keys
+from .base import Check, Paths, Report, Rule, inner, is_count, is_number, messages, objects, report_all, unknown_keys
 from .schemas import strict_rules
 
 if TYPE_CHECKING:
-    from ...decode.jsontext import JSON, JSONObject
+    from ...decode.jsontext import JSONObject
 
 _API: Final = "OpenAI, API reference: create chat completion"
 
 # -- messages ---------------------------------------------------------------------------------------------------------
 
 
-def _some_messages(body: JSONObject) -> Iterator[str]:
+def _some_messages(body: JSONObject, report: Report) -> None:
     listed = body.get("messages")
     if not isinstance(listed, list) or not listed:
-        yield "messages"
+        report("messages")
         return
     for i, message in enumerate(listed):
         if not isinstance(message, dict):
-            yield f"messages[{i}]"
+            report(f"messages[{i}]")
 
 
 def _roles(*known: str) -> Check:
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         for path, message in messages(body):
             if message.get("role") not in known:
-                yield f"{path}.role"
+                report(f"{path}.role")
 
     return check
 
@@ -49,11 +49,11 @@ def _message_keys(**known: str) -> Check:
     """The keys of each role's messages, as words of a text; roles that are not named are another rule's business."""
     rows = {role: frozenset(keys.split()) | {"role", "content"} for role, keys in known.items()}
 
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         for path, message in messages(body):
             role = message.get("role")
             if isinstance(role, str) and role in rows:
-                yield from unknown_keys(path, message, rows[role])
+                unknown_keys(path, message, rows[role], report)
 
     return check
 
@@ -61,16 +61,16 @@ def _message_keys(**known: str) -> Check:
 def _without(*keys: str) -> Check:
     """Keys that no message has."""
 
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         for path, message in messages(body):
             for key in keys:
                 if key in message:
-                    yield f"{path}.{key}"
+                    report(f"{path}.{key}")
 
     return check
 
 
-def _contents(body: JSONObject) -> Iterator[str]:
+def _contents(body: JSONObject, report: Report) -> None:
     """What is said is a text or a list of parts; only an assistant may leave it out."""
     for path, message in messages(body):
         content = message.get("content")
@@ -80,88 +80,90 @@ def _contents(body: JSONObject) -> Iterator[str]:
             continue
         is_silent = content == [] and not message.get("tool_calls")
         if not isinstance(content, (str, list)) or is_silent:
-            yield f"{path}.content"
+            report(f"{path}.content")
         elif isinstance(content, list):
             for i, part in enumerate(content):
                 if not isinstance(part, dict):
-                    yield f"{path}.content[{i}]"
+                    report(f"{path}.content[{i}]")
 
 
 def _says_something(*instead: str) -> Check:
     """An assistant's message has content, or one of `instead`."""
 
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         for path, message in messages(body, "assistant"):
             if message.get("content") is None and not any(message.get(key) for key in instead):
-                yield f"{path}.content"
+                report(f"{path}.content")
 
     return check
 
 
-def _not_empty(body: JSONObject) -> Iterator[str]:
+def _not_empty(body: JSONObject, report: Report) -> None:
     """Mistral's: an assistant's message has text or calls, and its text is not the empty one."""
     for path, message in messages(body, "assistant"):
         if not message.get("content") and not message.get("tool_calls"):
-            yield f"{path}.content"
+            report(f"{path}.content")
 
 
 def _part_forms(**known: tuple[str, ...]) -> Check:
     """The types of parts that each role's content may have."""
 
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         for path, message in messages(body):
             role = message.get("role")
             allowed = known.get(role) if isinstance(role, str) else None
             for where, part in objects(message.get("content"), f"{path}.content"):
                 kind = part.get("type")
                 if allowed is not None and kind not in allowed:
-                    yield f"{where}.type"
+                    report(f"{where}.type")
                 elif kind == "text" and not isinstance(part.get("text"), str):
-                    yield f"{where}.text"
+                    report(f"{where}.text")
 
     return check
 
 
-def _parts(body: JSONObject, kind: str) -> Iterator[tuple[str, JSONObject]]:
-    for path, message in messages(body):
-        for where, part in objects(message.get("content"), f"{path}.content"):
-            if part.get("type") == kind:
-                yield where, part
+def _parts(body: JSONObject, kind: str) -> Paths:
+    return [
+        (where, part)
+        for path, message in messages(body)
+        for where, part in objects(message.get("content"), f"{path}.content")
+        if part.get("type") == kind
+    ]
 
 
-def _images(body: JSONObject) -> Iterator[str]:
+def _images(body: JSONObject, report: Report) -> None:
     for path, part in _parts(body, "image_url"):
         url = inner(part, "image_url").get("url")
         if not isinstance(url, str) or not url.lower().startswith(("http://", "https://", "data:image/")):
-            yield f"{path}.image_url"
+            report(f"{path}.image_url")
 
 
-def _audio(body: JSONObject) -> Iterator[str]:
+def _audio(body: JSONObject, report: Report) -> None:
     for path, part in _parts(body, "input_audio"):
         audio = inner(part, "input_audio")
         if not isinstance(audio.get("data"), str) or audio.get("format") not in ("wav", "mp3"):
-            yield f"{path}.input_audio"
+            report(f"{path}.input_audio")
 
 
-def _files(body: JSONObject) -> Iterator[str]:
+def _files(body: JSONObject, report: Report) -> None:
     for path, part in _parts(body, "file"):
         file = inner(part, "file")
         if not isinstance(file.get("file_id"), str) and not isinstance(file.get("file_data"), str):
-            yield f"{path}.file"
+            report(f"{path}.file")
 
 
-def _mistral_forms(body: JSONObject) -> Iterator[str]:
+def _mistral_forms(body: JSONObject, report: Report) -> None:
     """Mistral's own forms: audio is base64 beside the type, a file its id beside the type."""
     for path, part in _parts(body, "image_url"):
         image = part.get("image_url")
         if not isinstance(image, str) and not isinstance(inner(image).get("url"), str):
-            yield f"{path}.image_url"
+            report(f"{path}.image_url")
     for path, part in _parts(body, "input_audio"):
         if not isinstance(part.get("input_audio"), str):
-            yield f"{path}.input_audio"
+            report(f"{path}.input_audio")
     for path, part in _parts(body, "file"):
         if not isinstance(part.get("file_id"), str):
-            yield f"{path}.file_id"
+            report(f"{path}.file_id")
 
 
 _MISTRAL_PARTS: Final = {
@@ -175,69 +177,69 @@ _MISTRAL_PARTS: Final = {
 }
 
 
-def _mistral_part_keys(body: JSONObject) -> Iterator[str]:
+def _mistral_part_keys(body: JSONObject, report: Report) -> None:
     for path, message in messages(body):
         for where, part in objects(message.get("content"), f"{path}.content"):
             kind = part.get("type")
             known = _MISTRAL_PARTS.get(kind) if isinstance(kind, str) else None
             if known is not None:
-                yield from unknown_keys(where, part, known)
+                unknown_keys(where, part, known, report)
 
 
-def _shells(body: JSONObject) -> Iterator[str]:
+def _shells(body: JSONObject, report: Report) -> None:
     """A function call without a name, audio without an id: what some replies hold as placeholders."""
     for path, message in messages(body, "assistant"):
         if message.get("function_call") is not None and not inner(message, "function_call").get("name"):
-            yield f"{path}.function_call"
+            report(f"{path}.function_call")
         if message.get("audio") is not None and not inner(message, "audio").get("id"):
-            yield f"{path}.audio"
+            report(f"{path}.audio")
 
 
 _NAME: Final = re.compile(r"[^\s<|\\/>]+")
 
 
-def _names(body: JSONObject) -> Iterator[str]:
+def _names(body: JSONObject, report: Report) -> None:
     for path, message in messages(body):
         name = message.get("name")
         if "name" in message and not (isinstance(name, str) and _NAME.fullmatch(name)):
-            yield f"{path}.name"
+            report(f"{path}.name")
 
 
 # -- calls of tools and their results ---------------------------------------------------------------------------------
 
 
-def _calls(body: JSONObject) -> Iterator[tuple[str, JSONObject]]:
-    for path, message in messages(body, "assistant"):
-        yield from objects(message.get("tool_calls"), f"{path}.tool_calls")
+def _calls(body: JSONObject) -> Paths:
+    asking = messages(body, "assistant")
+    return [found for path, message in asking for found in objects(message.get("tool_calls"), f"{path}.tool_calls")]
 
 
 def _call_forms(*kinds: str, types_are_named: bool = True, objects_too: bool = False) -> Check:
     """Calls have an id, a type, and a function with a name and arguments as text."""
 
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         for path, message in messages(body, "assistant"):
             listed = message.get("tool_calls")
             if listed is not None and not isinstance(listed, list):
-                yield f"{path}.tool_calls"
+                report(f"{path}.tool_calls")
             for i, call in enumerate(listed if isinstance(listed, list) else ()):
                 if not isinstance(call, dict):
-                    yield f"{path}.tool_calls[{i}]"
+                    report(f"{path}.tool_calls[{i}]")
         for path, call in _calls(body):
             kind = call.get("type")
             if not isinstance(call.get("id"), str) or not call["id"]:
-                yield f"{path}.id"
+                report(f"{path}.id")
             if kind not in kinds and (types_are_named or kind is not None):
-                yield f"{path}.type"
+                report(f"{path}.type")
             elif kind == "custom":
                 if not isinstance(inner(call, "custom").get("input"), str):
-                    yield f"{path}.custom.input"
+                    report(f"{path}.custom.input")
             else:
                 function = inner(call, "function")
                 if not isinstance(function.get("name"), str) or not function["name"]:
-                    yield f"{path}.function.name"
+                    report(f"{path}.function.name")
                 arguments = function.get("arguments")
                 if not isinstance(arguments, str) and not (objects_too and isinstance(arguments, dict)):
-                    yield f"{path}.function.arguments"
+                    report(f"{path}.function.arguments")
 
     return check
 
@@ -245,99 +247,99 @@ def _call_forms(*kinds: str, types_are_named: bool = True, objects_too: bool = F
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
-def _call_names(body: JSONObject) -> Iterator[str]:
+def _call_names(body: JSONObject, report: Report) -> None:
     for path, call in _calls(body):
         name = inner(call, "function").get("name")
         if isinstance(name, str) and name and not _TOOL_NAME.fullmatch(name):
-            yield f"{path}.function.name"
+            report(f"{path}.function.name")
 
 
 def _call_keys(*known: str) -> Check:
     outer, within = frozenset(known), frozenset({"name", "arguments"})
 
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         for path, call in _calls(body):
-            yield from unknown_keys(path, call, outer)
-            yield from unknown_keys(f"{path}.function", inner(call, "function"), within)
+            unknown_keys(path, call, outer, report)
+            unknown_keys(f"{path}.function", inner(call, "function"), within, report)
 
     return check
 
 
-def _no_empty_calls(body: JSONObject) -> Iterator[str]:
+def _no_empty_calls(body: JSONObject, report: Report) -> None:
     for path, message in messages(body, "assistant"):
         if message.get("tool_calls") == []:
-            yield f"{path}.tool_calls"
+            report(f"{path}.tool_calls")
 
 
-def _unique_ids(body: JSONObject) -> Iterator[str]:
+def _unique_ids(body: JSONObject, report: Report) -> None:
     for path, message in messages(body, "assistant"):
         seen: set[str] = set()
         for where, call in objects(message.get("tool_calls"), f"{path}.tool_calls"):
             call_id = call.get("id")
             if isinstance(call_id, str):
                 if call_id in seen:
-                    yield f"{where}.id"
+                    report(f"{where}.id")
                 seen.add(call_id)
 
 
-def _results_follow(body: JSONObject) -> Iterator[str]:
+def _results_follow(body: JSONObject, report: Report) -> None:
     """Each result answers a call of the assistant's message before it, and each call has its result there."""
     waiting: dict[str, str] = {}
     for path, message in messages(body):
         if message.get("role") == "tool":
             call_id = message.get("tool_call_id")
             if not isinstance(call_id, str) or call_id not in waiting:
-                yield f"{path}.tool_call_id"
+                report(f"{path}.tool_call_id")
             else:
                 del waiting[call_id]
             continue
-        yield from waiting.values()
+        report_all(waiting.values(), report)
         waiting = {}
         if message.get("role") == "assistant":
             for where, call in objects(message.get("tool_calls"), f"{path}.tool_calls"):
                 if isinstance(call.get("id"), str):
                     waiting[call["id"]] = f"{where}.id"
-    yield from waiting.values()
+    report_all(waiting.values(), report)
 
 
 def _ids(fits: re.Pattern[str]) -> Check:
     """The form of ids, at calls and at results."""
 
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         for path, call in _calls(body):
             if isinstance(call.get("id"), str) and not fits.fullmatch(call["id"]):
-                yield f"{path}.id"
+                report(f"{path}.id")
         for path, message in messages(body, "tool"):
             call_id = message.get("tool_call_id")
             if isinstance(call_id, str) and not fits.fullmatch(call_id):
-                yield f"{path}.tool_call_id"
+                report(f"{path}.tool_call_id")
 
     return check
 
 
-def _last_role(body: JSONObject) -> Iterator[str]:
+def _last_role(body: JSONObject, report: Report) -> None:
     for path, message in list(messages(body))[-1:]:
         if message.get("role") == "assistant" and message.get("prefix") is not True:
-            yield f"{path}.role"
+            report(f"{path}.role")
         elif message.get("role") == "system":
-            yield f"{path}.role"
+            report(f"{path}.role")
 
 
-def _reasoning_comes_back(body: JSONObject) -> Iterator[str]:
+def _reasoning_comes_back(body: JSONObject, report: Report) -> None:
     """DeepSeek's: while it thinks, which is its default, a message with calls has the reasoning they came from."""
     if inner(body, "thinking").get("type") == "disabled":
         return
     for path, message in messages(body, "assistant"):
         if message.get("tool_calls") and not isinstance(message.get("reasoning_content"), str):
-            yield f"{path}.reasoning_content"
+            report(f"{path}.reasoning_content")
 
 
-def _forced_while_thinking(body: JSONObject) -> Iterator[str]:
+def _forced_while_thinking(body: JSONObject, report: Report) -> None:
     if inner(body, "thinking").get("type") == "enabled" and body.get("tool_choice") not in (None, "auto", "none"):
-        yield "tool_choice"
+        report("tool_choice")
 
 
-def _signed_calls(body: JSONObject) -> Iterator[str]:
+def _signed_calls(body: JSONObject, report: Report) -> None:
     """Gemini 3's: the first call of a message carries the signature of the thought it came from."""
     model = body.get("model")
     if not isinstance(model, str) or "gemini-3" not in model:
@@ -345,99 +347,98 @@ def _signed_calls(body: JSONObject) -> Iterator[str]:
     for path, message in messages(body, "assistant"):
         for where, call in objects(message.get("tool_calls"), f"{path}.tool_calls"):
             if not isinstance(inner(call, "extra_content", "google").get("thought_signature"), str):
-                yield f"{where}.extra_content.google.thought_signature"
+                report(f"{where}.extra_content.google.thought_signature")
             break
 
 
 # -- tools ------------------------------------------------------------------------------------------------------------
 
 
-def _functions(body: JSONObject) -> Iterator[tuple[str, JSONObject]]:
-    for path, tool in objects(body.get("tools"), "tools"):
-        if isinstance(tool.get("function"), dict):
-            yield f"{path}.function", tool["function"]
+def _functions(body: JSONObject) -> Paths:
+    tools = objects(body.get("tools"), "tools")
+    return [(f"{path}.function", tool["function"]) for path, tool in tools if isinstance(tool.get("function"), dict)]
 
 
 def _tool_forms(*kinds: str, types_are_named: bool = True) -> Check:
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         listed = body.get("tools")
         if listed is not None and (not isinstance(listed, list) or not listed):
-            yield "tools"
+            report("tools")
         for i, tool in enumerate(listed if isinstance(listed, list) else ()):
             kind = tool.get("type", None if types_are_named else "function") if isinstance(tool, dict) else None
             if kind not in kinds:
-                yield f"tools[{i}].type"
+                report(f"tools[{i}].type")
             elif kind in ("function", "custom"):
                 if not isinstance(tool.get(kind), dict):
-                    yield f"tools[{i}].{kind}"
+                    report(f"tools[{i}].{kind}")
                 elif not isinstance(tool[kind].get("name"), str):
-                    yield f"tools[{i}].{kind}.name"
+                    report(f"tools[{i}].{kind}.name")
 
     return check
 
 
-def _tool_names(body: JSONObject) -> Iterator[str]:
+def _tool_names(body: JSONObject, report: Report) -> None:
     for path, tool in objects(body.get("tools"), "tools"):
         for kind in ("function", "custom"):
             name = inner(tool, kind).get("name")
             if isinstance(name, str) and not _TOOL_NAME.fullmatch(name):
-                yield f"{path}.{kind}.name"
+                report(f"{path}.{kind}.name")
 
 
-def _unique_names(body: JSONObject) -> Iterator[str]:
+def _unique_names(body: JSONObject, report: Report) -> None:
     seen: set[str] = set()
     for path, function in _functions(body):
         name = function.get("name")
         if isinstance(name, str):
             if name in seen:
-                yield f"{path}.name"
+                report(f"{path}.name")
             seen.add(name)
 
 
-def _at_most_128(body: JSONObject) -> Iterator[str]:
+def _at_most_128(body: JSONObject, report: Report) -> None:
     if isinstance(body.get("tools"), list) and len(body["tools"]) > 128:
-        yield "tools"
+        report("tools")
 
 
-def _parameters(body: JSONObject) -> Iterator[str]:
+def _parameters(body: JSONObject, report: Report) -> None:
     for path, function in _functions(body):
         said = function.get("parameters")
         if said is not None and not (isinstance(said, dict) and said.get("type") == "object"):
-            yield f"{path}.parameters"
+            report(f"{path}.parameters")
 
 
-def _parameters_required(body: JSONObject) -> Iterator[str]:
+def _parameters_required(body: JSONObject, report: Report) -> None:
     for path, function in _functions(body):
         if not isinstance(function.get("parameters"), dict):
-            yield f"{path}.parameters"
+            report(f"{path}.parameters")
 
 
-def _function_keys(body: JSONObject) -> Iterator[str]:
+def _function_keys(body: JSONObject, report: Report) -> None:
     known = frozenset({"name", "description", "parameters", "strict"})
     for path, tool in objects(body.get("tools"), "tools"):
         if "function" in tool:
-            yield from unknown_keys(path, tool, frozenset({"type", "function"}))
-            yield from unknown_keys(f"{path}.function", inner(tool, "function"), known)
+            unknown_keys(path, tool, frozenset({"type", "function"}), report)
+            unknown_keys(f"{path}.function", inner(tool, "function"), known, report)
 
 
 def _choices(*words: str, without_tools: tuple[str, ...] = ()) -> Check:
     """`tool_choice` is one of these words or names one of the tools, and there are tools to choose from."""
 
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         choice = body.get("tool_choice")
         if choice is None or (isinstance(choice, str) and choice in without_tools):
             return
         if not body.get("tools") or (isinstance(choice, str) and choice not in words):
-            yield "tool_choice"
+            report("tool_choice")
         elif isinstance(choice, dict):
             kind = choice.get("type")
             named = inner(choice, kind).get("name") if kind in ("function", "custom") else None
             if kind in ("function", "custom"):
                 names = [inner(tool, kind).get("name") for _, tool in objects(body["tools"], "tools")]
                 if named not in names:
-                    yield f"tool_choice.{kind}.name"
+                    report(f"tool_choice.{kind}.name")
             elif kind != "allowed_tools":
-                yield "tool_choice.type"
+                report("tool_choice.type")
 
     return check
 
@@ -445,120 +446,120 @@ def _choices(*words: str, without_tools: tuple[str, ...] = ()) -> Check:
 def _only_with(field: str, other: str) -> Check:
     """A field that has a place only beside another."""
 
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         if body.get(field) is not None and not body.get(other):
-            yield field
+            report(field)
 
     return check
 
 
-def _strict_schemas(body: JSONObject) -> Iterator[tuple[str, JSON]]:
+def _strict_schemas(body: JSONObject) -> Paths:
+    found = [(f"{path}.parameters", function.get("parameters", {})) for path, function in _functions(body)
+             if function.get("strict") is True]  # fmt: skip
     wanted = inner(body, "response_format", "json_schema")
     if wanted.get("strict") is True and "schema" in wanted:
-        yield "response_format.json_schema.schema", wanted["schema"]
-    for path, function in _functions(body):
-        if function.get("strict") is True:
-            yield f"{path}.parameters", function.get("parameters", {})
+        found.insert(0, ("response_format.json_schema.schema", wanted["schema"]))
+    return found
 
 
 # -- what is asked for ------------------------------------------------------------------------------------------------
 
 
-def _model(body: JSONObject) -> Iterator[str]:
+def _model(body: JSONObject, report: Report) -> None:
     if not isinstance(body.get("model"), str) or not body["model"]:
-        yield "model"
+        report("model")
 
 
 def _known_fields(text: str) -> Check:
     known = frozenset(text.split())
 
-    def check(body: JSONObject) -> Iterator[str]:
-        yield from unknown_keys("", body, known)
+    def check(body: JSONObject, report: Report) -> None:
+        unknown_keys("", body, known, report)
 
     return check
 
 
 def _no_fields(*names: str) -> Check:
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         for name in names:
             if body.get(name) is not None:
-                yield name
+                report(name)
 
     return check
 
 
-def _one_length(body: JSONObject) -> Iterator[str]:
+def _one_length(body: JSONObject, report: Report) -> None:
     if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
-        yield "max_tokens"
+        report("max_tokens")
 
 
-def _lengths(body: JSONObject) -> Iterator[str]:
+def _lengths(body: JSONObject, report: Report) -> None:
     for name in ("max_tokens", "max_completion_tokens"):
         if body.get(name) is not None and not (is_count(body[name]) and body[name] >= 1):
-            yield name
+            report(name)
 
 
 def _within(field: str, least: float, most: float, *, whole: bool = False) -> Check:
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         value = body.get(field)
         if value is not None and not ((is_count if whole else is_number)(value) and least <= value <= most):
-            yield field
+            report(field)
 
     return check
 
 
 def _one_of(field: str, *words: str) -> Check:
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         if body.get(field) is not None and body[field] not in words:
-            yield field
+            report(field)
 
     return check
 
 
-def _stops(body: JSONObject) -> Iterator[str]:
+def _stops(body: JSONObject, report: Report) -> None:
     stop = body.get("stop")
     if isinstance(stop, list):
         if len(stop) > 4:
-            yield "stop"
+            report("stop")
         for i, one in enumerate(stop):
             if not isinstance(one, str):
-                yield f"stop[{i}]"
+                report(f"stop[{i}]")
     elif stop is not None and not isinstance(stop, str):
-        yield "stop"
+        report("stop")
 
 
-def _labels(body: JSONObject) -> Iterator[str]:
+def _labels(body: JSONObject, report: Report) -> None:
     labels = body.get("metadata")
     if not isinstance(labels, dict):
         if labels is not None:
-            yield "metadata"
+            report("metadata")
         return
     if len(labels) > 16:
-        yield "metadata"
+        report("metadata")
     for key, value in labels.items():
         if len(key) > 64 or not isinstance(value, str) or len(value) > 512:
-            yield f"metadata.{key}"
+            report(f"metadata.{key}")
 
 
 def _formats(*kinds: str) -> Check:
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         wanted = body.get("response_format")
         if wanted is None:
             return
         kind = inner(wanted).get("type")
         if kind not in kinds:
-            yield "response_format.type"
+            report("response_format.type")
         elif kind == "json_schema":
             named = inner(wanted, "json_schema")
             if not isinstance(named.get("name"), str) or not _TOOL_NAME.fullmatch(named["name"]):
-                yield "response_format.json_schema.name"
+                report("response_format.json_schema.name")
             if "schema" in named and not isinstance(named["schema"], dict):
-                yield "response_format.json_schema.schema"
+                report("response_format.json_schema.schema")
 
     return check
 
 
-def _says_json(body: JSONObject) -> Iterator[str]:
+def _says_json(body: JSONObject, report: Report) -> None:
     if inner(body, "response_format").get("type") != "json_object":
         return
     for _, message in messages(body):
@@ -566,12 +567,12 @@ def _says_json(body: JSONObject) -> Iterator[str]:
         texts = [content] if isinstance(content, str) else [part.get("text") for _, part in objects(content, "")]
         if any(isinstance(text, str) and "json" in text.lower() for text in texts):
             return
-    yield "response_format"
+    report("response_format")
 
 
-def _top_logprobs(body: JSONObject) -> Iterator[str]:
+def _top_logprobs(body: JSONObject, report: Report) -> None:
     if body.get("top_logprobs") is not None and body.get("logprobs") is not True:
-        yield "top_logprobs"
+        report("top_logprobs")
 
 
 # -- what a named model refuses ---------------------------------------------------------------------------------------
@@ -599,29 +600,29 @@ def _refused_by_reasoning(*fields: str) -> Check:
     """Fields that models which reason refuse; a sampling parameter may stand at its default."""
     defaults = {"temperature": 1, "top_p": 1, "frequency_penalty": 0, "presence_penalty": 0}
 
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         if _reasons(body):
             for field in fields:
                 if body.get(field) not in (None, [], defaults.get(field)):
-                    yield field
+                    report(field)
 
     return check
 
 
-def _tools_need_responses(body: JSONObject) -> Iterator[str]:
+def _tools_need_responses(body: JSONObject, report: Report) -> None:
     version, effort = _version(body), body.get("reasoning_effort")
     has_functions = any(tool.get("type") == "function" for _, tool in objects(body.get("tools"), "tools"))
     if version is None or not has_functions or effort == "none" or not _reasons(body):
         return
     if version >= (5, 6) or (version >= (5, 4) and effort is not None):
-        yield "tools"
+        report("tools")
 
 
 def _grok_refuses(*fields: str) -> Check:
-    def check(body: JSONObject) -> Iterator[str]:
+    def check(body: JSONObject, report: Report) -> None:
         model = body.get("model")
         if isinstance(model, str) and "grok" in model:
-            yield from _no_fields(*fields)(body)
+            _no_fields(*fields)(body, report)
 
     return check
 

