@@ -18,6 +18,7 @@ from ..records import replace
 from .content import Tally
 from .events import Event, Finished, ToolCallCompleted
 from .response import ChatResponse, Choice, ToolCall, Usage
+from .shapes import NATIVE, NOT_FROM_SERVERS
 from .tool_calls import ToolCallAssembler
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ _NO_USAGE = Usage()
 
 class ChoiceAssembler:
     """One answer in the making. A codec appends to `text`, `reasoning`, `refusal` (lists of pieces), feeds `tools`,
-    and sets `finish_reason` (normalised), `raw_finish_reason`, `extras` (message keys to keep and send back) and
-    `logprobs` (fresh ones each time it asks for the response).
+    and sets `finish_reason` (normalised), `raw_finish_reason`, `extras` (the server's message keys to keep and send
+    back), `native` (the message in its wire's own form, see `shapes.NATIVE`) and `logprobs` (fresh ones each time it
+    asks for the response).
     """
 
     __slots__ = (
@@ -41,6 +43,7 @@ class ChoiceAssembler:
         "finish_reason",
         "index",
         "logprobs",
+        "native",
         "raw_finish_reason",
         "reasoning",
         "refusal",
@@ -62,6 +65,7 @@ class ChoiceAssembler:
         self.finish_reason: FinishReason | None = None
         self.raw_finish_reason: str | None = None
         self.extras: JSONObject = {}
+        self.native: JSONObject | None = None
         self.logprobs: list[TokenLogprob] | None = None
         self._limits = limits
         self._compact = compact_arguments
@@ -104,12 +108,15 @@ class ChoiceAssembler:
         invalid: list[ToolCall] = []
         message: JSONObject = {"role": "assistant", "content": content}
         if self._tools is not None:
-            runnable, invalid, kept = self._tools.tool_calls_and_extras()
+            runnable, invalid, extras = self._tools.tool_calls_and_extras()
             if runnable:
                 message["content"] = content or None
-                message["tool_calls"] = list(map(_tool_call_message, runnable, kept))
+                message["tool_calls"] = list(map(_tool_call_message, runnable, extras))
         if self.extras:
-            message.update(jsontext.well_formed_tree(self.extras))
+            kept = {key: value for key, value in self.extras.items() if key not in NOT_FROM_SERVERS}
+            message.update(jsontext.well_formed_tree(kept))
+        if self.native is not None:
+            message[NATIVE] = jsontext.well_formed_tree(self.native)
         return Choice(
             self.index,
             content,

@@ -15,6 +15,7 @@ from ..decode import jsontext
 from ..decode.jsontext import JSON, JSONObject
 from ..errors import LLMBadRequestError
 from .response import ChatResponse, ToolCall
+from .shapes import NATIVE
 
 ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 #: What others call them.
@@ -92,7 +93,8 @@ def checked_message(message: JSON, path: str, called: set[str]) -> JSONObject:
         if calls is not None:
             changed["tool_calls"] = _checked_tool_calls(calls, f"{path}.tool_calls", called)
         _note_native_calls(content, called)
-        _note_native_calls(message.get("anthropic_blocks"), called)
+        if message.get(NATIVE) is not None:
+            _check_native(message[NATIVE], f"{path}.{NATIVE}")
     elif role == "tool":
         _check_tool_result(message, path, called)
     for key, value in message.items():
@@ -262,6 +264,11 @@ def _argument_text(arguments: JSON, path: str) -> str:
     if not isinstance(value, dict):
         raise bad(path, "must be the JSON text of an object")
     return arguments
+
+
+def _check_native(native: JSON, path: str) -> None:
+    if not isinstance(native, dict) or not isinstance(native.get("wire"), str) or not native["wire"]:
+        raise bad(path, 'must be as response.message has it ({"wire": ..., ...}); leave it out in messages of your own')
 
 
 def _note_native_calls(blocks: JSON, called: set[str]) -> None:

@@ -7,12 +7,18 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NotRequired, TypeAlias, TypedDict
+from typing import Final, Literal, NotRequired, TypeAlias, TypedDict
 
 from ..decode.jsontext import JSON
 
 #: How an answer ended, in our words: the same on every wire.
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "pause", "error", "other"]
+
+#: The key of an assistant message under which its native form is kept: `{"wire": <name>, ...}`, for that wire alone.
+#: Only our own readers set it.
+NATIVE: Final = "native"
+#: Keys of a message that are ours or the user's: what a server sends under them is not kept.
+NOT_FROM_SERVERS: Final = frozenset({NATIVE, "cache_control"})
 
 
 class TextPart(TypedDict):
@@ -99,12 +105,17 @@ class ToolCallEntry(TypedDict):
 
 
 class AssistantMessage(TypedDict):
-    """What the model said; `response.message` is one, with the vendor's own keys beside these."""
+    """What the model said; `response.message` is one, with the vendor's own keys beside these.
+
+    `native` is what its wire wants back word for word; it is used there as long as `content` and `tool_calls` still say
+    the same, and nowhere else.
+    """
 
     role: Literal["assistant"]
     content: NotRequired[str | Sequence[TextPart] | None]
     tool_calls: NotRequired[Sequence[ToolCallEntry]]
     refusal: NotRequired[str | None]
+    native: NotRequired[Mapping[str, JSON]]
 
 
 class ToolMessage(TypedDict):

@@ -254,7 +254,6 @@ def test_results_may_answer_calls_in_a_providers_own_blocks() -> None:
     block = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
     result = {"role": "tool", "tool_call_id": "t1", "content": "x"}
     chat_request([*HI, {"role": "assistant", "content": [block]}, result])
-    chat_request([*HI, {"role": "assistant", "content": "", "anthropic_blocks": [block]}, result])
 
 
 # -- tools --

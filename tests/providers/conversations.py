@@ -66,7 +66,7 @@ def conversations(draw: st.DrawFn, *, native: st.SearchStrategy[dict] | None = N
             for i, call in enumerate(message.get("tool_calls") or ()):
                 # Ids of different replies differ.
                 fresh = f"{call['id']}_{number}_{i}"
-                for block in message.get("anthropic_blocks") or ():
+                for block in message.get("native", {}).get("blocks", ()):
                     if block.get("id") == call["id"]:
                         block["id"] = fresh
                 call["id"] = fresh

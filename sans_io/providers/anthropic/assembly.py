@@ -19,7 +19,7 @@ from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject, JSONTextError, SurrogateJoiner
 from ...limits import Limits
 from ..json_replies import count
-from .messages import native_keys
+from .messages import native_form
 
 #: `stop_reason` -> the common finish reason; anything else is "other".
 FINISH_REASONS: Final[dict[str, FinishReason]] = {
@@ -231,7 +231,7 @@ class MessageAssembler:
         for event in ending:
             if isinstance(event, ToolCallCompleted):
                 self._completed[event.index] = event.tool_call
-        self.choice.extras = native_keys(self._history_blocks(), self._version)
+        self.choice.native = native_form(self._history_blocks(), self._version)
         return events + ending
 
     def raw(self) -> JSONObject:
@@ -249,7 +249,8 @@ class MessageAssembler:
         for block in self._blocks:
             call = None if block.call is None else self._completed.get(block.call)
             if block.call is None:
-                kept.append(block.whole(self._completed))
+                if block.kind:
+                    kept.append(block.whole(self._completed))
             elif call is not None and call.arguments_error is None:
                 kept.append({**block.native, "id": call.id, "name": call.name, "input": call.arguments})
         blocks: list[JSONObject] = jsontext.well_formed_tree(kept)

@@ -3,9 +3,9 @@
 Rules of this file:
 - Nothing is dropped silently: what the API does not support is an `LLMBadRequestError` naming the path, before sending.
 - Native blocks pass through as they are: Anthropic checks thinking blocks against their signatures.
-- An assistant message that came from Anthropic carries its blocks in `anthropic_blocks`. They are sent again as long
-  as they say what `content` and `tool_calls` say; if those were edited, the edit wins and only thinking is kept.
-- One version of the API for one conversation once it holds thinking: `anthropic_version` beside the blocks says which.
+- An assistant message that came from Anthropic carries its blocks in `native` (`shapes.NATIVE`). They are sent again as
+  long as they say what `content` and `tool_calls` say; if those were edited, the edit wins and only thinking is kept.
+- One version of the API for one conversation once it holds thinking: `version` beside the blocks says which.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import re
 from base64 import b64decode
 from typing import Final
 
+from ...chat.message_checks import bad
 from ...chat.messages import ChatRequest
 from ...chat.options import unsupported
+from ...chat.shapes import NATIVE
 from ...decode.jsontext import JSON, JSONObject, loads
 from ...errors import LLMBadRequestError
+from ..blocks import is_thinking
 from ..registry import WIRES
 from ..translate import is_web_url, parse_data_url, text_of
 
@@ -25,11 +28,9 @@ from ..translate import is_web_url, parse_data_url, text_of
 API_VERSION: Final = "2026-10-21"
 #: The version before, which has temperature, top_p and top_k.
 SAMPLING_VERSION: Final = "2023-06-01"
-#: Keys of an assistant message in which its native form is kept.
-BLOCKS_KEY: Final = "anthropic_blocks"
-VERSION_KEY: Final = "anthropic_version"
 
-WIRE: Final = WIRES["anthropic"].title
+_NAME: Final = "anthropic"
+WIRE: Final = WIRES[_NAME].title
 #: A tuple, since what is looked up in it may be any JSON value.
 _THINKING: Final = ("thinking", "redacted_thinking")
 _IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -41,14 +42,14 @@ def translated(chat: ChatRequest, version: str) -> tuple[list[JSONObject], list[
     return _Conversation(chat, version).turns()
 
 
-def native_keys(blocks: list[JSONObject], version: str | None) -> JSONObject:
+def native_form(blocks: list[JSONObject], version: str | None) -> JSONObject | None:
     """What an assistant message made of `blocks` must carry besides `content` and `tool_calls`; often nothing."""
     if _is_plain(blocks):
-        return {}
-    keys: JSONObject = {BLOCKS_KEY: blocks}
+        return None
+    form: JSONObject = {"wire": _NAME, "blocks": blocks}
     if version is not None and any(block.get("type") in _THINKING for block in blocks):
-        keys[VERSION_KEY] = version
-    return keys
+        form["version"] = version
+    return form
 
 
 def _is_plain(blocks: list[JSONObject]) -> bool:
@@ -64,17 +65,27 @@ def _is_plain(blocks: list[JSONObject]) -> bool:
 
 def version_of_thinking(messages: tuple[JSONObject, ...]) -> str | None:
     """The version noted at the first thinking of the conversation; None if there is none, or none with a note."""
-    for message in messages:
-        version = message.get(VERSION_KEY)
-        if isinstance(version, str) and version:
-            blocks = message.get(BLOCKS_KEY)
-            if isinstance(blocks, list) and any(_kind(block) in _THINKING for block in blocks):
-                return version
+    for i, message in enumerate(messages):
+        if NATIVE in message:
+            native = _native(message, f"messages[{i}]")
+            if native is not None and any(block["type"] in _THINKING for block in native["blocks"]):
+                version: str | None = native.get("version")
+                if version:
+                    return version
     return None
 
 
-def _kind(block: JSON) -> JSON:
-    return block.get("type") if isinstance(block, dict) else None
+def _native(message: JSONObject, path: str) -> JSONObject | None:
+    """The native form of a message if it is of this wire. Raises `LLMBadRequestError` if it is not what it was."""
+    native = message.get(NATIVE)
+    if native is None or native["wire"] != _NAME:
+        return None
+    blocks, version = native.get("blocks"), native.get("version")
+    if not isinstance(blocks, list) or not all(isinstance(b, dict) and isinstance(b.get("type"), str) for b in blocks):
+        raise bad(f"{path}.{NATIVE}.blocks", "must be the list of blocks that response.message had")
+    if not isinstance(version, (str, type(None))):
+        raise bad(f"{path}.{NATIVE}.version", f"must be a string, not {type(version).__name__}")
+    return native  # type: ignore[no-any-return]
 
 
 # -- the conversation -----------------------------------------------------------------------------------------------
@@ -151,10 +162,10 @@ class _Conversation:
             turns.insert(at, self._results)
 
     def _assistant_blocks(self, message: JSONObject, path: str) -> list[JSONObject]:
-        native = message.get(BLOCKS_KEY)
-        if not isinstance(native, list):
+        native = _native(message, path)
+        if native is None:
             return self._rebuilt(message, path)
-        blocks = [block for block in native if isinstance(block, dict)]
+        blocks: list[JSONObject] = native["blocks"]
         if not _says_the_same(blocks, message):
             blocks = [block for block in blocks if block.get("type") in _THINKING] + self._rebuilt(message, path)
         return [block for block in blocks if block.get("type") != "text" or block.get("text")]
@@ -163,6 +174,8 @@ class _Conversation:
         content = message.get("content")
         if isinstance(content, list):
             blocks = [_assistant_block(part, f"{path}.content[{i}]") for i, part in enumerate(content)]
+            # Thinking of other vendors has no signature of Anthropic's.
+            blocks = [block for block in blocks if block.get("type") not in _THINKING or is_thinking(block)]
             blocks = [block for block in blocks if block.get("type") != "text" or block.get("text")]
         else:
             blocks = _text_blocks(content or "")

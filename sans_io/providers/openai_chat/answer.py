@@ -12,7 +12,7 @@ from typing import Final
 
 from ...chat.assembly import ChoiceAssembler
 from ...chat.response import Choice, Usage
-from ...chat.shapes import TokenLogprob
+from ...chat.shapes import NOT_FROM_SERVERS, TokenLogprob
 from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject, SurrogateJoiner
 from ..json_replies import count, token_logprobs
@@ -59,7 +59,9 @@ def extras_of(answer: Answer) -> JSONObject:
     if answer.choice.refusal:
         extras["refusal"] = "".join(answer.choice.refusal)
     if answer.marks:
-        extras["content"] = _content_parts(answer)
+        parts = _own_parts(_content_parts(answer))
+        if parts:
+            extras["content"] = parts
     return extras
 
 
@@ -72,6 +74,10 @@ def logprobs_of(answer: Answer) -> list[TokenLogprob] | None:
 def raw_choice(answer: Answer, choice: Choice) -> JSONObject:
     """The choice in the shape of a reply that was not streamed; `choice` is what the assembler made of it."""
     message = copied(choice.message)
+    for key in NOT_FROM_SERVERS & answer.keys.keys():
+        message[key] = merged_pieces(answer.keys[key], key)
+    if answer.marks:
+        message["content"] = copied(_content_parts(answer))
     if choice.invalid_tool_calls:
         message["tool_calls"] = message.get("tool_calls", []) + [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.raw_arguments}}
@@ -108,6 +114,13 @@ def _content_parts(answer: Answer) -> list[JSONObject]:
         if part.get("type") == "thinking":
             part["thinking"][0]["text"] = jsontext.well_formed("".join(part["thinking"][0]["text"]))
     return parts
+
+
+def _own_parts(parts: list[JSONObject]) -> list[JSONObject]:
+    """Those that a server of this wire may put into the history: no blocks of Anthropic's."""
+    from ..blocks import is_block  # few servers answer in parts
+
+    return [part for part in parts if part.get("type") == "thinking" or not is_block(part.get("type"))]
 
 
 CALL_KEYS: Final = frozenset({"index", "id", "type", "function", "custom"})

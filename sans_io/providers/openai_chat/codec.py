@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from ...chat.message_checks import bad
 from ...chat.messages import encode_body
 from ...chat.options import refuse_foreign, unsupported
+from ...chat.shapes import NATIVE
 from ...errors import LLMBadRequestError
 from ...http.http11 import HTTPRequest, RequestHead, merge_headers
 from ...http.urls import path_segment
@@ -243,8 +244,8 @@ def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:
     return replace(dialect.rules, not_found="is /v1 missing from base_url?")
 
 
-#: Keys of messages that are another wire's: Anthropic's blocks, Ollama's thinking and tool names, the error flag.
-_FOREIGN_KEYS: Final = frozenset({"anthropic_blocks", "anthropic_version", "thinking", "is_error", "tool_name"})
+#: Keys of messages that are another wire's: native forms, Ollama's thinking and tool names, the error flag.
+_FOREIGN_KEYS: Final = frozenset({NATIVE, "thinking", "is_error", "tool_name"})
 #: Keys of an assistant message beside which its content may be null.
 _INSTEAD_OF_CONTENT: Final = frozenset({"tool_calls", "function_call", "refusal", "audio"})
 #: Content parts that only Anthropic's wire has.

@@ -122,7 +122,7 @@ def test_native_blocks_go_back_as_they_came(messages: list[dict]) -> None:
         content = turn["content"]
         sent += content if isinstance(content, list) else [{"type": "text", "text": content}]  # its short form
     for message in messages:
-        for block in message.get("anthropic_blocks") or ():
+        for block in message.get("native", {}).get("blocks", ()):
             if block["type"] != "text" or block["text"]:
                 assert block in sent
 

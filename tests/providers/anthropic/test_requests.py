@@ -33,6 +33,11 @@ def body(messages: list[dict] = HELLO, model: str | None = "claude-x", **options
     return json.loads(CODEC.build(chat_request(messages, model, **options)).body)
 
 
+def native(blocks: list[dict], **keys: object) -> dict:
+    """What a message of this wire has under its reserved key."""
+    return {"wire": "anthropic", "blocks": blocks, **keys}
+
+
 def headers(codec: AnthropicCodec = CODEC, **options: object) -> dict[str, object]:
     request = codec.build(chat_request(HELLO, "claude-x", **options))
     return {name.lower(): value for name, value in request.headers}
@@ -151,7 +156,7 @@ def test_a_history_with_thinking_keeps_its_version(version: str) -> None:
     operation = CODEC.operation(chat_request(HELLO, "claude-x", **options))
     reply = {"type": "message", "content": THINKING, "stop_reason": "end_turn"}
     answer = read(operation.new_reader(), [json.dumps(reply).encode()]).response.message
-    assert answer["anthropic_version"] == version
+    assert answer["native"]["version"] == version
     history = [*HELLO, answer, {"role": "user", "content": "And?"}]
     request = CODEC.build(chat_request(history, "claude-x"))
     assert dict(request.headers)["anthropic-version"] == version
@@ -168,8 +173,7 @@ def test_a_history_without_thinking_is_free() -> None:
     bare = {
         "role": "assistant",
         "content": "4",
-        "anthropic_version": "2023-06-01",
-        "anthropic_blocks": [{"type": "text", "text": "4"}],
+        "native": native([{"type": "text", "text": "4"}], version="2023-06-01"),
     }
     assert (
         dict(CODEC.build(chat_request([*HELLO, bare, *HELLO], "claude-x")).headers)["anthropic-version"] == "2026-10-21"
@@ -463,7 +467,7 @@ def test_calls_that_are_no_functions() -> None:
     refused("messages[1].tool_calls[0]", [*HELLO, {"role": "assistant", "content": None, "tool_calls": [custom]}])
     refused(
         "messages[1].tool_calls[0]",
-        [*HELLO, {"role": "assistant", "content": "4", "tool_calls": [custom], "anthropic_blocks": THINKING}],
+        [*HELLO, {"role": "assistant", "content": "4", "tool_calls": [custom], "native": native(THINKING)}],
     )
 
 
@@ -482,7 +486,7 @@ NATIVE = [
 
 
 def test_native_blocks_are_used_while_they_say_the_same() -> None:
-    message = {"content": "4", "tool_calls": [call("t", arguments='{"x":1}')], "anthropic_blocks": NATIVE}
+    message = {"content": "4", "tool_calls": [call("t", arguments='{"x":1}')], "native": native(NATIVE)}
     assert assistant(message) == NATIVE[:3]
 
 
@@ -498,7 +502,7 @@ def test_native_blocks_are_used_while_they_say_the_same() -> None:
     ],
 )
 def test_an_edit_wins_over_native_blocks_and_thinking_stays_first(edit: dict) -> None:
-    message = {"content": "4", "tool_calls": [call("t", arguments='{"x":1}')], "anthropic_blocks": NATIVE, **edit}
+    message = {"content": "4", "tool_calls": [call("t", arguments='{"x":1}')], "native": native(NATIVE), **edit}
     rebuilt = [{"type": "text", "text": message["content"]}] if message["content"] else []
     for entry in message["tool_calls"]:
         arguments = json.loads(entry["function"]["arguments"])
@@ -713,10 +717,10 @@ def test_an_operation_says_how_its_reply_is_read() -> None:
 
 
 def test_a_version_that_is_no_text_is_no_version() -> None:
-    for version in (5, "", None):
-        said = {"role": "assistant", "content": "4", "anthropic_blocks": THINKING, "anthropic_version": version}
+    for version in ("", None):
+        said = {"role": "assistant", "content": "4", "native": native(THINKING, version=version)}
         assert headers_of(*HELLO, said, *HELLO)["anthropic-version"] == "2026-10-21"
-    said = {"role": "assistant", "content": "4", "anthropic_blocks": THINKING[1:], "anthropic_version": "2023-06-01"}
+    said = {"role": "assistant", "content": "4", "native": native(THINKING[1:], version="2023-06-01")}
     assert headers_of(*HELLO, said, *HELLO)["anthropic-version"] == "2026-10-21", "there is no thinking in it"
 
 
@@ -734,9 +738,8 @@ def test_what_was_said_goes_before_a_refusal() -> None:
 
 def test_empty_text_among_native_blocks_is_left_out() -> None:
     blocks = [THINKING[0], {"type": "text", "text": ""}, {"type": "text", "text": "4"}]
-    said = {"role": "assistant", "content": "4", "anthropic_blocks": blocks}
+    said = {"role": "assistant", "content": "4", "native": native(blocks)}
     assert turns(*HELLO, said)[1]["content"] == [blocks[0], blocks[2]]
-    assert turns(*HELLO, {**said, "anthropic_blocks": [None, *blocks, 5]})[1]["content"] == [blocks[0], blocks[2]]
 
 
 def test_a_choice_in_the_wire_s_own_words_is_sent_as_it_is() -> None:
@@ -764,7 +767,7 @@ def test_ids_that_are_rewritten_stay_apart() -> None:
 
 def test_a_breakpoint_is_not_put_on_thinking_nor_over_another() -> None:
     cache = {"type": "ephemeral"}
-    said = {"role": "assistant", "content": "", "anthropic_blocks": THINKING[:1], "cache_control": cache}
+    said = {"role": "assistant", "content": "", "native": native(THINKING[:1]), "cache_control": cache}
     assert turns(*HELLO, said)[1]["content"] == THINKING[:1]
     own = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
     assert content(own) == [own]

@@ -97,7 +97,7 @@ def test_unknown_events_blocks_and_deltas_are_passed_over() -> None:
     assert reading.response.raw_finish_reason == "a_new_reason"
     assert reading.response.raw["content"][0] == {"type": "hologram", "shape": {"points": [1]}}
     # It goes back as it came: the next turn's server may need it.
-    assert reading.response.message["anthropic_blocks"][0] == {"type": "hologram", "shape": {"points": [1]}}
+    assert reading.response.message["native"]["blocks"][0] == {"type": "hologram", "shape": {"points": [1]}}
 
 
 def test_usage_is_overwritten_and_what_is_left_out_is_kept() -> None:
@@ -167,7 +167,7 @@ def test_a_tool_call_in_pieces() -> None:
     assert (call.id, call.name, call.arguments) == ("toolu_1", "look", {"city": "P"})
     assert reading.response.finish_reason == "tool_calls"
     assert reading.response.message["tool_calls"][0]["function"] == {"name": "look", "arguments": '{"city":"P"}'}
-    assert "anthropic_blocks" not in reading.response.message
+    assert "native" not in reading.response.message
     assert reading.response.raw["content"][1]["input"] == {"city": "P"}
 
 
@@ -302,7 +302,7 @@ def test_server_tools_are_not_client_tool_calls(kind: str) -> None:
         {"type": kind, "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}},
         result,
     ]
-    assert reading.response.message["anthropic_blocks"] == reading.response.raw["content"]
+    assert reading.response.message["native"]["blocks"] == reading.response.raw["content"]
 
 
 def test_pause_turn_keeps_everything_needed_to_go_on() -> None:
@@ -312,7 +312,7 @@ def test_pause_turn_keeps_everything_needed_to_go_on() -> None:
     reading = stream(start(), begun, block_stop(0), message_delta("pause_turn"), STOP)
     assert reading.response.finish_reason == "pause"
     assert reading.response.invalid_tool_calls == reading.response.tool_calls == []
-    assert reading.response.message["anthropic_blocks"] == reading.response.raw["content"]
+    assert reading.response.message["native"]["blocks"] == reading.response.raw["content"]
 
 
 def test_thinking_with_its_signature() -> None:
@@ -333,8 +333,8 @@ def test_thinking_with_its_signature() -> None:
     assert [e for e in reading.events if isinstance(e, ReasoningDelta)] == [ReasoningDelta("Hm"), ReasoningDelta("m.")]
     assert reading.response.reasoning == "Hmm."
     message = reading.response.message
-    assert message["anthropic_blocks"][0] == {"type": "thinking", "thinking": "Hmm.", "signature": "c2ln+/="}
-    assert message["anthropic_version"] == "2026-10-21"
+    assert message["native"]["blocks"][0] == {"type": "thinking", "thinking": "Hmm.", "signature": "c2ln+/="}
+    assert message["native"]["version"] == "2026-10-21"
 
 
 def test_empty_thinking_with_a_signature_and_redacted_thinking() -> None:
@@ -351,7 +351,7 @@ def test_empty_thinking_with_a_signature_and_redacted_thinking() -> None:
         STOP,
     )
     assert reading.response.reasoning is None
-    assert reading.response.message["anthropic_blocks"][:2] == [
+    assert reading.response.message["native"]["blocks"][:2] == [
         {"type": "thinking", "thinking": "", "signature": "second"},
         {"type": "redacted_thinking", "data": "b64=="},
     ]
@@ -369,13 +369,13 @@ def test_citations_are_appended() -> None:
         message_delta(),
         STOP,
     )
-    assert reading.response.message["anthropic_blocks"] == [{"type": "text", "text": "Cited.", "citations": cites}]
+    assert reading.response.message["native"]["blocks"] == [{"type": "text", "text": "Cited.", "citations": cites}]
 
 
 def test_several_text_blocks_are_joined() -> None:
     reading = stream(start(), text_block(0, "One. "), text_block(1, "Two."), message_delta(), STOP)
     assert reading.response.content == "One. Two."
-    assert [block["text"] for block in reading.response.message["anthropic_blocks"]] == ["One. ", "Two."]
+    assert [block["text"] for block in reading.response.message["native"]["blocks"]] == ["One. ", "Two."]
 
 
 def test_content_in_message_start() -> None:
@@ -493,7 +493,7 @@ def test_thinking_before_calls_goes_back_with_the_calls_that_can_be_run() -> Non
     thinking = block_start(0, type="thinking", thinking="Hm", signature="c2ln") + block_stop(0)
     calls = tool_block(1, "f", '{"x": 1}', id="t1", caller={"type": "direct"}) + tool_block(2, "g", "{oops", id="t2")
     reading = stream(start(), thinking, calls, message_delta("tool_use"), STOP)
-    assert reading.response.message["anthropic_blocks"] == [
+    assert reading.response.message["native"]["blocks"] == [
         {"type": "thinking", "thinking": "Hm", "signature": "c2ln"},
         {"type": "tool_use", "id": "t1", "name": "f", "input": {"x": 1}, "caller": {"type": "direct"}},
     ]
@@ -868,7 +868,7 @@ def test_a_call_without_an_id_gets_one_and_goes_back_with_it() -> None:
     )
     (call,) = reading.response.tool_calls
     assert call.id
-    assert reading.response.message["anthropic_blocks"][2] == {
+    assert reading.response.message["native"]["blocks"][2] == {
         "type": "tool_use",
         "id": call.id,
         "name": "f",
@@ -937,11 +937,11 @@ def test_what_was_cut_is_told_with_its_provider_and_model() -> None:
 def test_a_version_is_noted_only_beside_thinking() -> None:
     cited = block_start(0, type="text", text="a", citations=[{"type": "x"}]) + block_stop(0)
     plain = stream(start(), cited, message_delta(), STOP).response.message
-    assert plain["anthropic_blocks"]
-    assert "anthropic_version" not in plain
+    assert plain["native"]["blocks"]
+    assert "version" not in plain["native"]
     thought = block_start(0, type="thinking", thinking="hm") + block_stop(0)
     noted = stream(start(), thought, text_block(1, "a"), message_delta(), STOP).response.message
-    assert noted["anthropic_version"] == "2026-10-21"
+    assert noted["native"]["version"] == "2026-10-21"
 
 
 @pytest.mark.parametrize("kind", ["message_stop", "error"])

@@ -178,19 +178,6 @@ def test_a_tool_turn() -> None:
     ]
 
 
-def test_a_result_of_a_call_nobody_named() -> None:
-    native = {
-        "role": "assistant",
-        "content": "x",
-        "anthropic_blocks": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}],
-    }
-    assert sent(*HELLO, native, {"role": "tool", "tool_call_id": "t", "content": "1"})[2] == {
-        "role": "tool",
-        "content": "1",
-        "tool_call_id": "t",
-    }
-
-
 def test_arguments_may_be_objects() -> None:
     got = sent(*HELLO, {"role": "assistant", "content": None, "tool_calls": [openai_call("a", arguments={"x": 1})]})
     assert got[1]["tool_calls"][0]["function"]["arguments"] == {"x": 1}
@@ -205,8 +192,7 @@ def test_keys_of_other_wires_are_left_out() -> None:
     message = {
         "role": "assistant",
         "content": "4",
-        "anthropic_blocks": [{"type": "text", "text": "4", "citations": []}],
-        "anthropic_version": "x",
+        "native": {"wire": "anthropic", "version": "x", "blocks": [{"type": "text", "text": "4", "citations": []}]},
         "reasoning_content": "r",
     }
     assert sent(*HELLO, message)[1] == {"role": "assistant", "content": "4"}
