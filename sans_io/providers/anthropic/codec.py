@@ -147,6 +147,7 @@ _PLAIN_OPTIONS: Final = {
     "top_p": "top_p", "top_k": "top_k", "stop": "stop_sequences", "service_tier": "service_tier",
 }  # fmt: skip
 _TIERS: Final = ("auto", "standard_only")
+_MAX_STRICT_TOOLS: Final = 20
 _EFFORTS: Final = frozenset({"low", "medium", "high", "xhigh", "max"})
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 
@@ -186,6 +187,7 @@ def build_body(chat: ChatRequest, version: str) -> JSONObject:
         body["temperature"] = chat.temperature
     if chat.options:
         body.update(_fields(chat.options, chat.extra_body.get("max_tokens", max_tokens)))
+    _check_grammars(body)
     if chat.stream:
         body["stream"] = True
     body = merged(body, chat.extra_body)
@@ -252,10 +254,33 @@ def _tool(tool: JSONObject, path: str) -> JSONObject:
     description = function.pop("description", None)
     if description is not None:
         entry["description"] = description
-    entry["input_schema"] = schema if "type" in schema else {"type": "object", **schema}
+    schema = schema if "type" in schema else {"type": "object", **schema}
+    entry["input_schema"] = _strict_parameters(schema, f"{path}.parameters") if function.get("strict") else schema
     entry.update(function)
     entry.update((key, value) for key, value in tool.items() if key not in ("type", "function"))
     return entry
+
+
+def _strict_parameters(schema: JSONObject, path: str) -> JSONObject:
+    from ..schemas import closed_schema  # few requests have one
+
+    if schema.get("properties") == {}:
+        # A function without arguments, not one that takes any.
+        schema = {**schema, "additionalProperties": False}
+    return closed_schema(schema, path)
+
+
+def _check_grammars(body: JSONObject) -> None:
+    """What the strict tools and the output format of one request may be together."""
+    schemas = [tool["input_schema"] for tool in body.get("tools", ()) if tool.get("strict") and "input_schema" in tool]
+    if len(schemas) > _MAX_STRICT_TOOLS:
+        raise unsupported("tools", WIRE, f"it takes {_MAX_STRICT_TOOLS} strict tools, and these are {len(schemas)}")
+    output = body.get("output_config", {}).get("format")
+    if schemas or output is not None:
+        from ..schemas import check_closed
+
+        what = "tools" if output is None else "response_format with strict tools" if schemas else "response_format"
+        check_closed(schemas if output is None else [*schemas, output["schema"]], what)
 
 
 def _tool_choice(chat: ChatRequest) -> JSONObject | None:
@@ -290,9 +315,14 @@ def _output_config(options: JSONObject) -> JSONObject:
     wanted = options.get("response_format")
     if wanted is None or wanted["type"] == "text":
         return config
-    # The wire has schemas only; "some JSON object" is the schema that says no more than that.
-    schema = {"type": "object"}
-    if wanted["type"] == "json_schema":
-        schema = wanted["json_schema"].get("schema") or schema
+    inner = wanted["json_schema"] if wanted["type"] == "json_schema" else {}
+    if not inner.get("schema"):
+        why = "it has no JSON without a schema: give one, or ask for JSON in a message and leave response_format out"
+        raise unsupported("response_format", WIRE, why)
+    from ..schemas import closed_schema  # few requests have one
+
+    schema = closed_schema(inner["schema"], "response_format")
+    if isinstance(inner.get("description"), str):
+        schema.setdefault("description", inner["description"])
     config["format"] = {"type": "json_schema", "schema": schema}
     return config

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ...http.secret import Secret
     from ...http.urls import BaseURL
     from ..endpoint import Auth
+    from ..schemas import Problem
 
 RETRY_TABLE: Final[RetryTable] = retry_table(statuses={409: ONCE}, codes=QUOTA_CODES)
 
@@ -177,7 +178,7 @@ class OpenAICodec:
         if chat.options:
             body.update(_said(chat.options, dialect))
         if chat.tools:
-            body["tools"] = _tools(chat.tools)
+            body["tools"] = _tools(chat.tools, dialect)
         if chat.tool_choice is not None:
             body["tool_choice"] = _tool_choice(chat.tool_choice, dialect)
         return merged(body, chat.extra_body)
@@ -298,10 +299,15 @@ def _content(parts: list[JSON], i: int, dialect: Dialect) -> JSON:
 _DATED_TOOL: Final = re.compile(r"[a-z_]+_20[0-9]{6}")
 
 
-def _tools(tools: tuple[JSONObject, ...]) -> list[JSONObject]:
+def _tools(tools: tuple[JSONObject, ...], dialect: Dialect) -> list[JSONObject]:
     for i, tool in enumerate(tools):
         if _DATED_TOOL.fullmatch(tool["type"]):
             raise unsupported(f"tools[{i}]", _WIRE, f"{tool['type']!r} is a server tool of Anthropic's")
+        function = tool["function"] if tool["type"] == "function" else {}
+        if dialect.strict_schemas and function.get("strict") and function.get("parameters"):
+            problems = _strict_problems(function["parameters"], f"tools[{i}].parameters", certain=True)
+            if problems:
+                raise _not_strict(problems)
     return list(tools)
 
 
@@ -314,41 +320,27 @@ def _tool_choice(choice: JSON, dialect: Dialect) -> JSON:
 
 
 def _response_format(value: JSONObject, dialect: Dialect) -> JSONObject:
+    """With `strict` where the schema allows it; one that the caller asked for is refused where it does not."""
     if value.get("type") != "json_schema" or not dialect.strict_schemas:
         return value
     inner = value["json_schema"]
-    schema = inner.get("schema")
-    if "strict" in inner or not isinstance(schema, dict) or schema.get("type") != "object" or not _is_strict(schema):
+    asked = inner.get("strict")
+    if asked is False or not isinstance(inner.get("schema"), dict):
         return value
-    return {**value, "json_schema": {**inner, "strict": True}}
+    problems = _strict_problems(inner["schema"], "response_format", certain=asked is not None)
+    if asked is None and not problems:
+        return {**value, "json_schema": {**inner, "strict": True}}
+    if asked and problems:
+        raise _not_strict(problems)
+    return value
 
 
-#: Keywords that strict mode takes (OpenAI, "Structured outputs: supported schemas").
-_STRICT_KEYWORDS: Final = frozenset({
-    "type", "properties", "required", "additionalProperties", "items", "anyOf", "enum", "const", "description", "title",
-    "$ref", "$defs", "definitions", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
-    "multipleOf", "minItems", "maxItems", "$schema",
-})  # fmt: skip
+def _strict_problems(schema: JSON, path: str, *, certain: bool) -> list[Problem]:
+    from ..schemas import strict_problems  # few requests have a schema
+
+    return strict_problems(schema, path, certain=certain)
 
 
-def _is_strict(schema: JSON) -> bool:
-    """Whether a JSON schema is one that strict mode takes: every object closed, all its properties required."""
-    if isinstance(schema, list):
-        return all(map(_is_strict, schema))
-    if not isinstance(schema, dict):
-        return True
-    if not schema.keys() <= _STRICT_KEYWORDS:
-        return False
-    nested = [schema.get("items"), schema.get("anyOf")]
-    if schema.get("type") == "object" or "properties" in schema:
-        properties = schema.get("properties")
-        required = schema.get("required")
-        if not isinstance(properties, dict) or not isinstance(required, list):
-            return False
-        if schema.get("additionalProperties") is not False or not all(name in required for name in properties):
-            return False
-        nested += properties.values()
-    for key in ("$defs", "definitions"):
-        if isinstance(schema.get(key), dict):
-            nested += schema[key].values()
-    return all(map(_is_strict, nested))
+def _not_strict(problems: list[Problem]) -> LLMBadRequestError:
+    path, why = problems[0]
+    return bad(path, f"{why}. Strict mode does not take the schema as it is: change it, or leave strict out")

@@ -154,7 +154,7 @@ def test_bodies_are_what_the_sdk_types_allow(
         parallel_tool_calls=parallel,
         stop=["END"],
         max_tokens=5,
-        response_format={"type": "object", "properties": {}},
+        response_format={"type": "object", "properties": {"x": {"type": "string"}}},
         reasoning_effort="high",
     )
     blocks = [b for t in body["messages"] if isinstance(t["content"], list) for b in t["content"]]

@@ -100,31 +100,18 @@ def test_reasoning_effort() -> None:
 
 def test_response_format() -> None:
     schema = {"type": "object", "properties": {"x": {"type": "integer"}}}
-    expected = {"format": {"type": "json_schema", "schema": schema}}
+    expected = {"format": {"type": "json_schema", "schema": {**schema, "additionalProperties": False}}}
     assert body(response_format=schema)["output_config"] == expected
-    assert (
-        body(response_format={"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": schema}})[
-            "output_config"
-        ]
-        == expected
-    )
-    assert body(response_format={"type": "json_schema", "schema": schema})["output_config"] == expected
-    assert body(response_format="json", reasoning_effort="low")["output_config"] == {
-        "effort": "low",
-        "format": {"type": "json_schema", "schema": {"type": "object"}},
-    }
+    assert body(response_format=schema, reasoning_effort="low")["output_config"] == {"effort": "low", **expected}
     assert "output_config" not in body(response_format="text")
 
 
 def test_extra_body_is_merged() -> None:
+    schema = {"type": "object", "properties": {"x": {"type": "integer"}}, "additionalProperties": False}
     extra = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "max", "x": 1}, "metadata": {"user_id": "u"}}
-    sent = body(response_format="json", extra_body=extra)
+    sent = body(response_format=schema, extra_body=extra)
     assert sent["thinking"] == {"type": "adaptive"}
-    assert sent["output_config"] == {
-        "effort": "max",
-        "x": 1,
-        "format": {"type": "json_schema", "schema": {"type": "object"}},
-    }
+    assert sent["output_config"] == {"effort": "max", "x": 1, "format": {"type": "json_schema", "schema": schema}}
     assert extra["output_config"] == {"effort": "max", "x": 1}
 
 
@@ -313,7 +300,7 @@ def test_empty_text_is_left_out_and_a_message_breakpoint_goes_to_its_last_block(
 
 
 def test_tools() -> None:
-    schema = {"type": "object", "properties": {}}
+    schema = {"type": "object", "properties": {"x": {"type": "string"}}, "additionalProperties": False}
     sent = body(
         tools=[
             {

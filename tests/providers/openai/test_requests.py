@@ -399,13 +399,12 @@ def test_a_deployment_needs_a_name_wherever_the_model_stands() -> None:
     assert "model" not in json.loads(built(named, model=None).body)
 
 
-@pytest.mark.parametrize("key", ["$defs", "definitions"])
-def test_definitions_must_be_strict_too(key: str) -> None:
+def test_definitions_must_be_strict_too() -> None:
     inner = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
-    schema = {**inner, key: {"x": inner}}
+    schema = {**inner, "$defs": {"x": inner}}
     assert sent(response_format=schema)["response_format"]["json_schema"]["strict"] is True
-    schema[key] = {"x": {"type": "object"}}
-    assert "strict" not in sent(response_format=schema)["response_format"]["json_schema"]
+    for other in ({**inner, "$defs": {"x": {"type": "object"}}}, {**inner, "definitions": {"x": inner}}):
+        assert "strict" not in sent(response_format=other)["response_format"]["json_schema"]
 
 
 # -- at the edges --
@@ -462,14 +461,15 @@ CLOSED = {"type": "object", "properties": {}, "required": [], "additionalPropert
     [
         (CLOSED, True), ({**CLOSED, "additionalProperties": True}, False), ({**CLOSED, "additionalProperties": {}}, False),
         ({**CLOSED, "properties": []}, False), ({**CLOSED, "required": "a"}, False), ({**CLOSED, "required": None}, False),
-        ({**CLOSED, "properties": {"a": {}}}, False), ({**CLOSED, "properties": {"a": {}}, "required": ["a"]}, True),
-        ({**CLOSED, "properties": {"a": {}}, "required": ["a", "b"]}, True),
+        ({**CLOSED, "properties": {"a": {}}}, False), ({**CLOSED, "properties": {"a": {}}, "required": ["a"]}, False),
+        ({**CLOSED, "properties": {"a": {}}, "required": ["a", "b"]}, False),
         ({**CLOSED, "properties": {"a": {"properties": {}}}, "required": ["a"]}, False),
         ({**CLOSED, "properties": {"a": {"format": "date", "oneOf": []}}, "required": ["a"]}, False),
         ({**CLOSED, "properties": {"a": {"items": [CLOSED, {"type": "object"}]}}, "required": ["a"]}, False),
-        ({**CLOSED, "properties": {"a": {"items": [CLOSED, True]}}, "required": ["a"]}, True),
-        ({**CLOSED, "properties": {"a": True}, "required": ["a"]}, True),
-        ({**CLOSED, "$defs": {"x": {"allOf": []}}}, False), ({**CLOSED, "$defs": 5}, True),
+        ({**CLOSED, "properties": {"a": {"items": [CLOSED, True]}}, "required": ["a"]}, False),
+        ({**CLOSED, "properties": {"a": True}, "required": ["a"]}, False),
+        ({**CLOSED, "$defs": {"x": {"allOf": []}}}, False), ({**CLOSED, "$defs": 5}, False),
+        ({**CLOSED, "properties": {"a": CLOSED}, "required": ["a"]}, True),
     ],
 )  # fmt: skip
 def test_every_object_of_a_strict_schema_is_closed_and_all_its_keys_required(schema: dict, strict: bool) -> None:
