@@ -210,7 +210,7 @@ class Client(ABC, Generic[CodecT]):
     def __repr__(self) -> str:
         if not hasattr(self, "_base_url"):
             return f"<{type(self).__name__}, not constructed>"  # in the traceback of a constructor that has raised
-        return f"{type(self).__name__}(model={self.model!r}, base_url={str(self._base_url)!r})"
+        return f"{type(self).__name__}(model={self.model!r}, base_url={self._base_url.shown!r})"
 
     def __copy__(self) -> Self:
         return self._with_options({})

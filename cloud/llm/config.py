@@ -210,9 +210,11 @@ def parsed_base_url(text: str, what: str = "base_url") -> BaseURL:
 #: Endpoints that people paste together with where the API begins.
 _ENDPOINTS: Final = (
     "/chat/completions",
-    "/v1/completions",
-    "/v1/responses",
+    "/completions",
+    "/responses",
+    "/embeddings",
     "/v1/messages",
+    "/v1/models",
     "/api/chat",
     "/api/generate",
 )

@@ -71,7 +71,7 @@ class _OpenAI(ChatClient["OpenAICodec"]):
         each call. Without `base_url` (where the API begins, as in "https://host/v1") requests go to OPENAI_BASE_URL,
         else to the dialect's own place. `dialect` is the name of a server's way to speak this wire ("openai", "azure",
         "groq", "vllm", ...), chosen from the host when omitted. `api_version` chooses Azure's deployment style, where
-        `model` names the deployment. `organization` and `project` (OPENAI_ORG_ID, OPENAI_PROJECT_ID) are headers of
+        `model` names the deployment; below a URL that ends in /v1 it is only sent along. `organization` and `project` (OPENAI_ORG_ID, OPENAI_PROJECT_ID) are headers of
         OpenAI's.
         """
         settings = self._settings(options)
@@ -80,6 +80,10 @@ class _OpenAI(ChatClient["OpenAICodec"]):
         if chosen is None and api_version is not None:
             chosen = DIALECTS["azure"]
         place = _place(base_url, chosen)
+        if api_version is not None and place.parameter("api-version") not in (None, api_version):
+            raise LLMBadRequestError(
+                "api_version and the api-version in base_url differ: leave one of them out", code="invalid_argument"
+            )
         self._dialect = chosen = chosen or _spoken_at(place)
         if chosen.azure and not callable(api_key) and not api_key and config.from_environment(_AZURE_TOKEN):
             key, variable = checked_key(None, (_AZURE_TOKEN,))
@@ -98,7 +102,7 @@ class _OpenAI(ChatClient["OpenAICodec"]):
         if chosen.name == "openai":
             self._organization = organization or config.from_environment("OPENAI_ORG_ID")
             self._project = project or config.from_environment("OPENAI_PROJECT_ID")
-        elif chosen.azure and api_version is None and not place.path.endswith("/v1"):
+        elif chosen.azure and api_version is None and not _says_version(place):
             self._api_version = config.from_environment("OPENAI_API_VERSION")
         self._configure(
             settings,
@@ -186,6 +190,11 @@ def _named(dialect: object) -> Dialect | None:
 def _spoken_at(place: BaseURL) -> Dialect:
     found = dialect_for(place)
     return _LOCAL if found.name == "generic" and place.origin.is_loopback else found
+
+
+def _says_version(place: BaseURL) -> bool:
+    """Whether Azure's URL says by itself which API it is."""
+    return place.path.endswith("/v1") or place.parameter("api-version") is not None
 
 
 def _place(base_url: str | None, dialect: Dialect | None) -> BaseURL:

@@ -70,6 +70,22 @@ class BaseURL(NamedTuple):
         both = "&".join(part for part in (self.query, query) if part)
         return f"{joined}?{both}" if both else joined
 
+    def parameter(self, name: str) -> str | None:
+        """The value of a parameter of the query, as written; None if there is none of that name."""
+        for pair in self.query.split("&"):
+            key, _, value = pair.partition("=")
+            if key == name:
+                return value
+        return None
+
+    @property
+    def shown(self) -> str:
+        """The URL for a repr: some servers take the key in the query."""
+        return f"{self.origin}{self.path}" + ("?***" if self.query else "")
+
+    def __repr__(self) -> str:
+        return f"BaseURL({self.shown})"
+
     def __str__(self) -> str:
         return f"{self.origin}{self.path}" + (f"?{self.query}" if self.query else "")
 

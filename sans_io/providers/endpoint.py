@@ -51,7 +51,7 @@ class Endpoint:
         self._heads: dict[tuple[str, str, RequestHeaders], RequestHead] = {}
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.base_url})"
+        return f"Endpoint({self.base_url.shown})"
 
     def with_credential(self, credential: Secret | None) -> Endpoint:
         """The same server with another credential: rotating keys, one endpoint for each."""
@@ -69,7 +69,11 @@ class Endpoint:
             headers = merge_headers(self._authorized(ours), self._headers)
             head = self._heads[key] = RequestHead(method, self.base_url.origin, target, headers)
         if extra:
-            return RequestHead(method, head.origin, head.target, merge_headers(head.headers, extra))
+            given = head.headers
+            if any(name.lower() in CARRIERS for name, _ in extra):
+                # As with the caller's headers for all requests: a credential of theirs travels alone.
+                given = tuple(field for field in given if field[0].lower() not in CARRIERS)
+            return RequestHead(method, head.origin, head.target, merge_headers(given, extra))
         return head
 
     def _authorized(self, fields: RequestHeaders) -> RequestHeaders:

@@ -86,6 +86,33 @@ WIRES: Final[Mapping[str, Wire]] = MappingProxyType({row.name: row for row in _W
 
 
 @dataclass(frozen=True, slots=True)
+class MessageRules:
+    """What one server takes in the messages of OpenAI's wire; the defaults are those of a server that passes over what
+    it does not know.
+
+    `keys`: role -> keys beside `role` and `content`, None: any but those of another wire. `call_keys`: keys of a tool
+    call, `part_keys`: keys of a content part beside those of its own form, both where `keys` is given. `parts`: role ->
+    types of content parts, for roles that have not all. `strings`: text goes as a string, never as parts.
+    `developer`: the role is known beside "system". `images`: an assistant may have said pictures. `ids`: a pattern of
+    the ids of calls, "" for any. `reasoning`: the `reasoning_content` of a message with calls that has none; None: not
+    wanted. `signature`: the first call of a message must have one, at least the documented dummy. `mistral`: thinking
+    parts, files and audio in Mistral's own forms, and its order of turns.
+    """
+
+    keys: Mapping[str, frozenset[str]] | None = None
+    call_keys: frozenset[str] = frozenset({"id", "type", "function"})
+    part_keys: frozenset[str] = frozenset()
+    parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    strings: bool = False
+    developer: bool = False
+    images: bool = True
+    ids: str = ""
+    reasoning: str | None = None
+    signature: bool = False
+    mistral: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """One vendor or server: where it is, as whom it is asked, and its way of speaking the wires it serves.
 
@@ -98,9 +125,10 @@ class Dialect:
     Of OpenAI's wire: `max_tokens_field`, `seed_field`, `user_field`: names in the body. `lacks`: options of `chat()`
     that it does not take, though the wire does. `required`: how `tool_choice="required"` is spelled. `usage_in_stream`:
     `stream_options.include_usage` is known and needed. `many_choices`: `n` above 1 is served. `needs_model`: a request
-    without a model cannot be served. `strict_schemas`: `strict` in a JSON schema has effect. `keeps_thinking`: thinking
-    parts inside `content` are sent back. `azure`: paths name deployments.
-    `rules`: its words in errors.
+    without a model cannot be served. `functions_only`: there are no tools but functions. `needs_parameters`: a function
+    without arguments has a schema too. `schemas`: `response_format` may be a JSON schema; `strict_schemas`: `strict` in
+    it has effect. `says_json`: "json" must stand in a message where it is asked for. `azure`: paths name deployments.
+    `messages`: what it takes in messages. `rules`: its words in errors.
     """
 
     name: str
@@ -120,9 +148,13 @@ class Dialect:
     usage_in_stream: bool = True
     many_choices: bool = True
     needs_model: bool = True
+    functions_only: bool = False
+    needs_parameters: bool = False
+    schemas: bool = True
     strict_schemas: bool = False
-    keeps_thinking: bool = False
+    says_json: bool = False
     azure: bool = False
+    messages: MessageRules = field(default_factory=MessageRules)
     rules: FailureRules = field(default_factory=FailureRules)
 
     def place(self, wire: str) -> str | None:
@@ -170,6 +202,29 @@ _ANTHROPIC_RETIRED: Final = MappingProxyType(
     }
 )
 
+
+def _keys(**roles: str) -> Mapping[str, frozenset[str]]:
+    """Sets of words, by role."""
+    return MappingProxyType({role: frozenset(words.split()) for role, words in roles.items()})
+
+
+_OPENAI_MESSAGES: Final = MessageRules(
+    keys=_keys(
+        system="name",
+        developer="name",
+        user="name",
+        assistant="name refusal audio tool_calls function_call",
+        tool="tool_call_id",
+    ),
+    call_keys=frozenset({"id", "type", "function", "custom"}),
+    part_keys=frozenset({"prompt_cache_breakpoint"}),
+    parts=_keys(system="text", developer="text", user="text image_url input_audio file", assistant="text refusal",
+                tool="text"),
+    developer=True,
+    images=False,
+    ids=r".{1,40}",
+)  # fmt: skip
+
 _ROWS: Final = (
     Dialect(
         "openai",
@@ -181,6 +236,8 @@ _ROWS: Final = (
         user_field="safety_identifier",
         strict_schemas=True,
         rules=FailureRules(retired=_OPENAI_RETIRED),
+        says_json=True,
+        messages=_OPENAI_MESSAGES,
     ),
     Dialect(
         "azure",
@@ -192,6 +249,8 @@ _ROWS: Final = (
         strict_schemas=True,
         azure=True,
         rules=FailureRules(not_found="a deployment of the name {model} must exist in this Azure resource"),
+        says_json=True,
+        messages=_OPENAI_MESSAGES,
     ),
     Dialect(
         "anthropic",
@@ -213,6 +272,20 @@ _ROWS: Final = (
         lacks=("frequency_penalty", "presence_penalty", "logprobs"),
         usage_in_stream=False,  # It comes unasked, in x_groq.usage.
         many_choices=False,
+        functions_only=True,
+        messages=MessageRules(
+            keys=_keys(
+                system="name",
+                developer="name",
+                user="name",
+                assistant="name reasoning tool_calls function_call",
+                tool="tool_call_id",
+            ),
+            parts=_keys(system="text", developer="text", user="text image_url document", assistant="text",
+                        tool="text image_url document"),
+            developer=True,
+            images=False,
+        ),
     ),
     Dialect(
         "mistral",
@@ -223,7 +296,20 @@ _ROWS: Final = (
         seed_field="random_seed",
         required="any",
         usage_in_stream=False,  # It comes unasked, in the last chunk; unknown fields are refused.
-        keeps_thinking=True,
+        lacks=("user", "verbosity"),
+        needs_parameters=True,
+        messages=MessageRules(
+            keys=_keys(system="", user="", assistant="tool_calls prefix", tool="tool_call_id name"),
+            parts=_keys(
+                system="text thinking",
+                user="text image_url input_audio file document_url reference",
+                assistant="text thinking reference image_url file document_url",
+                tool="text image_url input_audio file document_url reference",
+            ),
+            images=False,
+            ids=r"[a-zA-Z0-9]{9}",
+            mistral=True,
+        ),
     ),
     Dialect(
         "deepseek",
@@ -231,6 +317,18 @@ _ROWS: Final = (
         hosts=("api.deepseek.com",),
         key_variables=("DEEPSEEK_API_KEY",),
         needs_key=True,
+        functions_only=True,
+        schemas=False,
+        says_json=True,
+        messages=MessageRules(
+            keys=_keys(
+                system="name", user="name", assistant="name prefix reasoning_content tool_calls", tool="tool_call_id"
+            ),
+            parts=_keys(system="text", user="text", assistant="text", tool="text"),
+            strings=True,
+            images=False,
+            reasoning="",
+        ),
     ),
     Dialect(
         "openrouter",
@@ -239,6 +337,19 @@ _ROWS: Final = (
         key_variables=("OPENROUTER_API_KEY",),
         needs_key=True,
         strict_schemas=True,
+        functions_only=True,
+        messages=MessageRules(
+            keys=_keys(
+                system="name",
+                developer="name",
+                user="name",
+                assistant="name refusal reasoning reasoning_content reasoning_details tool_calls",
+                tool="tool_call_id name",
+            ),
+            call_keys=frozenset({"id", "type", "function", "index", "extra_content"}),
+            part_keys=frozenset({"cache_control"}),
+            developer=True,
+        ),
     ),
     Dialect(
         "gemini",
@@ -246,6 +357,15 @@ _ROWS: Final = (
         hosts=("generativelanguage.googleapis.com",),
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         needs_key=True,
+        lacks=("frequency_penalty", "presence_penalty"),
+        functions_only=True,
+        messages=MessageRules(
+            keys=_keys(system="name", user="name", assistant="name tool_calls extra_content", tool="tool_call_id name"),
+            call_keys=frozenset({"id", "type", "function", "extra_content"}),
+            parts=_keys(system="text", assistant="text"),
+            images=False,
+            signature=True,
+        ),
     ),
     Dialect(
         "together",
@@ -255,7 +375,32 @@ _ROWS: Final = (
         needs_key=True,
         usage_in_stream=False,  # It comes unasked, in the last chunk.
     ),
-    Dialect("xai", base_url="https://api.x.ai/v1", hosts=("api.x.ai",), key_variables=("XAI_API_KEY",), needs_key=True),
+    Dialect(
+        "xai",
+        base_url="https://api.x.ai/v1",
+        hosts=("api.x.ai",),
+        key_variables=("XAI_API_KEY",),
+        needs_key=True,
+        functions_only=True,
+        messages=MessageRules(
+            keys=_keys(
+                system="name",
+                user="name",
+                assistant="name refusal reasoning_content tool_calls",
+                tool="tool_call_id",
+            ),
+            parts=_keys(system="text", assistant="text refusal"),
+            images=False,
+        ),
+    ),
+    Dialect(
+        "moonshot",
+        base_url="https://api.moonshot.ai/v1",
+        hosts=("api.moonshot.ai", "api.moonshot.cn"),
+        key_variables=("MOONSHOT_API_KEY",),
+        needs_key=True,
+        messages=MessageRules(reasoning=" "),  # An empty one counts as none.
+    ),
     Dialect(
         "cerebras",
         base_url="https://api.cerebras.ai/v1",
@@ -264,6 +409,15 @@ _ROWS: Final = (
         needs_key=True,
         max_tokens_field="max_completion_tokens",
         rules=FailureRules(empty_is_overflow=True),
+        lacks=("metadata", "verbosity"),
+        functions_only=True,
+        messages=MessageRules(
+            keys=_keys(
+                system="name", user="name", assistant="name reasoning tool_calls", tool="tool_call_id name"
+            ),
+            parts=_keys(system="text", user="text image_url", assistant="text", tool="text"),
+            images=False,
+        ),
     ),
     Dialect(
         "perplexity",

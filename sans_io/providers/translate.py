@@ -44,6 +44,39 @@ def parse_data_url(url: str, path: str) -> DataURL | None:
     return DataURL(media_type or "text/plain", data)
 
 
+#: How base64 of a picture begins, by media type.
+_PICTURES: Final = (
+    ("iVBORw0KGgo", "image/png"), ("/9j/", "image/jpeg"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp"),
+)  # fmt: skip
+
+
+def images_as_parts(images: JSON, path: str) -> list[JSONObject]:
+    """What a message has under `images` as image_url parts: such parts, URLs, or bare base64 as Ollama has it.
+
+    Raises `LLMBadRequestError` naming `path` for anything else.
+    """
+    parts = []
+    for i, image in enumerate(images if isinstance(images, list) else [images]):
+        if isinstance(image, dict):
+            found = image.get("image_url")
+            image = found.get("url") if isinstance(found, dict) else found
+        url = _picture_url(image) if isinstance(image, str) else None
+        if url is None:
+            raise LLMBadRequestError(
+                f"{path}[{i}] must be a picture: base64 of a PNG, JPEG, GIF or WebP, a URL, or an image_url part",
+                code="invalid_argument",
+            )
+        parts.append({"type": "image_url", "image_url": {"url": url}})
+    return parts
+
+
+def _picture_url(text: str) -> str | None:
+    if is_web_url(text) or text[:11].lower() == "data:image/":
+        return text
+    kind = next((kind for start, kind in _PICTURES if text.startswith(start)), None)
+    return None if kind is None else f"data:{kind};base64,{text}"
+
+
 def is_web_url(url: str) -> bool:
     """Whether `url` is an http or https URL."""
     return url[:8].lower().startswith(("http://", "https://"))

@@ -23,7 +23,8 @@ from sans_io.providers.registry import DIALECTS, WIRES, Dialect, Wire, dialect_f
 PLAIN: dict[str, Any] = {
     "base_url": None, "key_variables": (), "needs_key": False, "auth": "bearer", "max_tokens_field": "max_tokens",
     "seed_field": "seed", "user_field": "user", "lacks": (), "required": "required", "usage_in_stream": True, "many_choices": True, "needs_model": True,
-    "strict_schemas": False, "keeps_thinking": False, "azure": False,
+    "functions_only": False, "needs_parameters": False, "schemas": True, "strict_schemas": False, "says_json": False,
+    "azure": False,
 }  # fmt: skip
 NEW_CAP = {"max_tokens_field": "max_completion_tokens"}
 
@@ -34,15 +35,23 @@ def keyed(variable: str, base_url: str | None, **more: Any) -> dict[str, Any]:
 
 ROWS: dict[str, dict[str, Any]] = {
     "openai": keyed(
-        "OPENAI_API_KEY", "https://api.openai.com/v1", strict_schemas=True, user_field="safety_identifier", **NEW_CAP
+        "OPENAI_API_KEY",
+        "https://api.openai.com/v1",
+        strict_schemas=True,
+        says_json=True,
+        user_field="safety_identifier",
+        **NEW_CAP,
     ),
-    "azure": keyed("AZURE_OPENAI_API_KEY", None, auth="api-key", strict_schemas=True, azure=True, **NEW_CAP),
+    "azure": keyed(
+        "AZURE_OPENAI_API_KEY", None, auth="api-key", strict_schemas=True, says_json=True, azure=True, **NEW_CAP
+    ),
     "groq": keyed(
         "GROQ_API_KEY",
         "https://api.groq.com/openai/v1",
         usage_in_stream=False,
         many_choices=False,
         lacks=("frequency_penalty", "presence_penalty", "logprobs"),
+        functions_only=True,
         **NEW_CAP,
     ),
     "mistral": keyed(
@@ -51,18 +60,30 @@ ROWS: dict[str, dict[str, Any]] = {
         seed_field="random_seed",
         required="any",
         usage_in_stream=False,
-        keeps_thinking=True,
+        lacks=("user", "verbosity"),
+        needs_parameters=True,
     ),
-    "deepseek": keyed("DEEPSEEK_API_KEY", "https://api.deepseek.com"),
-    "openrouter": keyed("OPENROUTER_API_KEY", "https://openrouter.ai/api/v1", strict_schemas=True),
+    "deepseek": keyed(
+        "DEEPSEEK_API_KEY", "https://api.deepseek.com", functions_only=True, schemas=False, says_json=True
+    ),
+    "openrouter": keyed("OPENROUTER_API_KEY", "https://openrouter.ai/api/v1", strict_schemas=True, functions_only=True),
     "gemini": {
         "base_url": "https://generativelanguage.googleapis.com/v1beta/openai",
         "key_variables": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         "needs_key": True,
+        "lacks": ("frequency_penalty", "presence_penalty"),
+        "functions_only": True,
     },
     "together": keyed("TOGETHER_API_KEY", "https://api.together.xyz/v1", usage_in_stream=False),
-    "xai": keyed("XAI_API_KEY", "https://api.x.ai/v1"),
-    "cerebras": keyed("CEREBRAS_API_KEY", "https://api.cerebras.ai/v1", **NEW_CAP),
+    "xai": keyed("XAI_API_KEY", "https://api.x.ai/v1", functions_only=True),
+    "moonshot": keyed("MOONSHOT_API_KEY", "https://api.moonshot.ai/v1"),
+    "cerebras": keyed(
+        "CEREBRAS_API_KEY",
+        "https://api.cerebras.ai/v1",
+        lacks=("metadata", "verbosity"),
+        functions_only=True,
+        **NEW_CAP,
+    ),
     "perplexity": keyed("PERPLEXITY_API_KEY", "https://api.perplexity.ai", usage_in_stream=False),
     "fireworks": keyed("FIREWORKS_API_KEY", "https://api.fireworks.ai/inference/v1"),
     "vllm": {"base_url": "http://127.0.0.1:8000/v1"},
@@ -92,7 +113,7 @@ HOSTS = {
 def cells(row: Dialect) -> dict[str, Any]:
     """Of OpenAI's wire; hosts and ports are looked up below."""
     kept = {each.name: getattr(row, each.name) for each in fields(row)} | {"base_url": row.place("openai")}
-    return {name: kept[name] for name in kept if name not in ("rules", "wires", "places", "hosts", "port")}
+    return {name: kept[name] for name in kept if name not in ("rules", "messages", "wires", "places", "hosts", "port")}
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -198,10 +219,11 @@ def test_the_key_travels_in_the_one_header_of_its_row(row: Dialect, wire: str) -
 
 @pytest.mark.parametrize("row", OF_OPENAI, ids=named)
 def test_a_body_is_spelled_as_its_row_says(row: Dialect) -> None:
-    body = body_of(row, max_tokens=7, seed=3, user="u-1", tools=[TOOL], tool_choice="required", stream=True)
+    user = {} if "user" in row.lacks else {"user": "u-1"}
+    body = body_of(row, max_tokens=7, seed=3, tools=[TOOL], tool_choice="required", stream=True, **user)
     assert body[row.max_tokens_field] == 7
     assert body[row.seed_field] == 3
-    assert body[row.user_field] == "u-1"
+    assert not user or body[row.user_field] == "u-1"
     assert body["tool_choice"] == row.required
     assert ("stream_options" in body) is row.usage_in_stream
     other = {"max_tokens", "max_completion_tokens", "seed", "random_seed"} - {row.max_tokens_field, row.seed_field}
@@ -217,7 +239,7 @@ def test_what_a_row_does_not_serve_is_refused_by_name(row: Dialect) -> None:
             body_of(row, n=2)
     for name in row.lacks:
         with pytest.raises(LLMBadRequestError, match=f"^{name} is not supported by the {row.name} API"):
-            body_of(row, **{name: 1})
+            body_of(row, **{name: {"user": "u", "verbosity": "low", "metadata": {}}.get(name, 1)})
     if row.needs_model:
         with pytest.raises(LLMBadRequestError, match="model"):
             body_of(row, model=None)

@@ -100,27 +100,45 @@ def _content_parts(answer: Answer) -> list[JSONObject]:
         if position > at:
             parts.append({"type": "text", "text": jsontext.well_formed("".join(texts[at:position]))})
             at = position
-        if part.get("type") != "thinking":
-            parts.append(part)
-            continue
-        text = thinking_text(part)
-        if parts and parts[-1].get("type") == "thinking":
-            parts[-1]["thinking"][0]["text"].append(text)
+        if part.get("type") == "thinking":
+            _add_thinking(parts, part)
         else:
-            parts.append({"type": "thinking", "thinking": [{"type": "text", "text": [text]}]})
+            parts.append(part)
     if at < len(texts):
         parts.append({"type": "text", "text": jsontext.well_formed("".join(texts[at:]))})
     for part in parts:
         if part.get("type") == "thinking":
-            part["thinking"][0]["text"] = jsontext.well_formed("".join(part["thinking"][0]["text"]))
+            for inner in part["thinking"]:
+                if inner.get("type") == "text":
+                    inner["text"] = jsontext.well_formed("".join(inner["text"]))
     return parts
 
 
-def _own_parts(parts: list[JSONObject]) -> list[JSONObject]:
-    """Those that a server of this wire may put into the history: no blocks of Anthropic's."""
-    from ..blocks import is_block  # few servers answer in parts
-
-    return [part for part in parts if part.get("type") == "thinking" or not is_block(part.get("type"))]
+def _add_thinking(parts: list[JSONObject], piece: JSONObject) -> None:
+    """A piece of a thinking part, which ends with its signature. Texts are collected as lists; references stay where
+    they stood between them.
+    """
+    part = parts[-1] if parts else {}
+    if part.get("type") != "thinking" or part.get("signature"):
+        part = {"type": "thinking", "thinking": [{"type": "text", "text": []}]}
+        parts.append(part)
+    part.update((key, value) for key, value in piece.items() if key not in part and value is not None)
+    if piece.get("closed") is not None:
+        part["closed"] = piece["closed"]
+    thinking = piece.get("thinking")
+    for inner in thinking if isinstance(thinking, list) else [{"type": "text", "text": thinking}]:
+        if not isinstance(inner, dict):
+            continue
+        last = part["thinking"][-1]
+        text = inner.get("text")
+        if inner.get("type", "text") != "text":
+            # What stands before the first text leaves no empty one behind.
+            part["thinking"][-1:] = [inner] if last.get("type") == "text" and not last["text"] else [last, inner]
+        elif isinstance(text, str):
+            if last.get("type") == "text":
+                last["text"].append(text)
+            else:
+                part["thinking"].append({"type": "text", "text": [text]})
 
 
 CALL_KEYS: Final = frozenset({"index", "id", "type", "function", "custom"})

@@ -29,8 +29,9 @@ from ...records import replace
 from ..base import Operation, ReplyReader
 from ..endpoint import Endpoint
 from ..failures import QUOTA_CODES, FailureRules, new_operation
-from ..registry import WIRES, Dialect, dialect_for
-from ..translate import merged
+from ..registry import Dialect, dialect_for
+from ..translate import merged, text_of
+from .messages import WIRE, translated
 from .reply import OpenAIBodyReader, OpenAIModelsReader, OpenAIStreamReader
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 RETRY_TABLE: Final[RetryTable] = retry_table(statuses={409: ONCE}, codes=QUOTA_CODES)
 
-_WIRE: Final = WIRES["openai"].title
 _USER_AGENT: Final = ("User-Agent", "cloud-llm")
 _ACCEPT: Final = ("Accept", "application/json, text/event-stream")
 
@@ -56,8 +56,8 @@ class OpenAICodec:
 
     `base_url` is where the API begins (".../v1"), for Azure also the bare endpoint; the keywords say as whom it is
     asked. Or it is an `Endpoint` that has both. Without a `dialect` it is known by the host. `credential` is sent as
-    the dialect says, or as `auth` says; `headers` go with every request and win over our own. `api_version` chooses
-    Azure's deployment style. Raises `LLMBadRequestError` for headers that cannot be sent.
+    the dialect says, or as `auth` says; `headers` go with every request and win over our own. `api_version` (or
+    `api-version` in the URL's query) chooses Azure's deployment style, but for a URL that ends in /v1. Raises `LLMBadRequestError` for headers that cannot be sent.
     """
 
     __slots__ = ("_around", "_fields", "_rules", "api_version", "dialect", "endpoint", "limits", "provider")
@@ -81,6 +81,8 @@ class OpenAICodec:
             self.endpoint = base_url
         else:
             self.endpoint = Endpoint(place, credential=credential, auth=auth or dialect.auth, headers=headers)
+        if dialect.azure and api_version is None:
+            api_version = place.parameter("api-version")
         self.api_version = api_version
         #: What goes before and behind each path.
         self._around = _azure_path(place, api_version) if dialect.azure else ("", "")
@@ -150,7 +152,7 @@ class OpenAICodec:
         return self.endpoint.head(method, f"{before}{path}{behind}", self._fields, extra)
 
     def _chat_path(self, model: str | None) -> str:
-        if self.dialect.azure and self.api_version is not None and not self._deployment_in_url():
+        if self.dialect.azure and self.api_version is not None and not self._model_in_body():
             if model is None:
                 raise LLMBadRequestError("model must name the Azure deployment", code="invalid_argument")
             return f"/deployments/{path_segment(model, 'model')}/chat/completions"
@@ -165,8 +167,7 @@ class OpenAICodec:
             body["model"] = chat.model
         elif dialect.needs_model and "model" not in chat.extra_body and not self._deployment_in_url():
             raise LLMBadRequestError(f"model is missing: {self.provider} has no default", code="invalid_argument")
-        messages = _messages(chat, dialect)
-        body["messages"] = messages
+        body["messages"] = _messages(chat, dialect)
         if chat.stream:
             body["stream"] = True
             if dialect.usage_in_stream:
@@ -177,6 +178,10 @@ class OpenAICodec:
             body["temperature"] = chat.temperature
         if chat.options:
             body.update(_said(chat.options, dialect))
+            if "parallel_tool_calls" in body and not chat.tools and "tools" not in chat.extra_body:
+                del body["parallel_tool_calls"]  # There is nothing to call; servers refuse the field then.
+            if dialect.says_json and body.get("response_format") == {"type": "json_object"}:
+                _check_says_json(body["messages"])
         if chat.tools:
             body["tools"] = _tools(chat.tools, dialect)
         if chat.tool_choice is not None:
@@ -185,6 +190,10 @@ class OpenAICodec:
 
     def _deployment_in_url(self) -> bool:
         return self.dialect.azure and "/deployments/" in self.endpoint.base_url.path
+
+    def _model_in_body(self) -> bool:
+        """Whether the path needs no deployment: it has one, or the URL is that of the v1 API, where the model names it."""
+        return self._deployment_in_url() or self.endpoint.base_url.path.endswith("/v1")
 
 
 #: Options that are fields of the body, under the same names and as they are.
@@ -196,7 +205,7 @@ _PLAIN_OPTIONS: Final = (
 
 def _said(options: JSONObject, dialect: Dialect) -> JSONObject:
     """The fields of the body that say these options."""
-    refuse_foreign(options, "openai", _WIRE)
+    refuse_foreign(options, "openai", WIRE)
     fields: JSONObject = {name: options[name] for name in _PLAIN_OPTIONS if name in options}
     for name in ("frequency_penalty", "presence_penalty"):
         if not -2 <= options.get(name, 0) <= 2:
@@ -219,6 +228,26 @@ def _said(options: JSONObject, dialect: Dialect) -> JSONObject:
     return fields
 
 
+def _messages(chat: ChatRequest, dialect: Dialect) -> list[JSONObject]:
+    messages: list[JSONObject] = []
+    if chat.system is not None:
+        messages.append({"role": "system", "content": chat.system})
+    strict = dialect.messages.mistral
+    for message in chat.messages:
+        # Most conversations are roles and texts only.
+        if len(message) != 2 or type(message.get("content")) is not str or message["role"] == "developer" or strict:
+            return messages + translated(chat.messages, dialect)
+    return messages + list(chat.messages)
+
+
+def _check_says_json(messages: list[JSONObject]) -> None:
+    for message in messages:
+        content = message.get("content")
+        if "json" in (content if isinstance(content, str) else text_of(content)).lower():
+            return
+    raise bad("response_format", 'is "json", and no message has the word: the API wants to be told what JSON to write')
+
+
 def _check_metadata(pairs: JSONObject) -> None:
     if len(pairs) > 16:
         raise bad("metadata", f"has {len(pairs)} entries; the API takes 16")
@@ -235,7 +264,10 @@ def _azure_path(base_url: BaseURL, api_version: str | None) -> tuple[str, str]:
     if api_version is None:
         return ("" if base.endswith("/v1") or "/openai" in base else "/openai/v1"), ""
     version = path_segment(api_version, "api_version")
-    return ("" if "/openai" in base else "/openai"), f"?api-version={version}"
+    said = base_url.parameter("api-version")
+    if said is not None and said != version:
+        raise bad("api_version", f"is {api_version!r:.60}, and base_url has another api-version: leave one of them out")
+    return ("" if "/openai" in base else "/openai"), ("" if said is not None else f"?api-version={version}")
 
 
 def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:
@@ -245,82 +277,52 @@ def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:
     return replace(dialect.rules, not_found="is /v1 missing from base_url?")
 
 
-#: Keys of messages that are another wire's: native forms, Ollama's thinking and tool names, the error flag.
-_FOREIGN_KEYS: Final = frozenset({NATIVE, "thinking", "is_error", "tool_name"})
-#: Keys of an assistant message beside which its content may be null.
-_INSTEAD_OF_CONTENT: Final = frozenset({"tool_calls", "function_call", "refusal", "audio"})
-#: Content parts that only Anthropic's wire has.
-_FOREIGN_PARTS: Final = frozenset({
-    "image", "document", "tool_use", "tool_result", "redacted_thinking", "server_tool_use", "search_result",
-    "container_upload",
-})  # fmt: skip
-
-
-def _messages(chat: ChatRequest, dialect: Dialect) -> list[JSONObject]:
-    messages: list[JSONObject] = []
-    if chat.system is not None:
-        messages.append({"role": "system", "content": chat.system})
-    for i, message in enumerate(chat.messages):
-        if len(message) == 2 and isinstance(message.get("content"), str):
-            messages.append(message)
-        else:
-            messages.append(_message(message, i, dialect))
-    return messages
-
-
-def _message(message: JSONObject, i: int, dialect: Dialect) -> JSONObject:
-    out: JSONObject = {}
-    for key, value in message.items():
-        if key == "content":
-            out[key] = _content(value, i, dialect) if isinstance(value, list) else value
-        elif key == "images" and value:
-            raise unsupported(f"messages[{i}].images", _WIRE, "use image_url parts in content")
-        elif key == "audio" and isinstance(value, dict) and "id" in value:
-            out[key] = {"id": value["id"]}  # What came back with an answer holds its data too.
-        elif key not in _FOREIGN_KEYS and value is not None and not (key == "tool_calls" and not value):
-            out[key] = value
-    if message["role"] == "assistant" and out.get("content") is None and out.keys().isdisjoint(_INSTEAD_OF_CONTENT):
-        out["content"] = ""  # The wire refuses null unless something else is said.
-    return out
-
-
-def _content(parts: list[JSON], i: int, dialect: Dialect) -> JSON:
-    kept = []
-    for k, part in enumerate(parts):
-        kind = part["type"]
-        if kind in _FOREIGN_PARTS:
-            raise unsupported(f"messages[{i}].content[{k}]", _WIRE, f"a part of type {kind!r} is Anthropic's")
-        if kind != "thinking" or dialect.keeps_thinking:
-            kept.append(part)
-    return kept or ""
-
-
 #: Anthropic's server tools carry a date: web_search_20260318.
 _DATED_TOOL: Final = re.compile(r"[a-z_]+_20[0-9]{6}")
 
 
+#: Keys of a function's declaration.
+_FUNCTION_KEYS: Final = ("name", "description", "parameters", "strict")
+
+
 def _tools(tools: tuple[JSONObject, ...], dialect: Dialect) -> list[JSONObject]:
-    for i, tool in enumerate(tools):
-        if _DATED_TOOL.fullmatch(tool["type"]):
-            raise unsupported(f"tools[{i}]", _WIRE, f"{tool['type']!r} is a server tool of Anthropic's")
-        function = tool["function"] if tool["type"] == "function" else {}
-        if dialect.strict_schemas and function.get("strict") and function.get("parameters"):
-            problems = _strict_problems(function["parameters"], f"tools[{i}].parameters", certain=True)
-            if problems:
-                raise _not_strict(problems)
-    return list(tools)
+    return [_tool(tool, f"tools[{i}]", dialect) for i, tool in enumerate(tools)]
+
+
+def _tool(tool: JSONObject, path: str, dialect: Dialect) -> JSONObject:
+    kind = tool["type"]
+    if _DATED_TOOL.fullmatch(kind):
+        raise unsupported(path, WIRE, f"{kind!r} is a server tool of Anthropic's")
+    if kind != "function":
+        if dialect.functions_only:
+            raise unsupported(path, dialect.name, f"its tools are functions, not {kind!r:.60}")
+        return tool
+    function = tool["function"]
+    schema = function.get("parameters")
+    if schema is None and dialect.needs_parameters:
+        schema = {}
+    if schema is not None and "type" not in schema:
+        function = {**function, "parameters": {"type": "object", **(schema or {"properties": {}})}}
+    if dialect.messages.keys is None:
+        return tool if function is tool["function"] else {**tool, "function": function}
+    return {"type": "function", "function": {key: function[key] for key in _FUNCTION_KEYS if key in function}}
 
 
 def _tool_choice(choice: JSON, dialect: Dialect) -> JSON:
     if choice == "required":
         return dialect.required
-    if isinstance(choice, dict) and choice["type"] in ("tool", "any", "auto", "none"):
-        raise unsupported("tool_choice", _WIRE, "it is Anthropic's form; see parallel_tool_calls")
+    if isinstance(choice, dict):
+        if choice["type"] in ("tool", "any", "auto", "none"):
+            raise unsupported("tool_choice", WIRE, "it is Anthropic's form; see parallel_tool_calls")
+        if dialect.functions_only and choice["type"] != "function":
+            raise unsupported("tool_choice", dialect.name, f"its tools are functions, not {choice['type']!r:.60}")
     return choice
 
 
 def _response_format(value: JSONObject, dialect: Dialect) -> JSONObject:
-    """With `strict` where the schema allows it; one that the caller asked for is refused where it does not."""
+    if value.get("type") == "json_schema" and not dialect.schemas:
+        why = 'it knows "json" only: use that, and describe the schema in a message'
+        raise unsupported("response_format", dialect.name, why)
     if value.get("type") != "json_schema" or not dialect.strict_schemas:
         return value
     inner = value["json_schema"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ from tests.providers.openai.kit import chunk, read_stream
 
 HI = [{"role": "user", "content": "Hi"}]
 CANARY = "sk-canary-0123456789"
+#: What Google documents for calls that another model made.
+UNSIGNED = {"google": {"thought_signature": b64encode(b"skip_thought_signature_validator").decode()}}
 
 
 def codec(dialect: str = "openai", base_url: str | None = None, **options: object) -> OpenAICodec:
@@ -60,12 +63,12 @@ def test_nothing_is_sent_that_nobody_said() -> None:
 def test_everything_that_can_be_said() -> None:
     body = sent(
         temperature=0, top_p=0.5, max_tokens=9, stop="x", seed=1, n=2, reasoning_effort="low", parallel_tool_calls=False,
-        tools=[TOOLS[0]], tool_choice="required", response_format="json", system="Be brief.",
+        tools=[TOOLS[0]], tool_choice="required", response_format="json", system="Write JSON.",
         extra_body={"verbosity": "low", "stream_options": None}, frequency_penalty=1, presence_penalty=-1, logprobs=3,
         service_tier="flex", user="u", metadata={"k": "v"}, verbosity="high",
     )  # fmt: skip
     assert body == {
-        "model": "m", "messages": [{"role": "system", "content": "Be brief."}, *HI], "max_completion_tokens": 9,
+        "model": "m", "messages": [{"role": "system", "content": "Write JSON."}, *HI], "max_completion_tokens": 9,
         "temperature": 0, "top_p": 0.5, "stop": ["x"], "seed": 1, "n": 2, "reasoning_effort": "low",
         "response_format": {"type": "json_object"}, "tools": [{"type": "function", "function": TOOLS[0]}],
         "tool_choice": "required", "parallel_tool_calls": False, "verbosity": "low", "stream_options": None,
@@ -106,7 +109,7 @@ def test_extra_body_is_merged_into_objects() -> None:
 def test_the_callers_objects_are_not_changed() -> None:
     messages = [
         {"role": "user", "content": ["Hi", {"type": "image_url", "image_url": "https://a.example/x.png"}]},
-        {"role": "assistant", "content": "a", "native": {"wire": "anthropic", "blocks": []}, "thinking": "t"},
+        {"role": "assistant", "content": "a", "native": {"wire": "anthropic"}, "thinking": "t"},
     ]
     before = json.dumps(messages)
     body = sent(messages=messages, system="s", tools=[TOOLS[0]], extra_body={"a": {"b": 1}})
@@ -140,18 +143,12 @@ def test_what_belongs_to_other_wires_is_left_out() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [
         *HI,
-        {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [call],
-            "native": {"wire": "anthropic", "blocks": []},
-            "thinking": "t",
-        },
+        {"role": "assistant", "content": None, "tool_calls": [call], "native": {"wire": "ollama"}, "thinking": "t"},
         {"role": "tool", "tool_call_id": "c1", "content": "x", "is_error": True, "tool_name": "f"},
         {"role": "assistant", "content": "a", "tool_calls": [], "refusal": None, "audio": {"id": "a1", "data": "..."}},
         {"role": "assistant", "tool_calls": None, "reasoning_content": "r"},
     ]
-    assert sent(messages=messages)["messages"] == [
+    assert sent("generic", messages)["messages"] == [
         *HI,
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": "x"},
@@ -162,7 +159,7 @@ def test_what_belongs_to_other_wires_is_left_out() -> None:
 
 def test_mistrals_thinking_goes_back_to_mistral_only() -> None:
     thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "t"}]}
-    messages = [*HI, {"role": "assistant", "content": [thinking, {"type": "text", "text": "a"}]}]
+    messages = [*HI, {"role": "assistant", "content": [thinking, {"type": "text", "text": "a"}]}, *HI]
     assert sent("mistral", messages)["messages"][1] == messages[1]
     assert sent("openai", messages)["messages"][1]["content"] == [{"type": "text", "text": "a"}]
 
@@ -171,7 +168,7 @@ def test_mistrals_thinking_goes_back_to_mistral_only() -> None:
     ("arguments", "path"),
     [
         ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, "messages[0].content[0]"),
-        ({"messages": [*HI, {"role": "user", "content": "x", "images": ["aGk="]}]}, "messages[1].images"),
+        ({"messages": [*HI, {"role": "user", "content": "x", "images": ["aGk="]}]}, "messages[1].images[0]"),
         ({"tools": [{"type": "web_search_20260318", "name": "web_search"}]}, "tools[0]"),
         ({"tools": [TOOLS[0]], "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}, "tool_choice"),
         ({"model": None}, "model"),
@@ -183,12 +180,15 @@ def test_what_this_wire_cannot_say_is_refused(arguments: dict, path: str) -> Non
     assert str(caught.value).startswith(path)
 
 
-@given(conversations(), st.sampled_from(sorted(DIALECTS)))
-def test_conversations_reach_the_wire_whole(messages: list[dict], name: str) -> None:
-    out = sent(name, messages, tools=list(TOOLS))["messages"]
+@given(conversations())
+def test_conversations_reach_a_server_that_nobody_knows_whole(messages: list[dict]) -> None:
+    out = sent("generic", messages, tools=list(TOOLS))["messages"]
     assert len(out) == len(messages)
     for ours, theirs in zip(out, messages, strict=True):
-        assert ours == {key: value for key, value in theirs.items() if key != "is_error"}
+        expected = {key: value for key, value in theirs.items() if key != "is_error"}
+        if expected["role"] == "developer":
+            expected["role"] = "system"
+        assert ours == expected
 
 
 @given(conversations(), st.booleans())
@@ -196,11 +196,14 @@ def test_an_answer_goes_back_as_it_came(messages: list[dict], signed: bool) -> N
     """What a reply's message holds is what the next request sends."""
     kept = {"extra_content": {"google": {"thought_signature": "c2ln"}}} if signed else {}
     calls = [{"index": 0, "id": "x1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}, **kept}]
-    answer = read_stream(chunk({"reasoning_content": "r"}), chunk({"tool_calls": calls}, "tool_calls")).response
+    answer = read_stream(chunk({"extra_content": {"x": 1}}), chunk({"tool_calls": calls}, "tool_calls")).response
     result = answer.tool_calls[0].result({"ok": True})
     out = sent("gemini", [*messages, answer.message, result])["messages"]
-    assert out[-2] == answer.message
-    assert out[-2]["tool_calls"][0].get("extra_content") == (kept.get("extra_content"))
+    call = out[-2]["tool_calls"][0]
+    assert call.pop("extra_content") == kept.get("extra_content", UNSIGNED)
+    expected = {**answer.message, "tool_calls": [{**answer.message["tool_calls"][0]}]}
+    expected["tool_calls"][0].pop("extra_content", None)
+    assert out[-2] == expected
     assert out[-1] == {"role": "tool", "tool_call_id": "x1", "name": "f", "content": '{"ok":true}'}
 
 
@@ -219,7 +222,7 @@ ARGUMENTS = st.fixed_dictionaries(
         "seed": st.integers(-(2**63), 2**63 - 1),
         "n": st.integers(1, 5),
         "reasoning_effort": st.sampled_from(["none", "minimal", "low", "medium", "high"]),
-        "response_format": st.sampled_from(["json", "text", {"type": "object"}, {"type": "json_object"}]),
+        "response_format": st.sampled_from(["text", {"type": "object"}]),
         "tools": st.just(list(TOOLS)),
         "parallel_tool_calls": st.booleans(),
         "frequency_penalty": st.floats(-2, 2),
@@ -490,23 +493,17 @@ def test_messages_lose_what_is_null_or_of_another_wire_and_nothing_else() -> Non
             "audio": {"id": "a", "data": "x"},
         },
         {"role": "tool", "tool_call_id": "c", "content": "1", "name": "f", "is_error": True, "tool_name": "f"},
-        {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [],
-            "thinking": "hm",
-            "native": {"wire": "anthropic", "blocks": []},
-        },
+        {"role": "assistant", "content": None, "tool_calls": [], "thinking": "hm", "native": {"wire": "ollama"}},
         {"role": "assistant", "content": [{"type": "thinking", "thinking": "x"}], "audio": None},
         {"role": "user", "content": "x", "images": []},
     ]
-    assert sent(messages=messages)["messages"] == [
+    assert sent("generic", messages)["messages"] == [
         *HI,
-        {"role": "assistant", "content": None, "tool_calls": calls, "annotations": [], "audio": {"id": "a"}},
+        {"role": "assistant", "content": None, "tool_calls": calls, "audio": {"id": "a"}},
         {"role": "tool", "tool_call_id": "c", "content": "1", "name": "f"},
         {"role": "assistant", "content": ""},
         {"role": "assistant", "content": ""},
-        {"role": "user", "content": "x", "images": []},
+        {"role": "user", "content": "x"},
     ]
 
 

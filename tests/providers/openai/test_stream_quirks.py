@@ -451,7 +451,7 @@ def test_mistral_thinking_parts_with_text_in_the_chunk_that_closes_them() -> Non
     )
     assert reading.response.reasoning == "I think"
     assert reading.response.content == "Hi"
-    assert reading.response.message["content"] == [thinking("I think"), {"type": "text", "text": "Hi"}]
+    assert reading.response.message["content"] == [thinking("I think", closed=True), {"type": "text", "text": "Hi"}]
 
 
 def test_content_as_a_list_of_text_parts_is_text() -> None:

@@ -1,0 +1,258 @@
+"""The messages of a conversation as one server of OpenAI's wire takes them (`registry.MessageRules`).
+
+Rules of this file:
+- What a user said and the API does not support is refused by name.
+- What a model said elsewhere goes along as far as the server has a place for it, and else is left out whole: keys and
+  parts of other vendors, native forms, `is_error`. It stays in the caller's history for those who want it back.
+- What a server wants back goes back: reasoning, signatures, ids, in its own form.
+- The caller's objects are never changed; a message that needs no change is sent as it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ...chat.message_checks import bad
+from ...chat.options import unsupported
+from ...chat.shapes import NATIVE
+from ..registry import WIRES
+from ..tool_ids import with_valid_ids
+from ..translate import images_as_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...decode.jsontext import JSON, JSONObject
+    from ..registry import Dialect, MessageRules
+
+WIRE: Final = WIRES["openai"].title
+
+#: Keys of messages that are another wire's: native forms, Ollama's thinking and tool names, the error flag.
+_FOREIGN_KEYS: Final = frozenset({NATIVE, "thinking", "is_error", "tool_name"})
+#: Keys of an assistant message beside which its content may be null.
+_INSTEAD_OF_CONTENT: Final = frozenset({"tool_calls", "function_call", "refusal", "audio"})
+#: Content parts that only Anthropic's wire has.
+_FOREIGN_PARTS: Final = frozenset({
+    "image", "document", "tool_use", "tool_result", "redacted_thinking", "server_tool_use", "search_result",
+    "container_upload",
+})  # fmt: skip
+#: Content parts that only Mistral has.
+_MISTRAL_PARTS: Final = frozenset({"thinking", "reference", "tool_reference", "document_url"})
+#: Keys of parts that are not called as their type is.
+_PART_KEYS: Final = {
+    "document_url": ("document_url", "document_name"),
+    "file": ("file", "file_id"),
+    "reference": ("reference_ids",),
+    "thinking": ("thinking", "signature", "closed"),
+}
+#: Documented for histories of other models: base64 of "skip_thought_signature_validator".
+_NO_SIGNATURE: Final = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
+#: What Mistral's model is made to say between results and what the user says next; its API wants something there.
+_BRIDGE: Final = {"role": "assistant", "content": "OK."}
+
+
+def translated(messages: Sequence[JSONObject], dialect: Dialect) -> list[JSONObject]:
+    """The messages for this server. Raises `LLMBadRequestError` naming the path of what has no place."""
+    rules = dialect.messages
+    if rules.ids:
+        messages = with_valid_ids(messages, rules.ids)
+    out = [_Message(message, f"messages[{i}]", dialect).translated() for i, message in enumerate(messages)]
+    return _in_mistrals_order(out) if rules.mistral else out
+
+
+class _Message:
+    """One message on its way."""
+
+    __slots__ = ("_dialect", "_message", "_path", "_role", "_rules")
+
+    def __init__(self, message: JSONObject, path: str, dialect: Dialect) -> None:
+        self._message = message
+        self._path = path
+        self._dialect = dialect
+        self._rules: MessageRules = dialect.messages
+        self._role: str = message["role"]
+        if self._role == "developer" and not self._rules.developer:
+            self._role = "system"
+
+    def translated(self) -> JSONObject:
+        message, role = self._message, self._role
+        keys = None if self._rules.keys is None else self._rules.keys[role]
+        out: JSONObject = {"role": role}
+        if "content" in message:
+            content = message["content"]
+            out["content"] = self._content(content) if isinstance(content, list) else content
+        for key, value in message.items():
+            if key in ("role", "content") or value is None or key in _FOREIGN_KEYS:
+                continue
+            if key == "images":
+                self._images(value, out)
+            elif key == "tool_calls":
+                if value:
+                    out[key] = self._calls(value)
+            elif keys is None or key in keys:
+                self._keep(key, value, out)
+            elif key == "function_call" and self._is_call(value):
+                why = "give the call as tool_calls, and its result as a tool message"
+                raise unsupported(f"{self._path}.{key}", self._dialect.name, why)
+        if role == "assistant":
+            self._complete(out)
+        return message if out == message else out
+
+    def _keep(self, key: str, value: JSON, out: JSONObject) -> None:
+        """A key that has a place on this server, unless it says nothing."""
+        if key == "audio" and isinstance(value, dict):
+            if value.get("id"):
+                out[key] = {"id": value["id"]}  # What came back with an answer holds its data too.
+        elif key == "function_call" and isinstance(value, dict):
+            if self._is_call(value):
+                out[key] = {name: value[name] for name in ("name", "arguments") if name in value}
+        elif value not in ("", [], {}):
+            out[key] = value
+
+    def _complete(self, out: JSONObject) -> None:
+        """What an assistant's message must have besides."""
+        rules, message = self._rules, self._message
+        if out.get("content") is None and out.keys().isdisjoint(_INSTEAD_OF_CONTENT):
+            out["content"] = self._said_elsewhere()
+        if "tool_calls" not in out:
+            return
+        if rules.reasoning is not None:
+            said = message.get("reasoning_content")
+            out["reasoning_content"] = said if isinstance(said, str) and said else rules.reasoning
+        if rules.signature and "extra_content" not in out["tool_calls"][0]:
+            first, *others = out["tool_calls"]
+            extra = {"google": {"thought_signature": _NO_SIGNATURE}}
+            out["tool_calls"] = [{**first, "extra_content": extra}, *others]
+
+    def _said_elsewhere(self) -> str:
+        """The text of a message without content whose refusal or audio has no place here. The wire refuses null."""
+        message = self._message
+        refusal, audio = message.get("refusal"), message.get("audio")
+        if isinstance(refusal, str) and refusal:
+            return refusal
+        transcript = audio.get("transcript") if isinstance(audio, dict) else None
+        return transcript if isinstance(transcript, str) else ""
+
+    # -- calls --------------------------------------------------------------------------------------------------------
+
+    def _is_call(self, call: JSON) -> bool:
+        """Whether a `function_call` is one: not the empty shell of some replies, nor one that `tool_calls` has."""
+        return isinstance(call, dict) and bool(call.get("name")) and not self._message.get("tool_calls")
+
+    def _calls(self, calls: list[JSONObject]) -> list[JSONObject]:
+        if self._rules.keys is None:
+            return calls
+        kept = []
+        for i, call in enumerate(calls):
+            if call["type"] != "function" and call["type"] not in self._rules.call_keys:
+                api = self._dialect.name
+                raise unsupported(f"{self._path}.tool_calls[{i}]", api, "only function calls have a place there")
+            new = {key: value for key, value in call.items() if key in self._rules.call_keys}
+            if "function" in new:
+                new["function"] = {key: new["function"][key] for key in ("name", "arguments")}
+            kept.append(call if new == call else new)
+        return kept
+
+    # -- content ------------------------------------------------------------------------------------------------------
+
+    def _content(self, parts: list[JSONObject]) -> JSON:
+        kept = []
+        for k, part in enumerate(parts):
+            new = self._part(part, f"{self._path}.content[{k}]")
+            if new is not None:
+                kept.append(new)
+        if self._rules.strings:
+            return ("" if self._role == "assistant" else "\n").join(part["text"] for part in kept)
+        return kept or ""
+
+    def _part(self, part: JSONObject, path: str) -> JSONObject | None:
+        """The part as this server takes it; None for what a model said and this server has no place for."""
+        rules, role = self._rules, self._role
+        kind, known = part["type"], rules.parts.get(role)
+        if kind in _FOREIGN_PARTS and (known is None or kind not in known):
+            raise unsupported(path, WIRE, f"a part of type {kind!r} is Anthropic's")
+        if kind in _MISTRAL_PARTS and not rules.mistral and role == "assistant":
+            return None
+        if kind == "thinking" and not isinstance(part.get("thinking"), list):
+            return None  # Anthropic's
+        if rules.keys is None:
+            return part
+        if kind == "refusal" and (known is None or kind not in known):
+            part = {"type": "text", "text": part["refusal"]}
+        part = _to_mistral(part, path) if rules.mistral else _from_mistral(part, path, self._dialect)
+        kind = part["type"]
+        if known is not None and kind not in known:
+            if role == "assistant":
+                return None
+            hint = "; put it into a user message" if role == "tool" and "image_url" in rules.parts.get("user", ()) else ""
+            takes = ", ".join(sorted(known))
+            raise unsupported(path, self._dialect.name, f"a {role} message holds {takes}, not {kind!r:.60}{hint}")
+        names = {"type", *_PART_KEYS.get(kind, (kind,)), *rules.part_keys}
+        return part if part.keys() <= names else {key: value for key, value in part.items() if key in names}
+
+    def _images(self, images: JSON, out: JSONObject) -> None:
+        """Pictures in a key of their own: what a model painted (OpenRouter), or the form of Ollama's wire."""
+        if not images or (self._role == "assistant" and not self._rules.images):
+            return
+        parts = [self._part(part, f"{self._path}.images") for part in images_as_parts(images, f"{self._path}.images")]
+        content = out.get("content")
+        said = content if isinstance(content, list) else [{"type": "text", "text": content}] if content else []
+        out["content"] = [*said, *parts]
+
+
+# -- Mistral's forms --------------------------------------------------------------------------------------------------
+
+
+def _to_mistral(part: JSONObject, path: str) -> JSONObject:
+    """Audio as bare base64, a file by its id beside the type, a document as a URL."""
+    if part["type"] == "input_audio" and isinstance(part["input_audio"], dict):
+        return {**part, "input_audio": part["input_audio"]["data"]}
+    file = part.get("file") if part["type"] == "file" else None
+    if not isinstance(file, dict):
+        return part
+    if file.get("file_id"):
+        return {"type": "file", "file_id": file["file_id"]}
+    document: JSONObject = {"type": "document_url", "document_url": file["file_data"]}
+    if not file["file_data"].lower().startswith(("data:", "https://", "http://")):
+        raise bad(f"{path}.file.file_data", "must be a data URL (data:application/pdf;base64,...)")
+    return {**document, "document_name": file["filename"]} if file.get("filename") else document
+
+
+#: How base64 of a recording begins, by format.
+_AUDIO: Final = (("UklGR", "wav"), ("SUQz", "mp3"), ("//", "mp3"))
+
+
+def _from_mistral(part: JSONObject, path: str, dialect: Dialect) -> JSONObject:
+    """The common form of what Mistral says in another way."""
+    kind = part["type"]
+    if kind == "input_audio" and isinstance(part["input_audio"], str):
+        data = part["input_audio"]
+        form = next((form for start, form in _AUDIO if data.startswith(start)), None)
+        if form is None:
+            raise bad(f"{path}.input_audio", 'must hold data (base64) and format ("wav" or "mp3")')
+        return {**part, "input_audio": {"data": data, "format": form}}
+    if kind == "file" and "file" not in part:
+        return {"type": "file", "file": {"file_id": part["file_id"]}}
+    if kind == "document_url" and isinstance(part.get("document_url"), str):
+        if not part["document_url"].lower().startswith("data:"):
+            raise unsupported(path, dialect.name, "it fetches no documents; give a file part with file_data")
+        name = part.get("document_name")
+        return {"type": "file", "file": {"file_data": part["document_url"], "filename": name or "document.pdf"}}
+    return part
+
+
+def _in_mistrals_order(messages: list[JSONObject]) -> list[JSONObject]:
+    """Instructions first, no empty turns, the assistant speaks after results, and what it says last is a prefix."""
+    out = [message for message in messages if message["role"] == "system"]
+    before = ""
+    for message in messages:
+        role = message["role"]
+        if role == "system" or (role == "assistant" and not message.get("content") and "tool_calls" not in message):
+            continue
+        if role == "user" and before == "tool":
+            out.append(_BRIDGE)
+        out.append(message)
+        before = role
+    if before == "assistant" and "tool_calls" not in out[-1]:
+        out[-1] = {**out[-1], "prefix": True}
+    return out

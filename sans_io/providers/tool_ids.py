@@ -1,0 +1,148 @@
+"""Ids of tool calls in a form that a vendor takes: one table for both sides of a call.
+
+Rules of this file:
+- A valid id is left alone. Any other becomes nine letters and digits, which every vendor takes, made from that id only:
+  so a longer history has the same ids again, and what a vendor has cached stays good.
+- Distinct ids stay distinct. Calls of one message have distinct ids even where the server gave one twice.
+- A result belongs to the latest assistant message that called its id; of several such calls to the first unanswered.
+- Native blocks are sent as they came: their ids are only kept free. The caller's messages are never changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from typing import Final
+
+from ..chat.shapes import NATIVE
+from ..decode.jsontext import JSON, JSONObject
+
+_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_LENGTH: Final = 9
+
+
+def with_valid_ids(messages: Sequence[JSONObject], valid: str, *, unique: bool = False) -> Sequence[JSONObject]:
+    """`messages` with ids that match the pattern `valid` as a whole; the same object if nothing had to change.
+
+    `unique`: no two calls of the whole conversation may have one id. Calls and results are looked for in `tool_calls`,
+    `tool_call_id`, and in parts of type tool_use and tool_result.
+    """
+    if all(len(message) == 2 and isinstance(message.get("content"), str) for message in messages):
+        return messages
+    table = _Table(re.compile(valid, re.DOTALL).fullmatch, unique, messages)
+    changed = [table.message(message) for message in messages]
+    return changed if any(new is not old for new, old in zip(changed, messages, strict=True)) else messages
+
+
+class _Table:
+    """Messages in order, each once."""
+
+    def __init__(
+        self, valid: Callable[[str], re.Match[str] | None], unique: bool, messages: Sequence[JSONObject]
+    ) -> None:
+        self._valid = valid
+        self._unique = unique
+        self._taken = {label for message in messages for label in _called(message) if valid(label)}
+        #: (id, which of the calls that have it) -> the id that is sent.
+        self._made: dict[tuple[str, int], str] = {}
+        #: How often an id was called in earlier messages, and what its latest calls are sent as.
+        self._count: dict[str, int] = {}
+        self._open: dict[str, list[str]] = {}
+
+    def message(self, message: JSONObject) -> JSONObject:
+        role = message["role"]
+        if role == "assistant":
+            return self._assistant(message)
+        if role == "tool":
+            label = message["tool_call_id"]
+            sent = self._answered(label)
+            return message if sent == label else {**message, "tool_call_id": sent}
+        return self._parts(message, "tool_result", "tool_use_id", self._answered)
+
+    def _assistant(self, message: JSONObject) -> JSONObject:
+        #: Those of this message, by id. A part and an entry of `tool_calls` with one id are one call.
+        own: dict[str, list[str]] = {}
+        # Native blocks and `tool_calls` must go on saying the same.
+        fixed = NATIVE in message
+
+        def called(label: str) -> str:
+            before = self._count.get(label, 0) if self._unique else 0
+            sent = self._sent(label, 0 if fixed else before + len(own.get(label, ())))
+            own.setdefault(label, []).append(sent)
+            return sent
+
+        changed = self._parts(message, "tool_use", "id", called)
+        in_parts = set(own)
+        calls = message.get("tool_calls")
+        if calls:
+            entries = [
+                self._entry(call, own[call["id"]][0] if call["id"] in in_parts else called(call["id"])) for call in calls
+            ]
+            if any(new is not old for new, old in zip(entries, calls, strict=True)):
+                changed = {**changed, "tool_calls": entries}
+        for label, sent in own.items():
+            self._count[label] = self._count.get(label, 0) + len(sent)
+        self._open.update(own)
+        return changed
+
+    @staticmethod
+    def _entry(call: JSONObject, sent: str) -> JSONObject:
+        return call if call["id"] == sent else {**call, "id": sent}
+
+    def _parts(self, message: JSONObject, kind: str, key: str, sent_as: Callable[[str], str]) -> JSONObject:
+        """The message with the ids under `key` of its content parts of this kind replaced."""
+        content = message.get("content")
+        if not isinstance(content, list):
+            return message
+        parts = []
+        for part in content:
+            label = part.get(key) if part.get("type") == kind else None
+            if isinstance(label, str) and (sent := sent_as(label)) != label:
+                part = {**part, key: sent}
+            parts.append(part)
+        return {**message, "content": parts} if any(map(_is_not, parts, content)) else message
+
+    def _answered(self, label: str) -> str:
+        calls = self._open.get(label)
+        if not calls:
+            return self._sent(label, 0)
+        return calls.pop(0) if len(calls) > 1 else calls[0]
+
+    def _sent(self, label: str, which: int) -> str:
+        """What a call of this id is sent as; `which` of those that must differ."""
+        if not which and self._valid(label):
+            return label
+        known = self._made.get((label, which))
+        if known is None:
+            salt = 0
+            while known is None or known in self._taken:
+                known = _minted(label, which, salt)
+                salt += 1
+            self._taken.add(known)
+            self._made[label, which] = known
+        return known
+
+
+def _called(message: JSONObject) -> Iterator[str]:
+    """The ids that a message calls or has in its native blocks."""
+    for call in message.get("tool_calls") or ():
+        yield call["id"]
+    native = message.get(NATIVE)
+    for blocks in (message.get("content"), native.get("blocks") if isinstance(native, dict) else None):
+        for block in blocks if isinstance(blocks, list) else ():
+            if isinstance(block, dict) and isinstance(block.get("id"), str):
+                yield block["id"]
+
+
+def _minted(label: str, which: int, salt: int) -> str:
+    number = int.from_bytes(sha256(f"{label}\n{which}\n{salt}".encode()).digest())
+    digits = []
+    for _ in range(_LENGTH):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(digits)
+
+
+def _is_not(one: JSON, other: JSON) -> bool:
+    return one is not other
