@@ -5,7 +5,8 @@ Rules of this file:
   so a longer history has the same ids again, and what a vendor has cached stays good.
 - Distinct ids stay distinct. Calls of one message have distinct ids even where the server gave one twice.
 - A result belongs to the latest assistant message that called its id; of several such calls to the first unanswered.
-- Native blocks are sent as they came: their ids are only kept free. The caller's messages are never changed.
+- The ids of native blocks are kept free; who sends such blocks gives them the ids of the calls that they are. The
+  caller's messages are never changed.
 """
 
 from __future__ import annotations
@@ -63,12 +64,10 @@ class _Table:
     def _assistant(self, message: JSONObject) -> JSONObject:
         #: Those of this message, by id. A part and an entry of `tool_calls` with one id are one call.
         own: dict[str, list[str]] = {}
-        # Native blocks and `tool_calls` must go on saying the same.
-        fixed = NATIVE in message
 
         def called(label: str) -> str:
             before = self._count.get(label, 0) if self._unique else 0
-            sent = self._sent(label, 0 if fixed else before + len(own.get(label, ())))
+            sent = self._sent(label, before + len(own.get(label, ())))
             own.setdefault(label, []).append(sent)
             return sent
 

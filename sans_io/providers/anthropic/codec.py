@@ -11,6 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
@@ -19,7 +20,7 @@ from typing import Final
 from ...chat.message_checks import bad
 from ...chat.messages import ChatRequest, encode_body
 from ...chat.options import refuse_foreign, unsupported
-from ...decode.jsontext import JSONObject
+from ...decode.jsontext import JSON, JSONObject
 from ...errors import LLMBadRequestError
 from ...http.http11 import HTTPRequest, RequestHead, RequestHeaders
 from ...http.secret import Secret
@@ -33,7 +34,7 @@ from ..json_replies import ModelsReader
 from ..registry import DIALECTS
 from ..translate import merged
 from .assembly import FINISH_REASONS
-from .messages import API_VERSION, SAMPLING_VERSION, WIRE, text_or_blocks, translated, version_of_thinking
+from .messages import API_VERSION, SAMPLING_VERSION, WIRE, is_blank, text_or_blocks, translated, version_of_thinking
 from .reply import MessageStreamReader, WholeMessageReader
 
 __all__ = ["API_VERSION", "DEFAULT_MAX_TOKENS", "FINISH_REASONS", "RETRY_TABLE", "SAMPLING_VERSION", "AnthropicCodec"]
@@ -148,6 +149,9 @@ _PLAIN_OPTIONS: Final = {
 }  # fmt: skip
 _TIERS: Final = ("auto", "standard_only")
 _MAX_STRICT_TOOLS: Final = 20
+_MAX_MARKERS: Final = 4
+_TTLS: Final = (None, "5m", "1h")
+_TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _EFFORTS: Final = frozenset({"low", "medium", "high", "xhigh", "max"})
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 
@@ -193,6 +197,8 @@ def build_body(chat: ChatRequest, version: str) -> JSONObject:
     body = merged(body, chat.extra_body)
     if not body["model"]:
         raise LLMBadRequestError("model is missing", code="invalid_argument")
+    _check_markers(body)
+    _check_thinking(body)
     return body
 
 
@@ -205,6 +211,9 @@ def _is_set(chat: ChatRequest, name: str) -> bool:
 def _fields(options: JSONObject, max_tokens: int) -> JSONObject:
     """The fields of the body that say these options."""
     fields: JSONObject = {field: options[name] for name, field in _PLAIN_OPTIONS.items() if name in options}
+    for i, text in enumerate(options.get("stop", ())):
+        if is_blank(text):
+            raise unsupported(f"stop[{i}]", WIRE, "it must have more than white space")
     tier = options.get("service_tier")
     if tier is not None and tier not in _TIERS:
         raise unsupported("service_tier", WIRE, f"it knows {' and '.join(_TIERS)}, not {tier!r:.60}")
@@ -249,12 +258,16 @@ def _tool(tool: JSONObject, path: str) -> JSONObject:
             raise unsupported(path, WIRE, f"it has no tools of type {tool['type']!r:.60}")
         return tool
     function = dict(tool["function"])
+    if not _TOOL_NAME.fullmatch(function["name"]):
+        raise bad(f"{path}.name", f"must be 1 to 128 letters, digits, _ or -, not {function['name']!r:.60}")
     schema = function.pop("parameters", None) or {"properties": {}}
     entry: JSONObject = {"name": function.pop("name")}
     description = function.pop("description", None)
     if description is not None:
         entry["description"] = description
     schema = schema if "type" in schema else {"type": "object", **schema}
+    if schema["type"] != "object":
+        raise bad(f"{path}.parameters.type", f'must be "object", not {schema["type"]!r:.60}')
     entry["input_schema"] = _strict_parameters(schema, f"{path}.parameters") if function.get("strict") else schema
     entry.update(function)
     entry.update((key, value) for key, value in tool.items() if key not in ("type", "function"))
@@ -281,6 +294,41 @@ def _check_grammars(body: JSONObject) -> None:
 
         what = "tools" if output is None else "response_format with strict tools" if schemas else "response_format"
         check_closed(schemas if output is None else [*schemas, output["schema"]], what)
+
+
+def _check_markers(body: JSONObject) -> None:
+    """Cache markers: their form, and at most four of them wherever they stand."""
+    found = [body["cache_control"]] if body.get("cache_control") is not None else []
+    for blocks in (body.get("system"), body.get("tools")):
+        found += _markers(blocks)
+    for turn in body["messages"] if isinstance(body["messages"], list) else ():
+        if isinstance(turn, dict):
+            found += _markers(turn.get("content"))
+    for marker in found:
+        if not isinstance(marker, dict) or marker.get("type") != "ephemeral" or marker.get("ttl") not in _TTLS:
+            form = '{"type": "ephemeral"}, with "ttl": "5m" or "1h" if wanted'
+            raise bad("cache_control", f"must be {form}, not {marker!r:.60}")
+    if len(found) > _MAX_MARKERS:
+        raise bad("cache_control", f"is set {len(found)} times; the Anthropic API takes {_MAX_MARKERS}")
+
+
+def _markers(blocks: JSON) -> list[JSON]:
+    found: list[JSON] = []
+    for block in blocks if isinstance(blocks, list) else ():
+        if isinstance(block, dict):
+            if block.get("cache_control") is not None:
+                found.append(block["cache_control"])
+            if block.get("type") == "tool_result":
+                found += _markers(block.get("content"))
+    return found
+
+
+def _check_thinking(body: JSONObject) -> None:
+    thinking, choice = body.get("thinking"), body.get("tool_choice")
+    if not isinstance(thinking, dict) or not isinstance(choice, dict):
+        return
+    if thinking.get("type") in ("enabled", "adaptive") and choice.get("type") in ("any", "tool"):
+        raise unsupported("tool_choice", WIRE, "a model that thinks chooses its tools: leave it out, or thinking")
 
 
 def _tool_choice(chat: ChatRequest) -> JSONObject | None:

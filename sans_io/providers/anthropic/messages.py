@@ -1,10 +1,15 @@
 """From OpenAI-shaped messages to Anthropic's system blocks and turns.
 
 Rules of this file:
-- Nothing is dropped silently: what the API does not support is an `LLMBadRequestError` naming the path, before sending.
-- Native blocks pass through as they are: Anthropic checks thinking blocks against their signatures.
+- What a user wrote and the API does not support is an `LLMBadRequestError` naming the path, before sending: keys and
+  parts among them. What another vendor's model said goes along as far as the API has a place for it (text, calls, a
+  refusal, what was spoken); the rest is left out: reasoning, media, names, keys and parts of that vendor's own.
+- Hints of other vendors are left out: `detail` of images, cache keys. Blank text is left out, and a turn with nothing
+  else: the API refuses both.
+- Results stand first in the user turn right behind the calls, one for each call.
 - An assistant message that came from Anthropic carries its blocks in `native` (`shapes.NATIVE`). They are sent again as
   long as they say what `content` and `tool_calls` say; if those were edited, the edit wins and only thinking is kept.
+  Thinking goes back word for word, or not at all: it may not end a turn.
 - One version of the API for one conversation once it holds thinking: `version` beside the blocks says which.
 """
 
@@ -12,6 +17,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from collections.abc import Callable
 from typing import Final
 
 from ...chat.message_checks import bad
@@ -20,9 +26,10 @@ from ...chat.options import unsupported
 from ...chat.shapes import NATIVE
 from ...decode.jsontext import JSON, JSONObject, loads
 from ...errors import LLMBadRequestError
-from ..blocks import is_thinking
+from ..blocks import is_block, is_thinking
 from ..registry import WIRES
-from ..translate import is_web_url, parse_data_url, text_of
+from ..tool_ids import with_valid_ids
+from ..translate import images_as_parts, is_web_url, parse_data_url, text_of
 
 #: The current version of the API; it has no sampling parameters, and knows system messages inside the conversation.
 API_VERSION: Final = "2026-10-21"
@@ -34,7 +41,9 @@ WIRE: Final = WIRES[_NAME].title
 #: A tuple, since what is looked up in it may be any JSON value.
 _THINKING: Final = ("thinking", "redacted_thinking")
 _IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-_TOOL_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
+#: Ids of calls; two of one conversation must differ.
+_IDS: Final = r"[A-Za-z0-9_-]+"
+_NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def translated(chat: ChatRequest, version: str) -> tuple[list[JSONObject], list[JSONObject]]:
@@ -68,7 +77,7 @@ def version_of_thinking(messages: tuple[JSONObject, ...]) -> str | None:
     for i, message in enumerate(messages):
         if NATIVE in message:
             native = _native(message, f"messages[{i}]")
-            if native is not None and any(block["type"] in _THINKING for block in native["blocks"]):
+            if native is not None and any(map(is_thinking, native["blocks"])):
                 version: str | None = native.get("version")
                 if version:
                     return version
@@ -91,124 +100,213 @@ def _native(message: JSONObject, path: str) -> JSONObject | None:
 # -- the conversation -----------------------------------------------------------------------------------------------
 
 
+class _Asked:
+    """The calls of one assistant turn. `waiting`: id -> (path of the message, name) of those without a result;
+    `results`: the user turn right behind, once there is one, which begins with `answered` results.
+    """
+
+    __slots__ = ("answered", "results", "turn", "waiting")
+
+    def __init__(self, turn: JSONObject) -> None:
+        self.turn = turn
+        self.waiting: dict[str, tuple[str, str]] = {}
+        self.results: JSONObject | None = None
+        self.answered = 0
+
+
 class _Conversation:
     """Turns are built in order; `turns()` is called once."""
 
     def __init__(self, chat: ChatRequest, version: str) -> None:
         self._chat = chat
-        self._hoists = version == SAMPLING_VERSION
+        self._old = version == SAMPLING_VERSION
         self._system: list[JSONObject] = []
         self._turns: list[JSONObject] = []
-        #: The turn that holds the tool results of the last assistant turn, and how many they are.
+        self._asked: dict[str, _Asked] = {}
+        #: The last turn that holds results.
         self._results: JSONObject | None = None
         self._ids: dict[str, str] = {}
         self._taken: set[str] = set()
 
     def turns(self) -> tuple[list[JSONObject], list[JSONObject]]:
         """(system blocks, turns)."""
-        if self._chat.system:
+        if self._chat.system and not is_blank(self._chat.system):
             self._system.append({"type": "text", "text": self._chat.system})
-        for i, message in enumerate(self._chat.messages):
-            _TURNS[message["role"]](self, message, f"messages[{i}]")
+        for i, message in enumerate(with_valid_ids(self._chat.messages, _IDS, unique=True)):
+            _TURNS[message["role"]](self, message, i)
+        for asked in self._asked.values():
+            for path, name in asked.waiting.values():
+                raise bad(path, f"calls {name!r}, and no tool message after it has the result")
+        if not self._turns and "messages" not in self._chat.extra_body:
+            raise bad("messages", "say nothing but instructions and white space; the API wants a user's message")
         return self._system, self._turns
 
-    def system(self, message: JSONObject, path: str) -> None:
+    def system(self, message: JSONObject, i: int) -> None:
         """Leading ones go to the top-level field. The sampling version knows no others, so there all are gathered."""
+        path = f"messages[{i}]"
+        _refuse_keys(message, path, _SYSTEM_KEYS)
         blocks = _with_cache_control(_system_blocks(message.get("content"), f"{path}.content"), message)
-        if self._hoists or not self._turns:
+        if self._old or not self._turns:
             self._system += blocks
         elif blocks:
             self._turns.append({"role": "system", "content": text_or_blocks(blocks)})
 
-    def user(self, message: JSONObject, path: str) -> None:
+    def user(self, message: JSONObject, i: int) -> None:
+        """What is said behind tool results joins them in their turn, where they come first."""
         content = message.get("content")
-        turn = self._turns[-1] if self._turns else None
-        if turn is not None and turn is self._results:
-            # Tool results must come first in the user turn that follows the calls, so what is said joins them there.
-            blocks = _text_blocks(content) if isinstance(content, str) else _blocks(content, f"{path}.content")
-            turn["content"] += _with_cache_control(blocks, message)
-        elif isinstance(content, str) and message.get("cache_control") is None:
-            self._turns.append({"role": "user", "content": content})
+        joins = bool(self._turns) and self._turns[-1] is self._results
+        if len(message) == 2 and isinstance(content, str):
+            if is_blank(content):
+                return
+            said: str | list[JSONObject] = [{"type": "text", "text": content}] if joins else content
         else:
-            blocks = _text_blocks(content) if isinstance(content, str) else _blocks(content, f"{path}.content")
-            self._turns.append({"role": "user", "content": _with_cache_control(blocks, message)})
+            said = self._user_blocks(message, f"messages[{i}]")
+            joins = bool(self._turns) and self._turns[-1] is self._results
+            if not said:
+                return
+            if isinstance(content, str) and not joins:
+                said = text_or_blocks(said)
+        if joins:
+            self._turns[-1]["content"] += said
+        else:
+            self._turns.append({"role": "user", "content": said})
 
-    def assistant(self, message: JSONObject, path: str) -> None:
-        blocks = self._assistant_blocks(message, path)
-        if blocks and blocks[-1].get("type") not in _THINKING:
-            blocks = _with_cache_control(blocks, message)
-        # The wire refuses an empty turn; the user turns around it are joined by the server.
-        if blocks:
-            self._turns.append({"role": "assistant", "content": text_or_blocks(blocks)})
+    def assistant(self, message: JSONObject, i: int) -> None:
+        """A turn that says nothing is left out: the wire refuses it, and joins the user turns around it."""
+        path = f"messages[{i}]"
+        blocks = self._assistant_blocks(message, i, path)
+        # Thinking that ends a turn was cut: the wire refuses it there.
+        while blocks and blocks[-1]["type"] in _THINKING:
+            blocks.pop()
+        if not blocks:
+            return
+        turn = {"role": "assistant", "content": text_or_blocks(_with_cache_control(blocks, message))}
+        self._turns.append(turn)
+        asked: _Asked | None = None
+        for block in blocks:
+            if block["type"] == "tool_use":
+                asked = asked or _Asked(turn)
+                asked.waiting[block["id"]] = path, block["name"]
+                self._asked[block["id"]] = asked
 
-    def tool(self, message: JSONObject, path: str) -> None:
+    def tool(self, message: JSONObject, i: int) -> None:
+        path = f"messages[{i}]"
+        _refuse_keys(message, path, _TOOL_KEYS)
+        block: JSONObject = {"type": "tool_result", "tool_use_id": message["tool_call_id"]}
         content = message.get("content")
-        block: JSONObject = {"type": "tool_result", "tool_use_id": self._wire_id(message["tool_call_id"])}
-        block["content"] = content if isinstance(content, str) else _blocks(content, f"{path}.content")
-        if message.get("is_error"):
-            block["is_error"] = True
-        if message.get("cache_control") is not None:
-            block["cache_control"] = message["cache_control"]
-        turns = self._turns
-        at = len(turns)
-        while at and turns[at - 1]["role"] == "system":
-            at -= 1
-        if at and turns[at - 1] is self._results:
-            blocks = turns[at - 1]["content"]
-            first_other = next((i for i, b in enumerate(blocks) if b["type"] != "tool_result"), len(blocks))
-            blocks.insert(first_other, block)
-        else:
-            self._results = {"role": "user", "content": [block]}
-            turns.insert(at, self._results)
+        if isinstance(content, list) or message.get("images"):
+            content = self._parts(message, path, _result_block)
+        if content and not (isinstance(content, str) and is_blank(content)):
+            block["content"] = content
+        for key in ("is_error", "cache_control"):
+            if message.get(key):
+                block[key] = message[key]
+        self._answer(block, f"{path}.tool_call_id", self._chat.messages[i]["tool_call_id"])
 
-    def _assistant_blocks(self, message: JSONObject, path: str) -> list[JSONObject]:
-        native = _native(message, path)
-        if native is None:
-            return self._rebuilt(message, path)
-        blocks: list[JSONObject] = native["blocks"]
-        if not _says_the_same(blocks, message):
-            blocks = [block for block in blocks if block.get("type") in _THINKING] + self._rebuilt(message, path)
-        return [block for block in blocks if block.get("type") != "text" or block.get("text")]
+    def _answer(self, block: JSONObject, path: str, said: str) -> None:
+        """A result goes behind the turn that asked for it, whatever stands between. `said` is the id before it was
+        made one of this wire.
+        """
+        asked = self._asked.get(block["tool_use_id"])
+        if asked is None or asked.waiting.pop(block["tool_use_id"], None) is None:
+            why = "which no assistant message before it called" if asked is None else "which has its result already"
+            raise bad(path, f"is {said!r:.80}, {why}")
+        if asked.results is None:
+            asked.results = self._results = {"role": "user", "content": []}
+            at = len(self._turns)
+            while self._turns[at - 1] is not asked.turn:
+                at -= 1
+            self._turns.insert(at, asked.results)
+        asked.results["content"].insert(asked.answered, block)
+        asked.answered += 1
+
+    # -- what a user says ---------------------------------------------------------------------------------------------
+
+    def _user_blocks(self, message: JSONObject, path: str) -> list[JSONObject]:
+        """The blocks of a user turn; results among them go where results belong."""
+        _refuse_keys(message, path, _USER_KEYS)
+        said = []
+        for k, block in enumerate(self._parts(message, path, self._user_block)):
+            if block["type"] == "tool_result" and block.get("tool_use_id") in self._asked:
+                self._answer(block, f"{path}.content[{k}].tool_use_id", block["tool_use_id"])
+            else:
+                said.append(block)
+        return _with_cache_control(said, message)
+
+    def _parts(
+        self, message: JSONObject, path: str, to_block: Callable[[JSONObject, str], JSONObject]
+    ) -> list[JSONObject]:
+        """The blocks of a message's content and images; blank text, which the wire refuses, is left out."""
+        content = message.get("content")
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or ()
+        blocks = [to_block(part, f"{path}.content[{k}]") for k, part in enumerate(parts)]
+        if message.get("images"):
+            images = images_as_parts(message["images"], f"{path}.images")
+            blocks += [to_block(part, f"{path}.images[{k}]") for k, part in enumerate(images)]
+        return list(filter(_says_something, blocks))
+
+    def _user_block(self, part: JSONObject, path: str) -> JSONObject:
+        kind = part["type"]
+        if kind == "text" and part.get("citations") and not self._old:
+            raise unsupported(f"{path}.citations", WIRE, "they belong to what the assistant said")
+        if kind in _ASSISTANTS_BLOCKS:
+            raise unsupported(path, WIRE, f"a {kind} block belongs to an assistant message")
+        return _block(part, path)
+
+    # -- what the assistant said --------------------------------------------------------------------------------------
+
+    def _assistant_blocks(self, message: JSONObject, i: int, path: str) -> list[JSONObject]:
+        said = self._chat.messages[i]
+        native = _native(said, path) if NATIVE in said else None
+        blocks: list[JSONObject] = [] if native is None else native["blocks"]
+        if native is not None and _says_the_same(blocks, said):
+            # Ids may have been made ones of this wire.
+            calls = iter(message.get("tool_calls") or ())
+            blocks = [{**b, "id": next(calls)["id"]} if b["type"] == "tool_use" else b for b in blocks]
+        else:
+            blocks = [block for block in blocks if is_thinking(block)] + self._rebuilt(message, path)
+        return [_known(b) for b in blocks if _says_something(b) and (b["type"] not in _THINKING or is_thinking(b))]
 
     def _rebuilt(self, message: JSONObject, path: str) -> list[JSONObject]:
         content = message.get("content")
         if isinstance(content, list):
-            blocks = [_assistant_block(part, f"{path}.content[{i}]") for i, part in enumerate(content)]
-            # Thinking of other vendors has no signature of Anthropic's.
-            blocks = [block for block in blocks if block.get("type") not in _THINKING or is_thinking(block)]
-            blocks = [block for block in blocks if block.get("type") != "text" or block.get("text")]
+            made = (self._assistant_block(part, f"{path}.content[{k}]") for k, part in enumerate(content))
+            blocks = [block for block in made if block is not None and _says_something(block)]
         else:
             blocks = _text_blocks(content or "")
-        refusal = message.get("refusal")
-        if not blocks and isinstance(refusal, str):
-            blocks = _text_blocks(refusal)
-        present = {block.get("id") for block in blocks if block.get("type") == "tool_use"}
-        for i, call in enumerate(message.get("tool_calls") or ()):
-            function = call.get("function")
-            if not isinstance(function, dict):
-                raise unsupported(f"{path}.tool_calls[{i}]", WIRE, "only function calls have a place there")
-            if call["id"] not in present:
-                block = {"type": "tool_use", "id": self._wire_id(call["id"]), "name": function["name"]}
-                blocks.append({**block, "input": loads(function["arguments"])})
+        audio, refusal = message.get("audio"), message.get("refusal")
+        if not blocks and isinstance(audio, dict) and isinstance(audio.get("transcript"), str):
+            blocks = _text_blocks(audio["transcript"])
+        if isinstance(refusal, str) and not any(block.get("text") == refusal for block in blocks):
+            blocks += _text_blocks(refusal)
+        present = {block["id"] for block in blocks if block["type"] == "tool_use"}
+        calls = message.get("tool_calls") or ()
+        blocks += [
+            _tool_use(call, f"{path}.tool_calls[{k}]") for k, call in enumerate(calls) if call["id"] not in present
+        ]
+        called = message.get("function_call")
+        if not calls and isinstance(called, dict) and called.get("name"):
+            raise unsupported(
+                f"{path}.function_call", WIRE, "write the call into tool_calls, its result as a tool message"
+            )
         return blocks
 
-    def _wire_id(self, call_id: str) -> str:
-        """The wire takes letters, digits, "_" and "-" only; other vendors' ids are rewritten, the same each time."""
-        if _TOOL_ID.fullmatch(call_id):
-            return call_id
-        known = self._ids.get(call_id)
-        if known is None:
-            if not self._ids:
-                calls = (call for message in self._chat.messages for call in message.get("tool_calls") or ())
-                self._taken = {call["id"] for call in calls}
-            stem = known = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in call_id)
-            number = 0
-            while known in self._taken:
-                number += 1
-                known = f"{stem}_{number}"
-            self._ids[call_id] = known
-            self._taken.add(known)
-        return known
+    def _assistant_block(self, part: JSONObject, path: str) -> JSONObject | None:
+        """The block of a part; None for what other vendors' models said and this wire has no place for."""
+        kind = part["type"]
+        if kind in _THINKING:
+            return part if is_thinking(part) else None
+        if kind in ("image", "tool_result") or (kind == "document" and not self._old):
+            raise unsupported(path, WIRE, f"an assistant message holds no {kind}")
+        if kind == "tool_use" and not (
+            isinstance(part.get("id"), str)
+            and isinstance(part.get("name"), str)
+            and isinstance(part.get("input"), dict)
+        ):
+            raise bad(path, "must have id, name and input (an object)")
+        if kind in ("text", "refusal") or is_block(kind):
+            return _block(part, path)
+        return None
 
 
 _TURNS: Final = {
@@ -218,6 +316,21 @@ _TURNS: Final = {
     "assistant": _Conversation.assistant,
     "tool": _Conversation.tool,
 }
+
+#: Keys of messages that users write. Any other that says something is refused; in an assistant message it may be a
+#: vendor's own, and is left out.
+_SYSTEM_KEYS: Final = frozenset({"role", "content", "cache_control"})
+_USER_KEYS: Final = _SYSTEM_KEYS | {"images"}
+_TOOL_KEYS: Final = _USER_KEYS | {"tool_call_id", "is_error", "name", "tool_name"}
+_INSTEAD: Final = {"name": "say who speaks in the content"}
+
+
+def _refuse_keys(message: JSONObject, path: str, known: frozenset[str]) -> None:
+    if message.keys() <= known:
+        return
+    for key, value in message.items():
+        if key not in known and value not in (None, "", [], {}):
+            raise unsupported(f"{path}.{key}", WIRE, _INSTEAD.get(key, ""))
 
 
 def _says_the_same(blocks: list[JSONObject], message: JSONObject) -> bool:
@@ -236,30 +349,76 @@ def _says_the_same(blocks: list[JSONObject], message: JSONObject) -> bool:
 
 # -- blocks ---------------------------------------------------------------------------------------------------------
 
+#: Blocks that only an assistant says.
+_ASSISTANTS_BLOCKS: Final = frozenset({"thinking", "redacted_thinking", "tool_use", "server_tool_use"})
+_RESULT_BLOCKS: Final = frozenset({"text", "image", "document", "search_result", "tool_reference", "browser_state"})
+#: The keys that the API takes in blocks which replies and gateways give more.
+_BLOCK_KEYS: Final = {
+    "text": frozenset({"type", "text", "cache_control", "citations"}),
+    "thinking": frozenset({"type", "thinking", "signature"}),
+    "redacted_thinking": frozenset({"type", "data"}),
+    "tool_use": frozenset({"type", "id", "name", "input", "cache_control", "caller", "toolset_name"}),
+    "server_tool_use": frozenset({"type", "id", "name", "input", "cache_control", "caller"}),
+}
 
-def _blocks(content: JSON, path: str) -> list[JSONObject]:
-    """The blocks of a user turn or a tool result; empty text, which the wire refuses, is left out."""
-    blocks = [_block(part, f"{path}[{i}]") for i, part in enumerate(content or ())]
-    return [block for block in blocks if block.get("type") != "text" or block.get("text")]
+
+def is_blank(text: str) -> bool:
+    """Whether there is nothing in it but white space."""
+    return not text or text.isspace()
+
+
+def _says_something(block: JSONObject) -> bool:
+    text = block.get("text")
+    return block["type"] != "text" or (isinstance(text, str) and not is_blank(text))
+
+
+def _known(block: JSONObject) -> JSONObject:
+    """The block with the keys that the API takes."""
+    keys = _BLOCK_KEYS.get(block["type"])
+    if keys is None or block.keys() <= keys:
+        return block
+    return {key: value for key, value in block.items() if key in keys}
 
 
 def _block(part: JSONObject, path: str) -> JSONObject:
+    """The block of a part in the common form; one of this wire passes through."""
     kind = part["type"]
+    if kind == "text":
+        return _known(part)
     if kind == "image_url":
         return _beside(part, {"type": "image", "source": _image_source(part["image_url"]["url"], f"{path}.image_url")})
     if kind == "file":
         return _beside(part, _document(part, f"{path}.file"))
+    if kind == "document_url" and isinstance(part.get("document_url"), str):
+        # Mistral's form of a file.
+        file = {"file_data": part["document_url"], "filename": part.get("document_name")}
+        return _beside(part, _document(file, f"{path}.document_url"))
     if kind == "refusal":
         return {"type": "text", "text": part["refusal"]}
     if kind == "input_audio":
         raise unsupported(path, WIRE, "it has no audio")
+    if not is_block(kind):
+        raise unsupported(path, WIRE, f"it has no parts of type {kind!r:.60}")
     return part
 
 
-def _assistant_block(part: JSONObject, path: str) -> JSONObject:
-    if part["type"] in ("image_url", "file", "input_audio"):
-        raise unsupported(path, WIRE, "an assistant message holds text, thinking and tool calls")
-    return _block(part, path)
+def _result_block(part: JSONObject, path: str) -> JSONObject:
+    block = part if part["type"] in _RESULT_BLOCKS else _block(part, path)
+    if block["type"] not in _RESULT_BLOCKS:
+        raise unsupported(path, WIRE, f"a result holds text, images and documents, not {block['type']!r:.60}")
+    return _known(block)
+
+
+def _tool_use(call: JSONObject, path: str) -> JSONObject:
+    function, custom = call.get("function"), call.get("custom")
+    if isinstance(function, dict):
+        name, arguments = function["name"], loads(function["arguments"])
+    elif isinstance(custom, dict) and isinstance(custom.get("name"), str):
+        # What `ToolCall.arguments` has for a custom tool, whose input is free text.
+        name, arguments = custom["name"], {"input": custom.get("input") or ""}
+    else:
+        raise unsupported(path, WIRE, "only function calls have a place there")
+    return {"type": "tool_use", "id": call["id"], "name": _NOT_IN_NAME.sub("_", name)[:128], "input": arguments}
 
 
 def _beside(part: JSONObject, block: JSONObject) -> JSONObject:
@@ -322,11 +481,11 @@ def _system_blocks(content: JSON, path: str) -> list[JSONObject]:
     for i, part in enumerate(content):
         if part["type"] != "text":
             raise unsupported(f"{path}[{i}]", WIRE, "a system message holds text only")
-    return [part for part in content if part["text"]]
+    return [_known(part) for part in content if not is_blank(part["text"])]
 
 
 def _text_blocks(text: str) -> list[JSONObject]:
-    return [{"type": "text", "text": text}] if text else []
+    return [] if is_blank(text) else [{"type": "text", "text": text}]
 
 
 def text_or_blocks(blocks: list[JSONObject]) -> str | list[JSONObject]:
