@@ -8,6 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from ...chat.message_checks import bad
@@ -15,8 +16,10 @@ from ...chat.messages import ChatRequest
 from ...chat.options import refuse_foreign, unsupported
 from ...decode.jsontext import JSON, JSONObject, loads
 from ...errors import LLMBadRequestError
+from ..blocks import is_block
 from ..registry import WIRES
-from ..translate import merged, parse_data_url
+from ..tool_ids import with_valid_ids
+from ..translate import images_as_parts, merged, parse_data_url
 
 _WIRE: Final = WIRES["ollama"].title
 #: What goes into the body's `options`, under the same names and as it is.
@@ -82,10 +85,10 @@ def _messages(chat: ChatRequest) -> list[JSONObject]:
 
 def _message(message: JSONObject, path: str, names: dict[str, str]) -> JSONObject:
     role = message["role"]
-    text, images = _content(message.get("content"), f"{path}.content")
-    native_images = message.get("images")
-    if isinstance(native_images, list):
-        images = [*native_images, *images]
+    text, images = _content(message.get("content"), f"{path}.content", role)
+    pictures = message.get("images")
+    if isinstance(pictures, list):
+        images = [*_pictures(pictures, f"{path}.images", role), *images]
     entry: JSONObject = {"role": "system" if role == "developer" else role, "content": text}
     if role == "assistant":
         refusal = message.get("refusal")
@@ -108,8 +111,22 @@ def _message(message: JSONObject, path: str, names: dict[str, str]) -> JSONObjec
     return entry
 
 
-def _content(content: JSON, path: str) -> tuple[str, list[str]]:
-    """(text, images as raw base64). Text parts become paragraphs: the wire has one text for each message."""
+def _pictures(pictures: list[JSON], path: str, role: str) -> Iterator[str]:
+    """Raw base64, as this wire has it; or what other vendors put under the same key."""
+    for i, picture in enumerate(pictures):
+        if isinstance(picture, str) and not picture.startswith(("data:", "http")):
+            yield picture
+            continue
+        for part in images_as_parts([picture], path):
+            data = _picture(part, f"{path}[{i}]", role)
+            if data is not None:
+                yield data
+
+
+def _content(content: JSON, path: str, role: str) -> tuple[str, list[str]]:
+    """(text, images as raw base64). Text parts become paragraphs: the wire has one text for each message. What a model
+    of another vendor said in parts that this wire has not is left out.
+    """
     if isinstance(content, str):
         return content, []
     texts: list[str] = []
@@ -122,15 +139,24 @@ def _content(content: JSON, path: str) -> tuple[str, list[str]]:
         elif kind == "refusal":
             texts.append(part["refusal"])
         elif kind == "image_url":
-            data_url = parse_data_url(part["image_url"]["url"], f"{where}.image_url")
-            if data_url is None:
-                raise unsupported(f"{where}.image_url", _WIRE, "the server fetches nothing; give a data URL")
-            if not data_url.media_type.startswith("image/"):
-                raise unsupported(f"{where}.image_url", _WIRE, f"{data_url.media_type:.60} is not an image")
-            images.append(data_url.data.translate(_STANDARD_ALPHABET))
-        else:
+            data = _picture(part, where, role)
+            if data is not None:
+                images.append(data)
+        elif role != "assistant" or (is_block(kind) and kind != "thinking"):
             raise unsupported(where, _WIRE, f"messages hold text and images, not {kind!r:.60}")
     return "\n".join(texts), images
+
+
+def _picture(part: JSONObject, path: str, role: str) -> str | None:
+    """Raw base64; None for what a model said and this wire has no place for."""
+    data_url = parse_data_url(part["image_url"]["url"], f"{path}.image_url")
+    if data_url is not None and data_url.media_type.startswith("image/"):
+        return data_url.data.translate(_STANDARD_ALPHABET)
+    if role == "assistant":
+        return None
+    if data_url is None:
+        raise unsupported(f"{path}.image_url", _WIRE, "the server fetches nothing; give a data URL")
+    raise unsupported(f"{path}.image_url", _WIRE, f"{data_url.media_type:.60} is not an image")
 
 
 def _call(call: JSONObject, path: str) -> JSONObject:

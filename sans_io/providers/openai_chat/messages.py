@@ -112,8 +112,8 @@ class _Message:
     def _complete(self, out: JSONObject) -> None:
         """What an assistant's message must have besides."""
         rules, message = self._rules, self._message
-        if out.get("content") is None and out.keys().isdisjoint(_INSTEAD_OF_CONTENT):
-            out["content"] = self._said_elsewhere()
+        if not out.get("content") and out.keys().isdisjoint(_INSTEAD_OF_CONTENT):
+            out["content"] = self._said_elsewhere()  # The wire refuses null here.
         if "tool_calls" not in out:
             return
         if rules.reasoning is not None:
@@ -125,7 +125,7 @@ class _Message:
             out["tool_calls"] = [{**first, "extra_content": extra}, *others]
 
     def _said_elsewhere(self) -> str:
-        """The text of a message without content whose refusal or audio has no place here. The wire refuses null."""
+        """The text of a message without content whose refusal or audio has no place here."""
         message = self._message
         refusal, audio = message.get("refusal"), message.get("audio")
         if isinstance(refusal, str) and refusal:

@@ -444,8 +444,11 @@ def test_ids_of_other_vendors_are_rewritten() -> None:
     assert ids[1] == "functions_f_0"
     assert all(re.fullmatch("[A-Za-z0-9]{9}", label) for label in (ids[0], ids[2]))
     assert len(set(ids)) == 3
-    answers = {block["tool_use_id"]: block["content"] for block in sent[2]["content"]}
-    assert [answers[label] for label in ids] == ["functions.f:0", "functions_f_0", "functions.f.0"]
+    assert {block["tool_use_id"]: block["content"] for block in sent[2]["content"]} == {
+        ids[0]: "functions.f:0",
+        ids[1]: "functions_f_0",
+        ids[2]: "functions.f.0",
+    }
 
 
 def test_calls_that_are_no_functions() -> None:
