@@ -207,31 +207,12 @@ def parsed_base_url(text: str, what: str = "base_url") -> BaseURL:
     return _parsed_base_url(text, what)
 
 
-#: Endpoints that people paste together with where the API begins.
-_ENDPOINTS: Final = (
-    "/chat/completions",
-    "/completions",
-    "/responses",
-    "/embeddings",
-    "/v1/messages",
-    "/v1/models",
-    "/api/chat",
-    "/api/generate",
-)
-
-
 @lru_cache(maxsize=1024)
 def _parsed_base_url(text: str, what: str) -> BaseURL:
     need_here("sans_io.http.urls")
     from sans_io.http.urls import parse_base_url
 
-    place = parse_base_url(text, what)
-    for ending in _ENDPOINTS:
-        if place.path.endswith(ending):
-            raise LLMBadRequestError(
-                f"{what} ends in {ending}, which the client adds by itself: leave it out", code="invalid_argument"
-            )
-    return place
+    return parse_base_url(text, what)
 
 
 # -- environment and warnings -----------------------------------------------------------------------------------------

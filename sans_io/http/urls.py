@@ -95,7 +95,7 @@ def parse_base_url(text: str, what: str = "base_url") -> BaseURL:
 
     Refused: other schemes, user information, fragments, backslashes, white space, control and non-ASCII characters,
     ports outside 1-65535, IPv4 addresses in any but the dotted-decimal form, IPv6 zones, "." and ".." and empty path
-    segments, characters that RFC 3986 wants percent-encoded.
+    segments, characters that RFC 3986 wants percent-encoded, and the address of an endpoint (".../chat/completions").
     """
     if not isinstance(text, str):
         raise LLMBadRequestError(f"{what} must be a string, not {type(text).__name__}")
@@ -118,7 +118,13 @@ def parse_base_url(text: str, what: str = "base_url") -> BaseURL:
     if "@" in parts.netloc:
         raise LLMBadRequestError(f"{what} must not contain credentials (user:password@); pass them separately")
     host, port = _host_and_port(parts.netloc, DEFAULT_PORTS[parts.scheme], what)
-    return BaseURL(Origin(parts.scheme, host, port), _checked_path(parts.path, what), _checked_query(parts.query, what))
+    path = _checked_path(parts.path, what)
+    for ending in _ENDPOINTS:
+        if path.endswith(ending):
+            raise LLMBadRequestError(
+                f"{what} ends in {ending}, which the client adds by itself: leave it out", code="invalid_argument"
+            )
+    return BaseURL(Origin(parts.scheme, host, port), path, _checked_query(parts.query, what))
 
 
 def path_segment(text: str, what: str) -> str:
@@ -187,6 +193,11 @@ def _written(address: IPv6Address) -> str:
     return f"::ffff:{int(four) >> 16:x}:{int(four) & 0xFFFF:x}" if four else str(address)
 
 
+#: Endpoints that people paste together with where the API begins.
+_ENDPOINTS: Final = (
+    "/chat/completions", "/completions", "/responses", "/embeddings", "/v1/messages", "/v1/models", "/api/chat",
+    "/api/generate",
+)  # fmt: skip
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 #: LDH labels (RFC 1123 section 2.1), with the underscore that container networks use; 63 characters each.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
