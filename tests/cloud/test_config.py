@@ -34,6 +34,7 @@ from cloud.llm import (
 )
 from cloud.llm.config import progress_timers, timers_for
 from sans_io.http.secret import Secret
+from sans_io.http.urls import parse_base_url
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryBudget
 from tests import callers as calling
@@ -606,3 +607,67 @@ def test_what_only_equals_a_number_is_refused_also_after_that_number(alike: Any)
     OpenAICompatClient("k", max_retries=1)
     with pytest.raises(LLMBadRequestError, match="max_retries"):
         OpenAICompatClient("k", max_retries=alike)
+
+
+# -- addresses that say more than where the API begins ----------------------------------------------------------------
+
+DEPLOYED = "/openai/deployments/d/chat/completions?api-version=2024-10-21"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "version", "target"),
+    [
+        ("https://r.openai.azure.com/openai/v1", "preview", "/openai/v1/chat/completions?api-version=preview"),
+        ("https://r.openai.azure.com/openai/v1/?api-version=preview", None, "/openai/v1/chat/completions?api-version=preview"),
+        ("https://r.openai.azure.com/openai/v1?api-version=preview", "preview", "/openai/v1/chat/completions?api-version=preview"),
+        ("https://gw.example/azure/openai/v1", "preview", "/azure/openai/v1/chat/completions?api-version=preview"),
+        ("https://r.openai.azure.com?api-version=2024-10-21", None, DEPLOYED),
+        ("https://r.openai.azure.com/?api-version=2024-10-21", "2024-10-21", DEPLOYED),
+        ("https://r.openai.azure.com/openai/deployments/d?api-version=2024-10-21", None, DEPLOYED),
+        ("https://r.openai.azure.com/openai/deployments/d?a=b", "2024-10-21",
+         "/openai/deployments/d/chat/completions?a=b&api-version=2024-10-21"),
+        ("https://r.openai.azure.com/openai/v1", None, "/openai/v1/chat/completions"),
+    ],
+)  # fmt: skip
+def test_azure_s_version_is_sent_once(
+    base_url: str, version: str | None, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if version is None:
+        monkeypatch.setenv("OPENAI_API_VERSION", "2020-01-01")  # what the URL says itself is said
+    client = OpenAICompatClient("k", "d", base_url=base_url, api_version=version)
+    assert client.dialect == "azure"
+    assert client.build_request(HELLO).target == target
+    assert client.with_options(timeout=1).build_request(HELLO).target == target
+
+
+def test_two_versions_are_refused() -> None:
+    with pytest.raises(LLMBadRequestError, match="^api_version and the api-version in base_url differ"):
+        OpenAICompatClient("k", "d", base_url="https://r.openai.azure.com/openai/v1?api-version=a", api_version="b")
+
+
+@pytest.mark.parametrize("ending", ["/chat/completions", "/responses", "/v1/messages", "/completions", "/embeddings"])
+@pytest.mark.parametrize(
+    "start",
+    ["https://api.groq.com/openai/v1", "https://r.openai.azure.com/openai/deployments/d", "http://127.0.0.1:8080/v1"],
+)
+@pytest.mark.parametrize("end", ["", "/", "?api-version=x"])
+def test_an_endpoint_is_no_base_url(start: str, ending: str, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = f"ends in {ending}, which the client adds by itself: leave it out"
+    with pytest.raises(LLMBadRequestError, match=f"^base_url {words}"):
+        OpenAICompatClient("k", "m", base_url=start + ending + end)
+    with pytest.raises(LLMBadRequestError, match=f"^base_url {words}"):
+        parse_base_url(start + ending + end)
+    monkeypatch.setenv("OPENAI_BASE_URL", start + ending + end)
+    with pytest.raises(LLMBadRequestError, match=f"^OPENAI_BASE_URL {words}"):
+        OpenAICompatClient("k", "m")
+
+
+@pytest.mark.parametrize("query", ["key=SECRET-0123456789", "a=b&token=SECRET-0123456789", "SECRET-0123456789"])
+@pytest.mark.parametrize("kind", [OpenAICompatClient, AsyncOpenAICompatClient, AnthropicClient, OllamaClient])
+def test_a_query_is_not_shown(kind: Any, query: str) -> None:
+    client = kind(api_key="k", model="m", base_url=f"https://h.example/x?{query}")
+    client._make()
+    shown = repr(client) + repr(client._base_url) + repr(client._made.codec.endpoint) + repr(client._made.codec)
+    assert "SECRET" not in shown
+    assert "https://h.example/x?***" in repr(client)
+    assert "?" not in repr(kind(api_key="k", model="m", base_url="https://h.example/x"))

@@ -15,7 +15,15 @@ from typing import Any
 
 import pytest
 
-from cloud.llm import LLMAuthError, LLMBadRequestError, LLMError, OpenAICompatClient, logs
+from cloud.llm import (
+    AnthropicClient,
+    LLMAuthError,
+    LLMBadRequestError,
+    LLMError,
+    OllamaClient,
+    OpenAICompatClient,
+    logs,
+)
 from sans_io.chat.messages import chat_request
 from sans_io.http.secret import Secret
 from tests.cloud.kit import BLOCKING, HELLO, MODELS, MODES, PLACES, WIRES, make, perform, run, scripted
@@ -387,3 +395,33 @@ def test_fake_servers_refuse_wrong_keys_over_each_wire() -> None:
         client = BLOCKING[wire]("wrong", base_url=PLACES[wire], transport=ScriptedTransport(server), model="m")
         with pytest.raises(LLMAuthError):
             client.chat(HELLO)
+
+
+@pytest.mark.parametrize("word", ["Bearer", "bearer", "BEARER"])
+@pytest.mark.parametrize("kind", [OpenAICompatClient, AnthropicClient, OllamaClient])
+def test_a_key_is_given_without_its_scheme(kind: Any, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LLMBadRequestError, match="begins with the word Bearer") as caught:
+        kind(api_key=f"{word} {CANARY}", model="m")
+    assert_clean(str(caught.value))
+    variable = {
+        OpenAICompatClient: "OPENAI_API_KEY",
+        AnthropicClient: "ANTHROPIC_API_KEY",
+        OllamaClient: "OLLAMA_API_KEY",
+    }
+    monkeypatch.setenv(variable[kind], f"{word} {CANARY}")
+    with pytest.raises(LLMBadRequestError, match=f"^{variable[kind]} begins with the word Bearer"):
+        kind(model="m")
+    late = kind(api_key=lambda: f"{word} {CANARY}", model="m")
+    with pytest.raises(LLMBadRequestError, match="api_key callable returned begins with the word Bearer"):
+        late.build_request(HELLO)
+
+
+@pytest.mark.parametrize("name", ["api-key", "Authorization", "X-API-Key", "AUTHORIZATION"])
+@pytest.mark.parametrize("kind", [OpenAICompatClient, AnthropicClient])
+def test_a_credential_for_one_request_travels_alone(kind: Any, name: str) -> None:
+    client = kind(api_key=CANARY, model="m")
+    once = client.build_request(HELLO, extra_headers={name: "Bearer another-0123456789"})
+    carriers = [field for field, _ in once.headers if field.lower() in ("authorization", "api-key", "x-api-key")]
+    assert carriers == [name]
+    assert CANARY.encode() not in bytes(once.wire())
+    assert CANARY.encode() in bytes(client.build_request(HELLO).wire())
