@@ -13,11 +13,13 @@ Rules of this file:
 - A reply that is not a 2xx of the right type has failed already: its body only explains that, and may stop anywhere or
   never come.
 - A content type alone never makes a stream: servers mislabel both ways, so the first byte that is not white space
-  is looked at as well.
+  is looked at as well. White space before it is a keep-alive: any amount of it, up to the cap of the reply, is passed
+  over without being kept.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from ..chat.events import Event
@@ -42,6 +44,10 @@ TOO_LONG: Final = "the rest of its body was dropped; see Limits.max_error_body"
 
 _NO_HEAD: Final = ResponseHead(0, ())
 
+_BOM: Final = b"\xef\xbb\xbf"
+#: What says nothing of the body that follows. A BOM is no white space, but servers send it in its place.
+_BLANK: Final = re.compile(rb"(?:[ \t\r\n]++|\xef\xbb\xbf)*+")
+
 
 class Exchange:
     """`receive_data(bytes)`, `receive_eof()` -> events; `sent_all` is set by the owner once the request is written.
@@ -52,7 +58,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_head", "_kept", "_limits", "_mode", "_operation", "_size", "condition", "done", "early", "error", "http",
+        "_blanks", "_head", "_kept", "_limits", "_mode", "_operation", "_size", "condition", "done", "early", "error", "http",
         "media_type", "reader", "sent_all",
     )  # fmt: skip
 
@@ -71,6 +77,8 @@ class Exchange:
         self._mode = "head"
         self._kept = bytearray()
         self._size = 0
+        #: Reads of nothing but white space before the body.
+        self._blanks = 0
 
     @property
     def head(self) -> ResponseHead | None:
@@ -99,10 +107,8 @@ class Exchange:
     @property
     def keepalives(self) -> int:
         """What came and is no content; white space before a body counts as one."""
-        http = self.http.informational
-        return http + (
-            int(self._mode == "sniff" and bool(self._kept)) if self.reader is None else self.reader.keepalives
-        )
+        before = self.http.informational + self._blanks
+        return before if self.reader is None else before + self.reader.keepalives
 
     @property
     def clean(self) -> bool:
@@ -192,6 +198,8 @@ class Exchange:
         if self._mode == "sniff":
             # An empty body: only the reader can say in its provider's words what is missing.
             self.reader = self._operation.new_reader()
+            if self._kept:  # half a BOM
+                self.reader.receive_data(bytes(self._kept))
             self._mode = "read"
         self.done = True
         if self.reader is None:
@@ -216,17 +224,26 @@ class Exchange:
         if self._mode == "sniff":
             if self._kept:
                 data = bytes(self._kept) + data
-            start = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
-            if not start and len(data) < 4096:
-                self._kept = bytearray(data)
+                self._kept.clear()
+            blank = _BLANK.match(data)
+            end = blank.end() if blank else 0
+            self._size += end
+            start = data[end : end + 3]
+            if not start or (start != _BOM and _BOM.startswith(start)):
+                self._blanks += 1
+                self._kept += start
+                name = "max_json" if self._operation.form == "json" else "max_stream"
+                limit: int = getattr(self._limits, name)
+                if self._size > limit:
+                    self._fail(self._oversize(name, limit), "oversize")
                 return []
+            data = data[end:] if end else data
             if start[:1] == b"<" or (self._operation.form == "sse" and start[:1] in (b"{", b"[")):
                 self._mode = "wrong"
-                self._kept = bytearray(data)
+                self._kept += data
             else:
                 self._mode = "read"
                 self.reader = self._operation.new_reader()
-                self._kept = bytearray()
                 return self.receive_body(data)
         else:
             self._kept += data

@@ -96,14 +96,6 @@ def test_a_whole_reply_is_one_under_any_of_these_types(content_type: str | None)
     assert response.content == "Hi"
 
 
-def test_white_space_alone_does_not_say_what_follows() -> None:
-    made = reply()
-    assert made.receive_body(b" " * 4095) == []
-    assert made.response() is None
-    assert made.receive_body(b" ") == []
-    assert made.response() is not None, "after 4096 bytes it is read whatever it is"
-
-
 @pytest.mark.parametrize("start", [b"<", b" \n<html>"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_page_is_no_reply_whatever_it_is_called(start: bytes, stream: bool) -> None:
