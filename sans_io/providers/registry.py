@@ -125,7 +125,7 @@ class Dialect:
     Of OpenAI's wire: `max_tokens_field`, `seed_field`, `user_field`: names in the body. `lacks`: options of `chat()`
     that it does not take, though the wire does. `required`: how `tool_choice="required"` is spelled. `usage_in_stream`:
     `stream_options.include_usage` is known and needed. `many_choices`: `n` above 1 is served. `needs_model`: a request
-    without a model cannot be served. `functions_only`: there are no tools but functions. `needs_parameters`: a function
+    without a model cannot be served. `tools`: the types of tools, empty for any. `needs_parameters`: a function
     without arguments has a schema too. `schemas`: `response_format` may be a JSON schema; `strict_schemas`: `strict` in
     it has effect. `says_json`: "json" must stand in a message where it is asked for. `azure`: paths name deployments.
     `messages`: what it takes in messages. `rules`: its words in errors.
@@ -148,7 +148,7 @@ class Dialect:
     usage_in_stream: bool = True
     many_choices: bool = True
     needs_model: bool = True
-    functions_only: bool = False
+    tools: tuple[str, ...] = ()
     needs_parameters: bool = False
     schemas: bool = True
     strict_schemas: bool = False
@@ -236,6 +236,7 @@ _ROWS: Final = (
         user_field="safety_identifier",
         strict_schemas=True,
         rules=FailureRules(retired=_OPENAI_RETIRED),
+        tools=("function", "custom"),
         says_json=True,
         messages=_OPENAI_MESSAGES,
     ),
@@ -249,6 +250,7 @@ _ROWS: Final = (
         strict_schemas=True,
         azure=True,
         rules=FailureRules(not_found="a deployment of the name {model} must exist in this Azure resource"),
+        tools=("function", "custom"),
         says_json=True,
         messages=_OPENAI_MESSAGES,
     ),
@@ -272,7 +274,7 @@ _ROWS: Final = (
         lacks=("frequency_penalty", "presence_penalty", "logprobs"),
         usage_in_stream=False,  # It comes unasked, in x_groq.usage.
         many_choices=False,
-        functions_only=True,
+        tools=("function",),
         messages=MessageRules(
             keys=_keys(
                 system="name",
@@ -297,6 +299,14 @@ _ROWS: Final = (
         required="any",
         usage_in_stream=False,  # It comes unasked, in the last chunk; unknown fields are refused.
         lacks=("user", "verbosity"),
+        tools=(
+            "function",
+            "web_search",
+            "web_search_premium",
+            "code_interpreter",
+            "image_generation",
+            "document_library",
+        ),
         needs_parameters=True,
         messages=MessageRules(
             keys=_keys(system="", user="", assistant="tool_calls prefix", tool="tool_call_id name"),
@@ -317,7 +327,7 @@ _ROWS: Final = (
         hosts=("api.deepseek.com",),
         key_variables=("DEEPSEEK_API_KEY",),
         needs_key=True,
-        functions_only=True,
+        tools=("function",),
         schemas=False,
         says_json=True,
         messages=MessageRules(
@@ -358,7 +368,7 @@ _ROWS: Final = (
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         needs_key=True,
         lacks=("frequency_penalty", "presence_penalty"),
-        functions_only=True,
+        tools=("function",),
         messages=MessageRules(
             keys=_keys(system="name", user="name", assistant="name tool_calls extra_content", tool="tool_call_id name"),
             call_keys=frozenset({"id", "type", "function", "extra_content"}),
@@ -381,7 +391,7 @@ _ROWS: Final = (
         hosts=("api.x.ai",),
         key_variables=("XAI_API_KEY",),
         needs_key=True,
-        functions_only=True,
+        tools=("function",),
         messages=MessageRules(
             keys=_keys(
                 system="name",
@@ -410,7 +420,7 @@ _ROWS: Final = (
         max_tokens_field="max_completion_tokens",
         rules=FailureRules(empty_is_overflow=True),
         lacks=("metadata", "verbosity"),
-        functions_only=True,
+        tools=("function",),
         messages=MessageRules(
             keys=_keys(
                 system="name", user="name", assistant="name reasoning tool_calls", tool="tool_call_id name"

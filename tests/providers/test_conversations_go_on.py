@@ -17,8 +17,9 @@ from sans_io.http.urls import parse_base_url
 from sans_io.providers.anthropic.codec import AnthropicCodec
 from sans_io.providers.ollama.codec import OllamaCodec
 from sans_io.providers.openai_chat.codec import OpenAICodec
-from sans_io.providers.registry import DIALECTS
+from sans_io.providers.registry import DIALECTS, Dialect
 from sans_io.providers.rules import VENDORS, rules_of, violations
+from sans_io.records import replace
 from tests.providers.conversations import TOOLS, USER_CONTENTS, conversations
 from tests.providers.openai.kit import body as reply_body
 from tests.providers.openai.kit import read_body
@@ -235,6 +236,53 @@ def test_gemini_s_calls_keep_their_signatures_and_those_of_others_get_the_docume
         set(CODECS) - {"gemini", "openrouter"} - {name for name, row in DIALECTS.items() if not row.messages.keys}
     ):
         assert "c2ln" not in json.dumps(sent(vendor, [HI, *answered(REPLIES["gemini called"])])), vendor
+
+
+# -- planted ----------------------------------------------------------------------------------------------------------
+
+#: A cell of a vendor's row that is wrong: in what it takes of messages, or in the row itself.
+PLANTED: list[tuple[str, dict[str, Any]]] = [
+    ("groq", {"keys": None}), ("cerebras", {"keys": None}), ("mistral", {"keys": None}), ("mistral", {"ids": ""}),
+    ("mistral", {"ids": r".{9}"}), ("mistral", {"mistral": False}), ("mistral", {"developer": True, "keys": None}),
+    ("mistral", {"call_keys": frozenset({"id", "type", "function", "index"})}), ("openai", {"ids": ""}),
+    ("openai", {"images": True, "parts": {}}), ("azure", {"ids": ".+"}), ("deepseek", {"reasoning": None}),
+    ("deepseek", {"developer": True, "keys": None}), ("gemini", {"signature": False}), ("mistral", {"needs_parameters": False}),
+    ("openai", {"says_json": False}), ("deepseek", {"schemas": True}), ("groq", {"tools": ()}),
+    ("deepseek", {"required": "any"}), ("mistral", {"seed_field": "seed"}), ("mistral", {"lacks": ()}),
+    ("gemini", {"lacks": ()}), ("groq", {"lacks": ()}), ("mistral", {"max_tokens_field": "max_completion_tokens"}),
+]  # fmt: skip
+#: What is asked for beside each reply; refused by a right row, or sent in its words.
+ASKED: list[dict[str, Any]] = [
+    {"tools": list(TOOLS), "tool_choice": "required"}, {"tools": [{"name": "f"}]}, {"response_format": "json"},
+    {"response_format": {"type": "object", "properties": {}}}, {"tools": [{"type": "custom", "custom": {"name": "c"}}]},
+    {"seed": 1, "max_tokens": 9}, {"user": "u"}, {"frequency_penalty": 1},
+]  # fmt: skip
+
+
+def all_broken(vendor: str, row: Dialect) -> set[str]:
+    """The rules that are broken by what this row makes of every reply and every wish."""
+    codec, found = OpenAICodec(URL, row), set()
+    replies = [answered(message) for message in REPLIES.values()]
+    for i, history in enumerate([*replies, *([] for _ in ASKED)]):
+        wish = ASKED[i - len(replies)] if i >= len(replies) else {}
+        messages = [HI, *history, {"role": "developer", "content": "Be kind."}, HI]
+        try:
+            request = codec.build(chat_request(messages, "gemini-3-pro", **wish))
+        except LLMBadRequestError:
+            continue
+        found |= {rule for _, rule in broken(vendor, json.loads(request.body))}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("vendor", "cells"), PLANTED, ids=lambda value: value if isinstance(value, str) else str(value)[:50]
+)
+def test_a_wrong_cell_is_found(vendor: str, cells: dict[str, Any]) -> None:
+    row = DIALECTS[vendor]
+    of_messages = {name: value for name, value in cells.items() if hasattr(row.messages, name)}
+    others = {name: value for name, value in cells.items() if name not in of_messages}
+    assert all_broken(vendor, row) == set()
+    assert all_broken(vendor, replace(row, messages=replace(row.messages, **of_messages), **others)) != set()
 
 
 # -- recorded ---------------------------------------------------------------------------------------------------------

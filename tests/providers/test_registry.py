@@ -23,9 +23,10 @@ from sans_io.providers.registry import DIALECTS, WIRES, Dialect, Wire, dialect_f
 PLAIN: dict[str, Any] = {
     "base_url": None, "key_variables": (), "needs_key": False, "auth": "bearer", "max_tokens_field": "max_tokens",
     "seed_field": "seed", "user_field": "user", "lacks": (), "required": "required", "usage_in_stream": True, "many_choices": True, "needs_model": True,
-    "functions_only": False, "needs_parameters": False, "schemas": True, "strict_schemas": False, "says_json": False,
+    "tools": (), "needs_parameters": False, "schemas": True, "strict_schemas": False, "says_json": False,
     "azure": False,
 }  # fmt: skip
+FUNCTIONS = ("function",)
 NEW_CAP = {"max_tokens_field": "max_completion_tokens"}
 
 
@@ -39,11 +40,19 @@ ROWS: dict[str, dict[str, Any]] = {
         "https://api.openai.com/v1",
         strict_schemas=True,
         says_json=True,
+        tools=("function", "custom"),
         user_field="safety_identifier",
         **NEW_CAP,
     ),
     "azure": keyed(
-        "AZURE_OPENAI_API_KEY", None, auth="api-key", strict_schemas=True, says_json=True, azure=True, **NEW_CAP
+        "AZURE_OPENAI_API_KEY",
+        None,
+        auth="api-key",
+        strict_schemas=True,
+        says_json=True,
+        azure=True,
+        tools=("function", "custom"),
+        **NEW_CAP,
     ),
     "groq": keyed(
         "GROQ_API_KEY",
@@ -51,7 +60,7 @@ ROWS: dict[str, dict[str, Any]] = {
         usage_in_stream=False,
         many_choices=False,
         lacks=("frequency_penalty", "presence_penalty", "logprobs"),
-        functions_only=True,
+        tools=FUNCTIONS,
         **NEW_CAP,
     ),
     "mistral": keyed(
@@ -62,26 +71,32 @@ ROWS: dict[str, dict[str, Any]] = {
         usage_in_stream=False,
         lacks=("user", "verbosity"),
         needs_parameters=True,
+        tools=(
+            "function",
+            "web_search",
+            "web_search_premium",
+            "code_interpreter",
+            "image_generation",
+            "document_library",
+        ),
     ),
-    "deepseek": keyed(
-        "DEEPSEEK_API_KEY", "https://api.deepseek.com", functions_only=True, schemas=False, says_json=True
-    ),
-    "openrouter": keyed("OPENROUTER_API_KEY", "https://openrouter.ai/api/v1", strict_schemas=True, functions_only=True),
+    "deepseek": keyed("DEEPSEEK_API_KEY", "https://api.deepseek.com", tools=FUNCTIONS, schemas=False, says_json=True),
+    "openrouter": keyed("OPENROUTER_API_KEY", "https://openrouter.ai/api/v1", strict_schemas=True),
     "gemini": {
         "base_url": "https://generativelanguage.googleapis.com/v1beta/openai",
         "key_variables": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         "needs_key": True,
         "lacks": ("frequency_penalty", "presence_penalty"),
-        "functions_only": True,
+        "tools": FUNCTIONS,
     },
     "together": keyed("TOGETHER_API_KEY", "https://api.together.xyz/v1", usage_in_stream=False),
-    "xai": keyed("XAI_API_KEY", "https://api.x.ai/v1", functions_only=True),
+    "xai": keyed("XAI_API_KEY", "https://api.x.ai/v1", tools=FUNCTIONS),
     "moonshot": keyed("MOONSHOT_API_KEY", "https://api.moonshot.ai/v1"),
     "cerebras": keyed(
         "CEREBRAS_API_KEY",
         "https://api.cerebras.ai/v1",
         lacks=("metadata", "verbosity"),
-        functions_only=True,
+        tools=FUNCTIONS,
         **NEW_CAP,
     ),
     "perplexity": keyed("PERPLEXITY_API_KEY", "https://api.perplexity.ai", usage_in_stream=False),

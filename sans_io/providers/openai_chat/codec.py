@@ -294,8 +294,8 @@ def _tool(tool: JSONObject, path: str, dialect: Dialect) -> JSONObject:
     if _DATED_TOOL.fullmatch(kind):
         raise unsupported(path, WIRE, f"{kind!r} is a server tool of Anthropic's")
     if kind != "function":
-        if dialect.functions_only:
-            raise unsupported(path, dialect.name, f"its tools are functions, not {kind!r:.60}")
+        if dialect.tools and kind not in dialect.tools:
+            raise unsupported(path, dialect.name, f"its tools are of type {', '.join(dialect.tools)}, not {kind!r:.60}")
         return tool
     function = tool["function"]
     schema = function.get("parameters")
@@ -314,8 +314,9 @@ def _tool_choice(choice: JSON, dialect: Dialect) -> JSON:
     if isinstance(choice, dict):
         if choice["type"] in ("tool", "any", "auto", "none"):
             raise unsupported("tool_choice", WIRE, "it is Anthropic's form; see parallel_tool_calls")
-        if dialect.functions_only and choice["type"] != "function":
-            raise unsupported("tool_choice", dialect.name, f"its tools are functions, not {choice['type']!r:.60}")
+        known = (*dialect.tools, "allowed_tools") if "custom" in dialect.tools else dialect.tools
+        if known and choice["type"] not in known:
+            raise unsupported("tool_choice", dialect.name, f"it knows {', '.join(known)}, not {choice['type']!r:.60}")
     return choice
 
 
