@@ -94,7 +94,8 @@ class ChoiceAssembler:
         events: list[Event] = []
         runnable = False
         if self._tools is not None:
-            events += self._tools.finish()
+            ended = self.finish_reason in ("stop", "tool_calls") and not self.refusal
+            events += self._tools.finish(whole_turn=ended)
             runnable = any(
                 isinstance(event, ToolCallCompleted) and event.tool_call.arguments_error is None for event in events
             )

@@ -3,8 +3,11 @@
 Rules of this file:
 - Nothing received raises. What cannot be a call that may be run becomes a `ToolCall` with `arguments_error`.
 - Which call a fragment belongs to is decided by id first, then index, then "the last one opened": servers leave out
-  the index, give every call index 0, or repeat id and name in every delta.
+  the index, give every call index 0, repeat id and name in every delta, change the id within a call, cut its name in
+  two, or give two calls one id.
 - Argument text is kept as received and parsed only when the stream is over; a cut text is never repaired.
+- A call without argument text may have lost it. It is runnable only if the reply ended as a turn ends, the call was
+  closed, and the reply holds no argument text and no nameless call that belongs to nobody.
 - Bounded: `max_tool_index` + 1 calls, `max_tool_arguments` characters each; beyond that `error` is set and stays.
 """
 
@@ -18,8 +21,24 @@ from .content import Tally
 from .events import Event, ToolCallCompleted, ToolCallDelta, ToolCallStarted
 from .response import ToolCall, as_label, parse_arguments
 
-#: `arguments_error` of a call whose stream had not ended in order.
+#: `arguments_error` of a call whose stream had not ended in order, or not as a turn ends.
 INCOMPLETE = "incomplete"
+#: `arguments_error` of a call without arguments beside some that belong to no call.
+LOST = "the call has no arguments, and the reply holds some that belong to no call"
+
+#: Where servers put a call's arguments.
+ARGUMENT_KEYS = ("arguments", "parameters", "input")
+
+
+def name_and_arguments(call: JSONObject, function: JSONObject) -> tuple[JSON, JSON]:
+    """Name and arguments of a call, from its `function` or from beside it, under any of their names."""
+    name, arguments = function.get("name"), function.get("arguments")
+    if not arguments:
+        for place in (function, call):
+            for key in ARGUMENT_KEYS:
+                if place.get(key):
+                    return name or call.get("name"), place[key]
+    return name or call.get("name"), arguments
 
 
 class ToolCallAssembler:
@@ -27,11 +46,15 @@ class ToolCallAssembler:
 
     `error` is None or the cap that was exceeded (`LLMProtocolError`, codes "too_many_tool_calls",
     "tool_arguments_too_large"); fragments after it are ignored. With `compact`, the `raw_arguments` of a valid call
-    are its arguments in compact JSON: for wires that send an object in one form of a reply and text in the other.
+    are its arguments in compact JSON: for wires that send an object in one form of a reply and text in the other. There
+    an empty object is arguments like any other.
     `tally` gets the content that makes no event.
     """
 
-    __slots__ = ("_by_id", "_by_index", "_calls", "_choice", "_compact", "_finished", "_limits", "_tally", "error")
+    __slots__ = (
+        "_by_id", "_by_index", "_calls", "_choice", "_compact", "_finished", "_limits", "_lost", "_tally", "_whole_turn",
+        "error",
+    )  # fmt: skip
 
     def __init__(
         self, choice: int = 0, limits: Limits = DEFAULT_LIMITS, *, compact: bool = False, tally: Tally | None = None
@@ -44,7 +67,13 @@ class ToolCallAssembler:
         self._by_id: dict[str, _OpenCall] = {}
         self._by_index: dict[int, _OpenCall] = {}
         self._finished = False
+        #: Whether the reply ended as a turn ends, and whether it holds arguments or a call that belong to nobody.
+        self._whole_turn = True
+        self._lost = False
         self.error: LLMProtocolError | None = None
+
+    def __len__(self) -> int:
+        return len(self._calls)
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -57,11 +86,13 @@ class ToolCallAssembler:
         name: JSON = None,
         arguments: JSON = None,
         extras: JSONObject | None = None,
+        apart: bool = False,
     ) -> list[Event]:
         """One piece of a call, each field as the server sent it (any JSON type; None where it was missing).
 
         `arguments` is a piece of JSON text, or a whole object from servers that send one; `extras` are keys of the
-        call that the provider wants back. Returns `ToolCallStarted` once the call's name is known, and
+        call that the provider wants back; `apart` says that this opens a call, whatever it looks like. Returns
+        `ToolCallStarted` once the call's name is known, and
         `ToolCallDelta` for argument text. Check `error` afterwards.
         """
         if self.error is not None or self._finished:
@@ -70,7 +101,7 @@ class ToolCallAssembler:
         if place is not None and place > self._limits.max_tool_index:
             return self._refuse("too_many_tool_calls", f"a tool call has an index above {self._limits.max_tool_index}")
         label, title = as_label(id), as_label(name)
-        call = self._find(place, label, title, arguments)
+        call = None if apart else self._find(place, label, title, arguments)
         if call is None:
             if len(self._calls) > self._limits.max_tool_index:
                 return self._refuse("too_many_tool_calls", f"more than {len(self._calls)} tool calls")
@@ -79,9 +110,13 @@ class ToolCallAssembler:
             if place is not None:
                 self._by_index[place] = call
         if label:
-            call.id = label
-            self._by_id[label] = call
-        call.name = call.name or title
+            call.label = call.label or label
+            # Of two calls that share an id, the second gets one of its own.
+            if self._by_id.setdefault(label, call) is call:
+                call.id = call.id or label
+        call.add_name(title)
+        if label and call.repeats(arguments):
+            arguments = None
         if extras:
             known = call.extras or {}
             call.extras = {**known, **extras}
@@ -107,14 +142,30 @@ class ToolCallAssembler:
         if self._calls:
             self._calls[-1].cut = True
 
-    def finish(self) -> list[Event]:
+    def cut(self, number: int) -> None:
+        """The call with this number may be cut: it stays invalid."""
+        self._calls[number].cut = True
+
+    def left_open(self, number: int) -> None:
+        """The call with this number was begun and never closed, on a wire that says when a call is whole."""
+        self._calls[number].open = True
+
+    def lose(self) -> None:
+        """Argument text came that belongs to no call."""
+        self._tally.content += 1
+        self._lost = True
+
+    def finish(self, *, whole_turn: bool = True) -> list[Event]:
         """The stream ended in order: one `ToolCallCompleted` for each call, in order of appearance.
 
+        `whole_turn`: the answer ended by itself or for its calls to be run; not at a limit, and not refused.
         Calling it again returns `[]`. Read `tool_calls()` next.
         """
         if self._finished:
             return []
         self._finished = True
+        self._whole_turn = whole_turn
+        self._lost = self._lost or not all([call.name for call in self._calls])
         events: list[Event] = []
         for call in self._calls:
             if not call.shown_id:
@@ -149,16 +200,32 @@ class ToolCallAssembler:
             return None
         call = self._calls[-1] if index is None else self._by_index.get(index)
         if label:
-            same = self._by_id.get(label)
+            if call is not None and call.label == label and index is not None:
+                same: _OpenCall | None = call
+            else:
+                same = self._by_id.get(label)
             if same is not None:
-                # A second call under a known id: only where a new index and a name say so.
-                opens = call is None and same.index is not None and bool(name)
+                # A second call under a known id: only where a new index and a name say so, or a whole call came before.
+                opens = bool(name) and (
+                    (call is None and same.index is not None)
+                    or (name != same.name and same.came_whole())
+                    or (isinstance(arguments, str) and same.ends_before(arguments) and not same.repeats(arguments))
+                )
                 return None if opens else same
-            # An id nobody has yet is a new call, unless the call at this very place is still waiting for its id.
-            waits = call is not None and not call.id and not (name and call.name)
-            return call if waits else None
-        if call is not None and name and call.name and (name != call.name or call.ends_before(arguments)):
-            return None
+            if call is None:
+                return None
+            # An id nobody has yet is a new call, unless the call at this very place is still waiting for its id ...
+            if not call.id and not (name and call.name):
+                return call
+            # ... or the id changes within a call: what has no name goes on with the one at its place.
+            goes_on = not name and call.name and (index is not None or arguments) and not call.ends_before(arguments)
+            return call if goes_on else None
+        if call is not None and name and call.name:
+            if name != call.name:
+                # The rest of a name, as long as there are no arguments; without index and id every call comes whole.
+                return call if not call.may_be_whole and (index is not None or call.id) else None
+            if call.ends_before(arguments):
+                return None
         return call
 
     def _start(self, call: _OpenCall) -> list[Event]:
@@ -185,6 +252,11 @@ class ToolCallAssembler:
             text = jsontext.dumps(arguments).decode()
         if call.cut:
             arguments, problem = {}, INCOMPLETE
+        elif problem is None and not (call.may_be_whole if self._compact else call.has_arguments):
+            if call.open or not self._whole_turn:
+                problem = INCOMPLETE
+            elif self._lost:
+                problem = LOST
         return ToolCall(label, call.name, arguments, text, problem)
 
     def _refuse(self, code: str, message: str) -> list[Event]:
@@ -193,22 +265,50 @@ class ToolCallAssembler:
 
 
 class _OpenCall:
-    """A call in the making. `id` is the server's, `shown_id` what `ToolCallStarted` said ("" before it)."""
+    """A call in the making. `label` is the id that the server gave it, `id` the same unless another call has it, and
+    `shown_id` what `ToolCallStarted` said ("" before it).
+    """
 
-    __slots__ = ("_given", "_joiner", "_pieces", "cut", "extras", "id", "index", "name", "number", "shown_id", "size")
+    __slots__ = (
+        "_given", "_joiner", "_pieces", "cut", "extras", "id", "index", "label", "name", "number", "open", "shown_id",
+        "size",
+    )  # fmt: skip
 
     def __init__(self, number: int, index: int | None) -> None:
         self.number = number
         self.extras: JSONObject | None = None
         self.index = index
         self.id = ""
+        self.label = ""
         self.shown_id = ""
         self.name = ""
         self.size = 0
         self.cut = False
+        self.open = False
         self._pieces: list[str] = []
         self._joiner = SurrogateJoiner()
         self._given: str | None = None
+
+    @property
+    def has_arguments(self) -> bool:
+        """Whether any argument text came. White space is none, nor is an empty object: text may still follow it."""
+        return self._given not in (None, "{}") or any([not piece.isspace() for piece in self._pieces])
+
+    @property
+    def may_be_whole(self) -> bool:
+        """Whether any arguments came, an empty object included: then its name is whole."""
+        return self._given is not None or self.has_arguments
+
+    def add_name(self, name: str) -> None:
+        """A name, or the next piece of it. The same again, and more than there was, says it from its beginning."""
+        if not name or name == self.name or self.may_be_whole:
+            self.name = self.name or name
+        else:
+            self.name = name if name.startswith(self.name) else self.name + name
+
+    def repeats(self, arguments: JSON) -> bool:
+        """Whether these are the arguments that the call has, all of them, again."""
+        return isinstance(arguments, str) and arguments in self._pieces[:1] and self.ends_before(arguments)
 
     def add(self, arguments: JSON) -> str:
         """Take a piece of text or a whole object; returns what is new to show."""
@@ -256,6 +356,10 @@ class _OpenCall:
             return self._given is not None or bool(self._pieces)
         if not isinstance(arguments, str) or not arguments.startswith("{"):
             return False
+        return self.came_whole()
+
+    def came_whole(self) -> bool:
+        """Whether the first piece of the arguments was an object, and is all there is."""
         if self._given is not None:
             return True
         if len(self._pieces) != 1 or not self._pieces[0].endswith("}"):

@@ -70,15 +70,72 @@ def made_of(*fragments: dict[str, Any], compact: bool = False) -> list[tuple[str
                 {"index": 0, "id": "a", "name": "f", "arguments": "{}"},
                 {"index": 1, "id": "a", "name": "g", "arguments": "{}"},
             ],
-            [("a", "f", "{}"), ("a", "g", "{}")],
+            [("a", "f", "{}"), ("call_1", "g", "{}")],
         ),
+        (  # the same without an index, and with text for the second under its index
+            [
+                {"id": "a", "name": "f", "arguments": "{}"},
+                {"id": "a", "name": "g", "arguments": '{"x":1}'},
+            ],
+            [("a", "f", "{}"), ("call_1", "g", '{"x":1}')],
+        ),
+        (
+            [
+                {"index": 0, "id": "a", "name": "f", "arguments": "{}"},
+                {"index": 1, "id": "a", "name": "g", "arguments": ""},
+                {"index": 1, "id": "a", "arguments": '{"x":1}'},
+            ],
+            [("a", "f", "{}"), ("call_1", "g", '{"x":1}')],
+        ),
+        (  # one id for two calls of one tool; the same call twice is one
+            [{"id": "a", "name": "f", "arguments": text} for text in ('{"x":1}', '{"x":2}')],
+            [("a", "f", '{"x":1}'), ("call_1", "f", '{"x":2}')],
+        ),
+        ([{"id": "a", "name": "f", "arguments": '{"x":1}'}] * 2, [("a", "f", '{"x":1}')]),
         (  # an object first, then the same call in text: the text counts
             [{"index": 0, "id": "a", "name": "f", "arguments": {}}, {"index": 0, "arguments": '{"x": 1}'}],
             [("a", "f", '{"x": 1}')],
         ),
         ([{"id": "a", "name": "f", "arguments": {"x": "\u20ac"}}] * 2, [("a", "f", '{"x":"\u20ac"}')]),
         ([{"id": "a", "name": "f", "arguments": {}}], [("a", "f", "{}")]),
-        ([{"id": "a", "name": "f"}, {"id": "a", "name": "g"}], [("a", "f", "")]),  # the first name stays
+        # a name in pieces: with the id again, without it, as much as there is so far, before the arguments
+        ([{"id": "a", "name": "get_"}, {"id": "a", "name": "time"}], [("a", "get_time", "")]),
+        ([{"id": "a", "name": "get_"}, {"name": "time", "arguments": "{}"}], [("a", "get_time", "{}")]),
+        (
+            [{"index": 0, "name": "get"}, {"index": 0, "name": "_"}, {"index": 0, "name": "x"}],
+            [("call_0", "get_x", "")],
+        ),
+        (
+            [
+                {"index": 0, "name": "get_"},
+                {"index": 0, "name": "get_x", "arguments": "{"},
+                {"index": 0, "arguments": "}"},
+            ],
+            [("call_0", "get_x", "{}")],
+        ),
+        (
+            [
+                {"index": 0, "id": "a", "name": "f", "arguments": '{"x"'},
+                {"index": 0, "id": "a", "name": "g"},
+                {"index": 0, "arguments": ":1}"},
+            ],
+            [("a", "f", '{"x":1}')],
+        ),
+        # an id that changes within a call
+        ([{"index": 0, "id": "a", "name": "f"}, {"index": 0, "id": "b", "arguments": "{}"}], [("a", "f", "{}")]),
+        (
+            [
+                {"index": 0, "id": "a", "name": "f", "arguments": ""},
+                {"index": 0, "id": "b", "arguments": ""},
+                {"index": 0, "id": "c", "arguments": '{"x'},
+                {"index": 0, "id": "d", "arguments": '":1}'},
+            ],
+            [("a", "f", '{"x":1}')],
+        ),
+        (
+            [{"id": "a", "name": "f"}, {"id": "b", "arguments": "{}"}, {"id": "c", "name": "g", "arguments": "{}"}],
+            [("a", "f", "{}"), ("c", "g", "{}")],
+        ),
     ],
 )
 def test_deviations(fragments: list[dict[str, Any]], expected: list[tuple[str, str, str]]) -> None:

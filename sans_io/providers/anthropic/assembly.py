@@ -3,6 +3,7 @@
 Rules of this file:
 - Both forms of a reply go through it, so that a drained stream and a whole reply say the same.
 - Only a `tool_use` block is a call for the client; blocks of server tools pass through untouched.
+- Input belongs to the block whose index it names, as long as that is open; any other is lost (`chat.tool_calls`).
 - Usage is cumulative: a later count overwrites, and what is left out keeps its first value.
 - Nothing received raises; what is not what it should be is passed over.
 """
@@ -33,6 +34,10 @@ FINISH_REASONS: Final[dict[str, FinishReason]] = {
 }
 
 
+#: Where a call's input may be; the wire's own place first.
+_INPUT_KEYS: Final = ("input", "arguments", "parameters")
+
+
 class Block:
     """One content block. `native` is its start; `pieces` are its text, its thinking, or the JSON text of its input."""
 
@@ -44,6 +49,11 @@ class Block:
         self.call = call
         self.pieces: list[str] = []
         self.closed = False
+
+    @property
+    def given(self) -> JSON:
+        """The input that came whole with the start of a call, if there was any."""
+        return next((self.native[key] for key in _INPUT_KEYS if self.native.get(key)), None)
 
     def is_begun_by(self, native: JSONObject) -> bool:
         """Whether this start only repeats the one of this block, which is still open (gateways restart). A call without
@@ -147,17 +157,23 @@ class MessageAssembler:
         self.choice.reasoning.append(text)
         return [ReasoningDelta(text)]
 
-    def add(self, block: Block, kind: JSON, delta: JSONObject) -> list[Event]:
+    def add(self, block: Block | None, kind: JSON, delta: JSONObject) -> list[Event]:
         """A delta that is not text."""
         if kind == "input_json_delta":
             piece = delta.get("partial_json")
             if isinstance(piece, str) and piece:
-                if block.call is not None:
-                    block.pieces.append(piece)
-                    return self.choice.tools.fragment(index=block.call, arguments=piece)
-                if "input" in block.native or block.kind.endswith("tool_use"):
-                    self.tally.content += 1
-                    block.pieces.append(piece)
+                if block is not None and not block.closed:
+                    if block.call is not None:
+                        block.pieces.append(piece)
+                        return self.choice.tools.fragment(index=block.call, arguments=piece)
+                    if "input" in block.native or block.kind.endswith("tool_use"):
+                        self.tally.content += 1
+                        block.pieces.append(piece)
+                        return []
+                if not piece.isspace():
+                    self.choice.tools.lose()
+        elif block is None:
+            return []
         elif kind == "signature_delta":
             if block.kind == "thinking" and isinstance(delta.get("signature"), str):
                 self._replace(block, {"signature": delta["signature"]})
@@ -186,7 +202,7 @@ class MessageAssembler:
         if block.closed:
             return []
         block.closed = True
-        given = block.native.get("input")
+        given = block.given
         if block.call is None or block.pieces or not given:
             return []
         return self.choice.tools.fragment(index=block.call, arguments=given)
@@ -222,11 +238,18 @@ class MessageAssembler:
         """The message ended in order. Not so if a cap was exceeded: look at `reply.error`."""
         events = self.end_text()
         for block in self._blocks:
+            if block.call is not None and not block.closed:
+                self.choice.tools.left_open(block.call)
             events += self.close(block)
         if self.reply.error is not None:
             return events
         if self.choice.finish_reason == "length" and self._blocks and self._blocks[-1].call is not None:
             self.choice.tools.cut_last()
+        if self.choice.finish_reason not in ("stop", "tool_calls"):
+            for block in self._blocks:
+                # Whole replies say `{}` of input that was cut off too.
+                if block.call is not None and not block.given and not "".join(block.pieces).strip(" \t\r\n{}"):
+                    self.choice.tools.cut(block.call)
         ending = self.reply.finish()
         for event in ending:
             if isinstance(event, ToolCallCompleted):
@@ -252,7 +275,8 @@ class MessageAssembler:
                 if block.kind:
                     kept.append(block.whole(self._completed))
             elif call is not None and call.arguments_error is None:
-                kept.append({**block.native, "id": call.id, "name": call.name, "input": call.arguments})
+                native = {key: item for key, item in block.native.items() if key not in _INPUT_KEYS}
+                kept.append({**native, "id": call.id, "name": call.name, "input": call.arguments})
         blocks: list[JSONObject] = jsontext.well_formed_tree(kept)
         return blocks
 

@@ -47,7 +47,7 @@ class WholeMessageReader(WholeReader):
             blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
             for block in blocks if isinstance(blocks, list) else ():
                 if isinstance(block, dict):
-                    message.open(block)
+                    message.close(message.open(block)[0])
             message.update(value)
             message.finish()
             if message.reply.error is not None:
@@ -222,9 +222,7 @@ class MessageStreamReader(StreamReader):
                 events += self._open(index, {"type": block_kind, field: ""})
                 block = self._current
             return events + self._message.add_text(block, text) if block is not None else events
-        if block is not None:
-            events += self._message.add(block, kind, delta)
-        return events
+        return events + self._message.add(block, kind, delta)
 
     def _on_block_stop(self, value: JSONObject) -> list[Event]:
         index = value.get("index")

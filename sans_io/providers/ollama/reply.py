@@ -19,6 +19,7 @@ from ...chat.content import Tally
 from ...chat.events import Event, PullProgress, ReasoningDelta, TextDelta, UsageReported
 from ...chat.response import ChatResponse, Usage
 from ...chat.shapes import FinishReason
+from ...chat.tool_calls import name_and_arguments
 from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject, SurrogateJoiner
 from ...decode.ndjson import NDJSONDecoder
@@ -381,8 +382,7 @@ class _Answer:
 
     def _add_call(self, call: JSONObject) -> list[Event]:
         function = call.get("function")
-        if not isinstance(function, dict):
-            function = {}
+        name, arguments = name_and_arguments(call, function if isinstance(function, dict) else call)
         number = len(self._calls)
         self.tally.beside += 1
         self._calls.append(call)
@@ -390,9 +390,7 @@ class _Answer:
         if not isinstance(label, str) or not label or label in self._taken:
             label = self._made_up()
         self._taken.add(label)
-        return self.choice.tools.fragment(
-            index=number, id=label, name=function.get("name"), arguments=function.get("arguments")
-        )
+        return self.choice.tools.fragment(index=number, id=label, name=name, arguments=arguments, apart=True)
 
     def _made_up(self) -> str:
         """An id for a call that has none, unlike any in the conversation: results are matched by it."""

@@ -12,7 +12,8 @@ from typing import Final
 
 from ...chat.assembly import ChoiceAssembler
 from ...chat.response import Choice, Usage
-from ...chat.shapes import NOT_FROM_SERVERS, TokenLogprob
+from ...chat.shapes import TokenLogprob
+from ...chat.tool_calls import ARGUMENT_KEYS
 from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject, SurrogateJoiner
 from ..json_replies import count, token_logprobs
@@ -142,6 +143,8 @@ def _add_thinking(parts: list[JSONObject], piece: JSONObject) -> None:
 
 
 CALL_KEYS: Final = frozenset({"index", "id", "type", "function", "custom"})
+#: Keys of a call, or of its function, that are read, or say no more than its place.
+_READ_KEYS: Final = frozenset({"index", "name", *ARGUMENT_KEYS})
 
 
 def usage_of(usage: JSONObject) -> Usage:
@@ -215,8 +218,9 @@ def call_extras(call: JSONObject, function: JSONObject) -> JSONObject | None:
         return None
     kept: JSONObject = {}
     if function is not call:
-        inner = {k: v for k, v in function.items() if k not in ("name", "arguments") and not is_nothing(v)}
+        inner = {k: v for k, v in function.items() if k not in _READ_KEYS and not is_nothing(v)}
         if inner:
             kept["function"] = inner
-        kept.update((k, v) for k, v in call.items() if k not in CALL_KEYS and not is_nothing(v))
+        outer = CALL_KEYS | _READ_KEYS
+        kept.update((k, v) for k, v in call.items() if k not in outer and not is_nothing(v))
     return kept or None

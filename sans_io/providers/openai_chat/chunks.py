@@ -21,6 +21,7 @@ from ...chat.assembly import ReplyAssembler
 from ...chat.events import Event, ReasoningDelta, RefusalDelta, TextDelta, UsageReported
 from ...chat.response import ChatResponse, Usage
 from ...chat.shapes import FinishReason
+from ...chat.tool_calls import name_and_arguments
 from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject
 from ...errors import LLMError, LLMProtocolError
@@ -333,29 +334,32 @@ class ChunkInterpreter:
         for position, call in enumerate(calls):
             if call is None:
                 continue
+            # In a whole message each entry is a call of its own, whatever it says.
+            place = len(tools) if whole else call.get("index") if isinstance(call, dict) else None
             function = call.get("function") if isinstance(call, dict) else call
             if isinstance(call, dict) and function is None:
                 if isinstance(call.get("custom"), dict):
-                    self._custom_call(answer, call, position if whole else call.get("index"), events)
+                    self._custom_call(answer, call, place, events, whole)
                     continue
-                function = call if "name" in call or "arguments" in call else {}
+                function = call
             if not isinstance(function, dict):
                 self._refuse("a tool call that is not an object")
                 return
+            name, arguments = name_and_arguments(call, function)
             events += tools.fragment(
-                # In a whole message each entry is a call of its own, whatever it says.
-                index=position if whole else call.get("index"),
+                index=place,
                 id=call.get("id"),
-                name=function.get("name"),
-                arguments=function.get("arguments"),
+                name=name,
+                arguments=arguments,
                 extras=call_extras(call, function),
+                apart=whole or (position > 0 and place is None and bool(name) and not call.get("id")),
             )
         if tools.error is not None:
             self._fail(tools.error)
 
-    def _custom_call(self, answer: Answer, call: JSONObject, place: JSON, events: list[Event]) -> None:
+    def _custom_call(self, answer: Answer, call: JSONObject, place: JSON, events: list[Event], whole: bool) -> None:
         custom = call["custom"]
-        events += answer.choice.tools.fragment(index=place, id=call.get("id"), name=custom.get("name"))
+        events += answer.choice.tools.fragment(index=place, id=call.get("id"), name=custom.get("name"), apart=whole)
         name, pieces = answer.custom.setdefault(place if type(place) is int else None, ("", []))
         if not name and isinstance(custom.get("name"), str):
             answer.custom[place if type(place) is int else None] = (jsontext.well_formed(custom["name"]), pieces)

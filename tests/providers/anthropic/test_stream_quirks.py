@@ -15,6 +15,7 @@ from sans_io.chat.events import (
     ToolCallStarted,
     UsageReported,
 )
+from sans_io.chat.tool_calls import LOST
 from sans_io.errors import LLMContextLengthError, LLMQuotaError, LLMRateLimitError, LLMServerError, LLMStreamError
 from sans_io.limits import Limits
 from sans_io.policy.retry import AMBIGUOUS, FATAL, THROTTLED, TRANSIENT
@@ -534,7 +535,8 @@ def test_deltas_that_do_not_fit_their_block() -> None:
         {"type": "compaction", "content": None},
         {"type": "text", "text": ""},
     ]
-    assert reading.response.tool_calls[0].arguments == {}
+    assert reading.response.tool_calls == []
+    assert reading.response.invalid_tool_calls[0].arguments_error == LOST
 
 
 def test_keys_that_come_late() -> None:
