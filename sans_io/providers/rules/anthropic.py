@@ -301,6 +301,39 @@ def _thinking_blocks(body: JSONObject, report: Report) -> None:
             report(f"{path}.data")
 
 
+def _ends_thinking(body: JSONObject, report: Report) -> None:
+    for path, message in messages(body, "assistant"):
+        blocks = objects(message.get("content"), f"{path}.content")
+        if blocks and blocks[-1][1].get("type") in ("thinking", "redacted_thinking"):
+            report(blocks[-1][0])
+
+
+def _begins_thinking(body: JSONObject, report: Report) -> None:
+    """While it thinks within a budget, the turn whose tools were used last begins with its thinking."""
+    if inner(body, "thinking").get("type") != "enabled":
+        return
+    turns = messages(body)
+    for i in range(len(turns) - 1, 0, -1):
+        path, message = turns[i]
+        results = objects(message.get("content"), path)
+        if message.get("role") != "user" or not any(block.get("type") == "tool_result" for _, block in results):
+            return
+        path, message = turns[i - 1]
+        blocks = objects(message.get("content"), f"{path}.content")
+        if not blocks or blocks[0][1].get("type") not in ("thinking", "redacted_thinking"):
+            report(f"{path}.content[0].type")
+        return
+
+
+def _trailing_space(body: JSONObject, report: Report) -> None:
+    for path, message in messages(body)[-1:]:
+        content = message.get("content")
+        blocks = objects(content, f"{path}.content")
+        text = content if isinstance(content, str) else blocks[-1][1].get("text") if blocks else None
+        if message.get("role") == "assistant" and isinstance(text, str) and text != text.rstrip():
+            report(f"{path}.content")
+
+
 def _thinking_config(body: JSONObject, report: Report) -> None:
     thinking = body.get("thinking")
     if thinking is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sans_io.calls.replay import decode
@@ -117,13 +117,21 @@ def check_goes_on(vendor: str, message: dict, **options: object) -> dict:
     wanted = expected(message)
     assert heard.calls == wanted.calls
     assert heard.results == wanted.results
-    # A refusal or a transcript may be said instead of nothing; Mistral's order wants a word after results.
-    bridged = "OK." if vendor == "mistral" and wanted.results else ""
+    # A refusal or a transcript may be said beside it; Mistral's order wants a word after results.
     if wanted.texts:
-        assert heard.texts in (wanted.texts, [wanted.texts[0] + bridged])
+        beside = message.get("refusal") or ""
+        bridged = "OK." if vendor == "mistral" and wanted.results else ""
+        shown = _shown if vendor == "anthropic" else str  # Blank blocks are left out there.
+        assert shown("".join(heard.texts)) in {
+            shown(wanted.texts[0] + more) for more in ("", beside, bridged, beside + bridged)
+        }
     # The same without the last word: what a loop of tools sends.
     assert broken(vendor, [HELLO, *answered(message)], **options) == [] or not message.get("tool_calls")
     return next((one for one in body["messages"] if one["role"] == "assistant"), {})
+
+
+def _shown(text: str) -> str:
+    return "".join(text.split())
 
 
 #: Keys that a vendor wants back with its own answer.
@@ -149,12 +157,13 @@ def check_comes_back(vendor: str, message: dict, sent: dict) -> None:
         assert sent["content"] == message["content"]
     if vendor == "gemini":
         signs = [call["extra_content"] for call in message.get("tool_calls") or () if call.get("extra_content")]
-        assert [call["extra_content"] for call in sent.get("tool_calls") or () if "extra_content" in call][
-            : len(signs)
-        ] == signs or not signs
+        sent_signs = [call["extra_content"] for call in sent.get("tool_calls") or () if "extra_content" in call]
+        assert sent_signs == signs or not signs
     if vendor == "anthropic" and isinstance(message.get("native"), dict):
         blocks = message["native"]["blocks"]
         kept = [block for block in blocks if block["type"] != "text" or block["text"].strip()]
+        if all(block["type"] in ("thinking", "redacted_thinking") for block in kept):
+            return  # A turn cannot end with thinking, so that one of nothing else is left out.
         content = sent["content"]
         content = [{"type": "text", "text": content}] if isinstance(content, str) else content
         assert [block for block in content if block["type"] != "text" or block["text"].strip()] == kept
@@ -234,4 +243,3 @@ def test_recorded_conversations_go_to_every_vendor() -> None:
                 found = broken(vendor, messages)
                 assert [one for one in found if about(vendor, one) == "form"] == [], exchange.id
     assert told > 1000
-    assume(True)
