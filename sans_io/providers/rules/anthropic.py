@@ -408,25 +408,31 @@ def _joined(body: JSONObject) -> list[tuple[str, list[tuple[str, JSONObject]]]]:
     return turns
 
 
-def _results_follow(body: JSONObject, report: Report) -> None:
-    """Each result answers a use of the assistant's turn before it, and each use has its result there."""
+def _unpaired(body: JSONObject) -> tuple[list[str], list[str]]:
+    """The results that answer no use of the turn before, and the uses that the turn behind does not answer."""
+    results: list[str] = []
+    uses: list[str] = []
     waiting: dict[str, str] = {}
-    for role, blocks in _joined(body):
-        if role == "user":
-            for path, block in blocks:
-                if block.get("type") == "tool_result":
-                    use = block.get("tool_use_id")
-                    if not isinstance(use, str) or use not in waiting:
-                        report(f"{path}.tool_use_id")
-                    else:
-                        del waiting[use]
-        report_all(waiting.values(), report)
+    for role, blocks in [*_joined(body), ("", [])]:
+        for path, block in blocks if role == "user" else ():
+            if block.get("type") == "tool_result":
+                use = block.get("tool_use_id")
+                if not isinstance(use, str) or waiting.pop(use, None) is None:
+                    results.append(f"{path}.tool_use_id")
+        uses += waiting.values()
         waiting = {}
-        if role == "assistant":
-            for path, block in blocks:
-                if block.get("type") == "tool_use" and isinstance(block.get("id"), str):
-                    waiting[block["id"]] = f"{path}.id"
-    report_all(waiting.values(), report)
+        for path, block in blocks if role == "assistant" else ():
+            if block.get("type") == "tool_use" and isinstance(block.get("id"), str):
+                waiting[block["id"]] = f"{path}.id"
+    return results, uses
+
+
+def _results_follow(body: JSONObject, report: Report) -> None:
+    report_all(_unpaired(body)[0], report)
+
+
+def _uses_are_answered(body: JSONObject, report: Report) -> None:
+    report_all(_unpaired(body)[1], report)
 
 
 def _tools(body: JSONObject) -> Paths:
@@ -527,7 +533,6 @@ def _always_thinks(body: JSONObject, report: Report) -> None:
 _VERSION: Final = "Anthropic, migration to API version 2026-10-21"
 _MODELS: Final = "Anthropic, models: what is new in Claude 5.5"
 _EVERY_VERSION: Final = (
-    Rule("model is named", _API, _model),
     Rule("max_tokens is an integer", _API, _max_tokens),
     Rule("a request has only fields that the API knows", _SDK, _fields),
     Rule("messages are a non-empty list of turns with role and content", _API, _turns),
@@ -558,8 +563,10 @@ _EVERY_VERSION: Final = (
     Rule("ids of tool uses have letters, digits, _ and - only", "Anthropic: should match pattern '^[a-zA-Z0-9_-]+$'",
          _ids),
     Rule("ids of tool uses differ", "Anthropic: tool_use ids must be unique", _unique_ids),
-    Rule("results follow the tool uses they answer, one each",
-         "Anthropic: tool_use ids were found without tool_result blocks immediately after", _results_follow),
+    Rule("a tool_result answers a tool_use of the turn before it, each once",
+         "Anthropic: unexpected `tool_use_id` found in `tool_result` blocks", _results_follow),
+    Rule("a tool_use has its tool_result in the turn behind it",
+         "Anthropic: `tool_use` ids were found without `tool_result` blocks immediately after", _uses_are_answered),
     Rule("a tool has a name and a schema of type object", _SDK, _tool_forms),
     Rule("names of tools have 1 to 128 letters, digits, _ and -", _API, _tool_names, "value"),
     Rule("names of used tools have 1 to 128 letters, digits, _ and -", _API, _use_names, "value"),
@@ -573,21 +580,23 @@ _EVERY_VERSION: Final = (
     Rule("metadata has user_id only", _SDK, _labels),
     Rule("service_tier is auto or standard_only", _SDK, _tier),
     Rule("effort is low, medium, high, xhigh or max", _SDK, _efforts),
+    Rule("model is named", _API, _model),
     Rule("Claude 5.5 cannot be forced to use tools", _MODELS, _forced, "model"),
     Rule("Claude 5.5 does not continue an assistant's turn", _MODELS, _prefill, "model"),
     Rule("Claude 5 and 5.5 think as their model does", _MODELS, _always_thinks, "model"),
 )  # fmt: skip
 _NEW: Final = (
-    *_EVERY_VERSION,
     _roles_of("user", "assistant", "system"),
     Rule("there are no sampling parameters", _VERSION, _sampling),
     Rule("an assistant has no documents, a user's text no citations", _VERSION, _said_by_the_assistant),
+    *_EVERY_VERSION,
 )
 _OLD: Final = (
-    *_EVERY_VERSION,
     _roles_of("user", "assistant"),
+    *_EVERY_VERSION,
     Rule("temperature and top_p are between 0 and 1", _API, _sampling_ranges, "value"),
 )
+
 
 ROWS: Final[Mapping[str, tuple[Rule, ...]]] = MappingProxyType({"anthropic": _NEW})
 

@@ -282,24 +282,32 @@ def _unique_ids(body: JSONObject, report: Report) -> None:
                 seen.add(call_id)
 
 
-def _results_follow(body: JSONObject, report: Report) -> None:
-    """Each result answers a call of the assistant's message before it, and each call has its result there."""
+def _unpaired(body: JSONObject) -> tuple[list[str], list[str]]:
+    """The results that answer no call of the assistant's message before, and the calls that have none behind them."""
+    results: list[str] = []
+    calls: list[str] = []
     waiting: dict[str, str] = {}
-    for path, message in messages(body):
+    for path, message in [*messages(body), ("", {})]:
         if message.get("role") == "tool":
             call_id = message.get("tool_call_id")
-            if not isinstance(call_id, str) or call_id not in waiting:
-                report(f"{path}.tool_call_id")
-            else:
-                del waiting[call_id]
+            if not isinstance(call_id, str) or waiting.pop(call_id, None) is None:
+                results.append(f"{path}.tool_call_id")
             continue
-        report_all(waiting.values(), report)
+        calls += waiting.values()
         waiting = {}
         if message.get("role") == "assistant":
             for where, call in objects(message.get("tool_calls"), f"{path}.tool_calls"):
                 if isinstance(call.get("id"), str):
                     waiting[call["id"]] = f"{where}.id"
-    report_all(waiting.values(), report)
+    return results, calls
+
+
+def _results_follow(body: JSONObject, report: Report) -> None:
+    report_all(_unpaired(body)[0], report)
+
+
+def _calls_are_answered(body: JSONObject, report: Report) -> None:
+    report_all(_unpaired(body)[1], report)
 
 
 def _ids(fits: re.Pattern[str]) -> Check:
@@ -646,7 +654,6 @@ _OTHER_WIRES: Final = (
 _COMMON: Final = (
     Rule("messages are a non-empty list of objects", _API, _some_messages),
     Rule("content is a text or a non-empty list of parts", _API, _contents),
-    Rule("results follow the calls they answer, one each", _API, _results_follow),
     Rule("ids of calls differ within a message", _API, _unique_ids),
     Rule("tool_calls is not an empty list", "OpenAI: [] is too short - 'messages.1.tool_calls'", _no_empty_calls),
     Rule("a message has no keys of another wire", _API, _without(*_OTHER_WIRES)),
@@ -658,10 +665,23 @@ _COMMON: Final = (
     Rule("max_tokens is an integer of at least 1", _API, _lengths, "value"),
     Rule("top_p is between 0 and 1", _API, _within("top_p", 0, 1), "value"),
 )
+_PAIRS: Final = (
+    Rule(
+        "a result answers a call of the message before it, each once",
+        "OpenAI: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'",
+        _results_follow,
+    ),
+    Rule(
+        "a call has its result in the messages behind it",
+        "OpenAI: 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'",
+        _calls_are_answered,
+    ),
+)
 _NAMED_MODEL: Final = Rule("model is named", _API, _model)
 _FUNCTIONS_ONLY: Final = (
     Rule("calls have id, type, name and arguments as text", _API, _call_forms("function")),
     Rule("tools are functions with a name", _API, _tool_forms("function")),
+    *_PAIRS,
 )
 _OPENAI_CONTENT: Final = (
     Rule("parts are those of their role", _API, _part_forms(**_OPENAI_PARTS)),
@@ -689,6 +709,7 @@ _OPENAI: Final = (
     Rule("an assistant says something, calls something or refuses", _API,
          _says_something("tool_calls", "function_call", "refusal", "audio")),
     Rule("calls have id, type, name and arguments as text", _API, _call_forms("function", "custom")),
+    *_PAIRS,
     Rule("ids of calls have at most 40 characters", "vercel/ai#5171, agno#5382: expected a maximum length of 40",
          _ids(re.compile(r".{1,40}", re.DOTALL))),
     Rule("a name has no white space, <, |, \\, / and >", "OpenAI: string does not match '^[^\\s<|\\\\/>]+$'", _names,
@@ -763,6 +784,7 @@ _MISTRAL: Final = (
          "OpenHands#8685: Assistant message must have either content or tool_calls", _not_empty),
     Rule("calls have id, name and arguments", _MISTRAL_SDK,
          _call_forms("function", types_are_named=False, objects_too=True)),
+    *_PAIRS,
     Rule("ids of calls have nine letters or digits",
          "langchain#24668: must be a-z, A-Z, 0-9, with a length of 9", _ids(re.compile(r"[a-zA-Z0-9]{9}"))),
     Rule("the last message is the user's, a result, or an assistant's with prefix",

@@ -14,7 +14,6 @@ from .served import (
     bad,
     count_tokens,
     json_object,
-    messages_of,
     model_of,
     named,
     parse_body,
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from sans_io.decode.jsontext import JSON, JSONObject
 
     from .served import Settings
-
-#: API versions from this one on refuse sampling parameters.
-_WITHOUT_SAMPLING: Final = "2026-10-21"
 
 
 class ServedAnthropic(ServedWire):
@@ -65,7 +61,12 @@ class ServedAnthropic(ServedWire):
         return ScriptedError(f"prompt is too long: {count} tokens > {window} maximum", 400)
 
     def _read(self, body: JSON, request: ReceivedRequest, server: Settings) -> Ask:
-        return anthropic_ask(body, request.header("anthropic-version"), check_signatures=server.check_signatures)
+        version = request.header("anthropic-version")
+        if version is None:
+            raise bad("anthropic-version: header is required")
+        body = json_object(body)
+        server.hold_to_rules(self, body, version)
+        return anthropic_ask(body, check_signatures=server.check_signatures)
 
     def plain(self, reply: ScriptedReply, ask: Ask, number: int) -> JSONObject:
         content: list[JSONObject] = []
@@ -158,66 +159,25 @@ class ServedAnthropic(ServedWire):
 SERVED: Final = ServedAnthropic()
 
 
-def anthropic_ask(body: JSON, version: str | None, *, check_signatures: bool = True) -> Ask:
-    """POST /v1/messages under the API version of the `anthropic-version` header."""
-    body = json_object(body)
-    if version is None:
-        raise bad("anthropic-version: header is required")
-    if not isinstance(body.get("max_tokens"), int):
-        raise bad("max_tokens: Field required")
-    if version >= _WITHOUT_SAMPLING:
-        for name in ("temperature", "top_p", "top_k"):
-            if name in body:
-                raise bad(f"{name}: Extra inputs are not permitted")
+def anthropic_ask(body: JSONObject, *, check_signatures: bool = True) -> Ask:
+    """POST /v1/messages."""
     read: list[tuple[str, str]] = []
     if body.get("system"):
         read.append(("system", _text(body["system"])))
-    open_uses: set[str] = set()
-    for index, message in enumerate(messages_of(body, bad("messages: at least one message is required"))):
-        role, content = message.get("role"), message.get("content")
-        if role not in {"user", "assistant", "system"}:
-            raise bad(f"messages.{index}.role: Input should be 'user', 'assistant' or 'system'")
+    for index, message in enumerate(body["messages"]):
+        role, content = message["role"], message["content"]
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        if not isinstance(blocks, list):
-            raise bad(f"messages.{index}.content: Input should be a valid list")
-        results = {block.get("tool_use_id") for block in blocks if block.get("type") == "tool_result"}
-        if role == "user" and open_uses - results:
-            missing = ", ".join(sorted(open_uses - results))
-            raise bad(f"messages.{index}: `tool_use` ids were found without `tool_result` blocks immediately after: "
-                       f"{missing}. Each `tool_use` block must have a corresponding `tool_result` block in the next "
-                       f"message.")  # fmt: skip
-        if results - open_uses:
-            unknown = ", ".join(sorted(str(each) for each in results - open_uses))
-            raise bad(
-                f"messages.{index}.content.0: unexpected `tool_use_id` found in `tool_result` blocks: {unknown}. "
-                "Each `tool_result` block must have a corresponding `tool_use` block in the previous message."
-            )
-        open_uses = set()
         for position, block in enumerate(blocks):
-            where = f"messages.{index}.content.{position}"
-            kind = block.get("type")
-            if kind == "tool_use":
-                if not isinstance(block.get("input"), dict):
-                    raise bad(f"{where}.tool_use.input: Input should be a valid dictionary")
-                open_uses.add(block.get("id"))
-            elif kind == "tool_result":
+            kind = block["type"]
+            if kind == "tool_result":
                 read.append(("tool", _text(block.get("content") or "")))
             elif kind == "text":
-                if not block.get("text"):
-                    raise bad(f"{where}: text content blocks must be non-empty")
                 read.append((role, block["text"]))
-            elif kind == "thinking" and check_signatures:
-                if block.get("signature") != signature(block.get("thinking", "")):
-                    raise bad(f"{where}: Invalid `signature` in `thinking` block")
-            elif kind == "image" and block.get("source", {}).get("type") not in {"base64", "url", "file"}:
-                raise bad(f"{where}.image.source: Input tag does not match any of the expected tags")
-    tools: list[tuple[str, JSONObject]] = []
-    for index, tool in enumerate(body.get("tools") or []):
-        if "type" in tool and tool["type"] != "custom":
-            continue  # a server tool, named by its dated type
-        if not isinstance(tool.get("input_schema"), dict):
-            raise bad(f"tools.{index}.custom.input_schema: Field required")
-        tools.append((tool["name"], tool["input_schema"]))
+            elif kind == "thinking" and check_signatures and block["signature"] != signature(block["thinking"]):
+                raise bad(f"messages.{index}.content.{position}: Invalid `signature` in `thinking` block")
+    # The server's own tools are named by a dated type.
+    own = [tool for tool in body.get("tools") or [] if tool.get("type", "custom") == "custom"]
+    tools = [(tool["name"], tool["input_schema"]) for tool in own]
     choice: JSONObject = body.get("tool_choice") or {"type": "auto"}
     kind_of_choice = str(choice.get("type", "auto"))
     thinking = (body.get("thinking") or {}).get("type")

@@ -15,23 +15,28 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sans_io.providers.registry import WIRES
+from sans_io.providers.registry import DIALECTS, WIRES
+from sans_io.providers.rules import VENDORS
 
 from .answers import answer
 from .library import ModelLibrary
 from .script import Ask, ReceivedRequest, RefusedError, ReplyPlan, ScriptedError, ScriptedReply
 from .served import ServedWire, count_tokens, served, to_json
+from .vendors import refuse, shaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from sans_io.decode.jsontext import JSON
+    from sans_io.decode.jsontext import JSON, JSONObject
 
 _JSON: Final = (("content-type", "application/json"),)
 
 
 class FakeLLMServer:
     """`wire` is the name of one ("openai", "anthropic", "ollama") or "all".
+
+    `vendor`: whose server this is, by the name of a dialect ("mistral"): requests are held to its rules, and refused
+    with its status, words and form. None: each wire's own vendor, without what it refuses to single models.
 
     `api_keys`: when given, a request without one of them is refused with 401. `models`: what the model lists show
     (per wire, by default a few known names); `strict_models` refuses others with 404 (Ollama always does).
@@ -47,6 +52,7 @@ class FakeLLMServer:
         self,
         wire: str = "all",
         *,
+        vendor: str | None = None,
         api_keys: Collection[str] | None = None,
         models: Sequence[str] | None = None,
         strict_models: bool = False,
@@ -61,7 +67,10 @@ class FakeLLMServer:
         if wire not in {"all", *WIRES}:
             known = ", ".join(map(repr, WIRES))
             raise ValueError(f"wire must be {known} or 'all', not {wire!r}")
+        if vendor is not None and (vendor not in VENDORS or wire not in {"all", DIALECTS[vendor].wires[0]}):
+            raise ValueError(f"vendor must be one of {', '.join(VENDORS)} that speaks {wire!r}, not {vendor!r}")
         self.wire = wire
+        self.vendor = vendor
         self.api_keys = None if api_keys is None else frozenset(api_keys)
         self.models = None if models is None else tuple(models)
         self.strict_models = strict_models
@@ -110,6 +119,23 @@ class FakeLLMServer:
     def listed(self, wire: ServedWire) -> Sequence[str]:
         """The models that this server's list shows on a wire."""
         return wire.models if self.models is None else self.models
+
+    def hold_to_rules(self, wire: ServedWire, body: JSONObject, version: str | None = None) -> None:
+        """Raise `RefusedError` for what the vendor of this server would refuse in a chat request."""
+        vendor = self._vendor_of(wire)
+        if vendor is not None:
+            refuse(vendor, body, version, models=self.vendor is not None)
+
+    def _vendor_of(self, wire: ServedWire) -> str | None:
+        """Whose server this is on a wire; None if nobody's whose rules are known."""
+        if self.vendor is not None and DIALECTS[self.vendor].wires[0] == wire.name:
+            return self.vendor
+        return next((name for name in VENDORS if DIALECTS[name].wires[0] == wire.name), None)
+
+    def _error(self, error: ScriptedError, wire: ServedWire) -> bytes:
+        body: JSON = wire.error(error, self._number)
+        vendor = self._vendor_of(wire)
+        return to_json(body if vendor is None else shaped(vendor, error.status, body))
 
     def _wire_of(self, request: ReceivedRequest) -> ServedWire:
         if self.wire != "all":
@@ -162,7 +188,7 @@ class FakeLLMServer:
         if reply.body is not None:
             pieces, status, content_type = [reply.body], reply.status, "application/json"
         elif error is not None:
-            pieces, status, content_type = [to_json(wire.error(error, self._number))], error.status, "application/json"
+            pieces, status, content_type = [self._error(error, wire)], error.status, "application/json"
         elif ask.stream:
             pieces, status, content_type = list(wire.stream(reply, ask, self._number)), reply.status, wire.content_type
             pieces = list(_with_pings(pieces, wire.ping, reply.pings))
@@ -195,8 +221,7 @@ class FakeLLMServer:
 
     def _refusal(self, wire: ServedWire, error: ScriptedError, *, close: bool = False) -> ReplyPlan:
         headers = (*_JSON, *wire.headers(self._number), *self.headers)
-        body = to_json(wire.error(error, self._number))
-        return ReplyPlan(error.status, headers, ((0.0, body),), "length", close=close)
+        return ReplyPlan(error.status, headers, ((0.0, self._error(error, wire)),), "length", close=close)
 
     def _json(self, value: JSON, wire: ServedWire) -> ReplyPlan:
         return ReplyPlan(200, (*_JSON, *wire.headers(self._number), *self.headers), ((0.0, to_json(value)),), "length")

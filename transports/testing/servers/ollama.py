@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Final
 
-from .script import Ask, ReceivedRequest, RefusedError, ReplyPlan, ScriptedError, ScriptedReply
+from .script import Ask, ReceivedRequest, ReplyPlan, ScriptedError, ScriptedReply
 from .served import (
     EPOCH,
     ServedWire,
@@ -23,7 +22,7 @@ from .served import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sans_io.decode.jsontext import JSON, JSONObject
+    from sans_io.decode.jsontext import JSONObject
 
     from .served import Settings
 
@@ -41,10 +40,12 @@ class ServedOllama(ServedWire):
     def needs_key(self, request: ReceivedRequest) -> bool:
         return request.path != "/"
 
-    def ask(self, request: ReceivedRequest, server: Settings) -> Ask | None:  # noqa: ARG002
+    def ask(self, request: ReceivedRequest, server: Settings) -> Ask | None:
         if request.method != "POST" or request.path != "/api/chat":
             return None
-        return ollama_ask(parse_body(request.body))
+        body = json_object(parse_body(request.body))
+        server.hold_to_rules(self, body)
+        return ollama_ask(body)
 
     def other(self, request: ReceivedRequest, server: Settings) -> ReplyPlan | JSONObject | None:
         plan: ReplyPlan | None = server.library.handle(request)
@@ -119,24 +120,9 @@ def _logprobs(pieces: Sequence[str], ask: Ask) -> JSONObject:
     return {} if entries is None else {"logprobs": entries}
 
 
-def ollama_ask(body: JSON) -> Ask:
+def ollama_ask(body: JSONObject) -> Ask:
     """POST /api/chat. `stream` is true unless the request says otherwise, as on the real server."""
-    body = json_object(body)
-    if not body.get("model"):
-        raise RefusedError(ScriptedError("model is required", 400))
-    read: list[tuple[str, str]] = []
-    for message in body.get("messages") or []:
-        if not isinstance(message, dict) or not isinstance(message.get("content", ""), str):
-            raise _go("array", "ChatRequest.messages.content", "string")
-        for image in message.get("images") or []:
-            try:
-                base64.b64decode(image, validate=True)
-            except ValueError:
-                raise RefusedError(ScriptedError("illegal base64 data at input byte 0", 400)) from None
-        for call in message.get("tool_calls") or []:
-            if not isinstance(call.get("function", {}).get("arguments"), dict):
-                raise _go("string", "ChatRequest.messages.tool_calls.function.arguments", "map[string]interface {}")
-        read.append((message.get("role", ""), message.get("content", "")))
+    read = [(message.get("role", ""), message.get("content") or "") for message in body.get("messages") or []]
     options = body.get("options") or {}
     wanted = body.get("format")
     return Ask(
@@ -153,12 +139,6 @@ def ollama_ask(body: JSON) -> Ask:
         reasoning=body.get("think") not in {None, False},
         body=body,
     )  # fmt: skip
-
-
-def _go(found: str, place: str, wanted: str) -> RefusedError:
-    return RefusedError(
-        ScriptedError(f"json: cannot unmarshal {found} into Go struct field {place} of type {wanted}", 400)
-    )
 
 
 def _line(value: JSONObject) -> bytes:

@@ -8,10 +8,8 @@ from .script import Ask, ReceivedRequest, RefusedError, ReplyPlan, ScriptedError
 from .served import (
     EPOCH,
     ServedWire,
-    bad,
     json_object,
     log_probabilities,
-    messages_of,
     model_of,
     named,
     parse_body,
@@ -35,10 +33,12 @@ class ServedOpenAIChat(ServedWire):
     content_type = "text/event-stream"
     ping = b": keep-alive\n\n"
 
-    def ask(self, request: ReceivedRequest, server: Settings) -> Ask | None:  # noqa: ARG002
+    def ask(self, request: ReceivedRequest, server: Settings) -> Ask | None:
         if request.method != "POST" or not request.path.endswith("/chat/completions"):
             return None
-        return openai_ask(parse_body(request.body), _deployment(request.path))
+        body, model = json_object(parse_body(request.body)), _deployment(request.path)
+        server.hold_to_rules(self, body if model is None else {"model": model, **body})
+        return openai_ask(body, model)
 
     def other(self, request: ReceivedRequest, server: Settings) -> ReplyPlan | JSONObject | None:
         if request.method == "GET" and request.path.endswith("/models"):
@@ -166,45 +166,11 @@ def _logprobs(pieces: Sequence[str], ask: Ask) -> JSONObject | None:
     return None if entries is None else {"content": entries, "refusal": None}
 
 
-def openai_ask(body: JSON, model: str | None = None) -> Ask:
+def openai_ask(body: JSONObject, model: str | None = None) -> Ask:
     """POST /chat/completions. `model` is the deployment of an Azure path, which wins over the body's."""
-    body = json_object(body)
-    messages = messages_of(
-        body,
-        bad("Missing required parameter: 'messages'.", "missing_required_parameter", param="messages"),
-    )
-    open_calls: set[str] = set()
-    read: list[tuple[str, str]] = []
-    for index, message in enumerate(messages):
-        role = message.get("role")
-        if role not in {"system", "developer", "user", "assistant", "tool", "function"}:
-            raise bad(f"Invalid value: '{role}'. Supported values are: 'system', 'assistant', 'user', 'function', "
-                       f"'tool', and 'developer'.", "invalid_value", param=f"messages[{index}].role")  # fmt: skip
-        if role == "tool":
-            if message.get("tool_call_id") not in open_calls:
-                raise bad("Invalid parameter: messages with role 'tool' must be a response to a preceeding message "
-                           "with 'tool_calls'.", param=f"messages[{index}].role")  # fmt: skip
-            open_calls.discard(message["tool_call_id"])
-        elif open_calls:
-            raise bad("An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-                       "'tool_call_id'.", param=f"messages[{index}].role")  # fmt: skip
-        for position, call in enumerate(message.get("tool_calls") or []):
-            function = call.get("function", {})
-            if not isinstance(function.get("arguments"), str):
-                path = f"messages[{index}].tool_calls[{position}].function.arguments"
-                raise bad(f"Invalid type for '{path}': expected a string.", "invalid_type", param=path)
-            open_calls.add(call.get("id"))
-        read.append((role, _text(message.get("content"), f"messages[{index}].content")))
-    tools: list[tuple[str, JSONObject]] = []
-    for index, tool in enumerate(body.get("tools") or []):
-        if tool.get("type") != "function" or not isinstance(tool.get("function", {}).get("name"), str):
-            raise bad(f"Missing required parameter: 'tools[{index}].function'.", param=f"tools[{index}].function")
-        tools.append((tool["function"]["name"], tool["function"].get("parameters") or {}))
-    if body.get("stream_options") is not None and not body.get("stream"):
-        raise bad("The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options")
-    if body.get("parallel_tool_calls") is not None and not tools:
-        raise bad("Invalid value for 'parallel_tool_calls': 'parallel_tool_calls' is only allowed when 'tools' are "
-                   "specified.", param="parallel_tool_calls")  # fmt: skip
+    read = [(message["role"], _text(message.get("content"))) for message in body["messages"]]
+    functions = [tool["function"] for tool in body.get("tools") or [] if "function" in tool]
+    tools = [(function["name"], function.get("parameters") or {}) for function in functions]
     stop = body.get("stop") or ()
     effort = body.get("reasoning_effort")
     return Ask(
@@ -225,24 +191,16 @@ def openai_ask(body: JSON, model: str | None = None) -> Ask:
     )
 
 
-def _text(content: JSON, path: str) -> str:
+def _text(content: JSON) -> str:
     if content is None or isinstance(content, str):
         return content or ""
-    if not isinstance(content, list):
-        raise bad(f"Invalid type for '{path}': expected one of a string or array of objects.", "invalid_type",
-                   param=path)  # fmt: skip
-    for index, part in enumerate(content):
-        if part.get("type") not in {"text", "image_url", "input_audio", "file", "refusal"}:
-            raise bad(f"Invalid value: '{part.get('type')}'.", "invalid_value", param=f"{path}[{index}].type")
-        if part["type"] == "image_url" and not isinstance(part.get("image_url", {}).get("url"), str):
-            raise bad(f"Invalid type for '{path}[{index}].image_url'.", "invalid_type", param=f"{path}[{index}]")
     return "".join(part.get("text", "") for part in content)
 
 
 def _choice(choice: JSON) -> str:
     if isinstance(choice, dict):
         return str(choice.get("function", {}).get("name"))
-    return choice or "auto"
+    return "required" if choice == "any" else choice or "auto"
 
 
 def _schema(response_format: JSON) -> JSONObject | None:

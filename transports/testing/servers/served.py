@@ -2,8 +2,7 @@
 
 Rules of this file and of those beside it that are named like a wire's package (`openai_chat`, `anthropic`, `ollama`):
 - The inverse of the clients' codecs, written from the vendors' documents and not from those codecs: they import none.
-- The checks are those that real servers are known to make and that a client's codec could fail; each refusal has the
-  vendor's words, so that the same text serves the tests of error mapping.
+- A request is held to its vendor's rules first (`hold_to_rules`); what reads it then relies on its shape.
 - Nothing is read from another wire's vocabulary: a codec that sends the wrong field must not get away with it.
 - One piece is one event, as servers that flush every event send them. Nothing here knows HTTP framing.
 - No clock and no dice: ids and times come from the number of the reply.
@@ -42,6 +41,9 @@ class Settings(Protocol):
     library: Any
 
     def listed(self, wire: ServedWire) -> Sequence[str]: ...
+
+    def hold_to_rules(self, wire: ServedWire, body: JSONObject, version: str | None = None) -> None:
+        """Raise `RefusedError` for what the vendor of this server would refuse in a chat request."""
 
 
 class ServedWire(ABC):
@@ -122,13 +124,6 @@ def json_object(body: JSON) -> JSONObject:
     if not isinstance(body, dict):
         raise bad("Invalid body: expected a JSON object.")
     return body
-
-
-def messages_of(body: JSONObject, refusal: RefusedError) -> list[JSONObject]:
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages or not all(isinstance(each, dict) for each in messages):
-        raise refusal
-    return messages
 
 
 def bad(message: str, code: str | None = None, *, param: str | None = None) -> RefusedError:
