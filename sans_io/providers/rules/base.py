@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ...decode.jsontext import JSON, JSONObject
 
 #: What a rule is about. "form": how a request is built, which is a codec's business. "value": a choice of the caller's
-#: that no model of the vendor takes. "model": one that a named model refuses.
+#: that no model of the vendor takes. "model": whether one is named, and what it refuses.
 About: TypeAlias = Literal["form", "value", "model"]
 #: Takes the path of what breaks a rule.
 Report: TypeAlias = Callable[[str], None]

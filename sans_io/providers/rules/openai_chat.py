@@ -677,7 +677,7 @@ _PAIRS: Final = (
         _calls_are_answered,
     ),
 )
-_NAMED_MODEL: Final = Rule("model is named", _API, _model)
+_NAMED_MODEL: Final = Rule("model is named", _API, _model, "model")
 _FUNCTIONS_ONLY: Final = (
     Rule("calls have id, type, name and arguments as text", _API, _call_forms("function")),
     Rule("tools are functions with a name", _API, _tool_forms("function")),
