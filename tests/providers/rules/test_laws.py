@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sans_io.calls.replay import decode
@@ -20,6 +20,8 @@ from tests.providers.conversations import TOOLS, conversations
 from tests.providers.rules.kit import HELLO, MESSAGES, Said, about, answered, broken, refusal, request, said
 from tests.providers.rules.recorded import MISSING, Exchange, exchanges
 
+#: For laws that ask every vendor of each example.
+fewer = settings(max_examples=max(settings.default.max_examples // 5, 1))
 needs_recordings = pytest.mark.skipif(MISSING, reason="the recordings are not here")
 
 # -- (i) --------------------------------------------------------------------------------------------------------------
@@ -70,6 +72,7 @@ CONVERSATIONS = conversations(native=st.sampled_from(list(VENDORS)).flatmap(MESS
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
+@fewer
 @given(messages=CONVERSATIONS, options=st.fixed_dictionaries({}, optional=OPTIONS))
 def test_what_is_sent_breaks_no_rule_or_is_refused_by_name(vendor: str, messages: list, options: dict) -> None:
     error = refusal(vendor, messages, **options)
@@ -180,6 +183,7 @@ def test_an_answer_goes_back_to_its_vendor(vendor: str, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
+@fewer
 @given(data=st.data())
 def test_an_answer_goes_to_every_other_vendor(vendor: str, data: st.DataObject) -> None:
     message = data.draw(MESSAGES[vendor])
@@ -188,6 +192,7 @@ def test_an_answer_goes_to_every_other_vendor(vendor: str, data: st.DataObject) 
             check_goes_on(other, message)
 
 
+@fewer
 @given(data=st.data())
 def test_answers_of_several_vendors_go_to_one(data: st.DataObject) -> None:
     history = [HELLO]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sans_io.providers.registry import DIALECTS
@@ -65,6 +65,7 @@ SHAPED = st.recursive(
 )
 
 
+@settings(max_examples=max(settings.default.max_examples // 2, 1))
 @given(body=st.dictionaries(WORDS, SHAPED, max_size=8))
 def test_any_json_can_be_asked_about(body: dict) -> None:
     for vendor in VENDORS:
