@@ -93,10 +93,11 @@ class MessageRules:
     `keys`: role -> keys beside `role` and `content`, None: any but those of another wire. `call_keys`: keys of a tool
     call, `part_keys`: keys of a content part beside those of its own form, both where `keys` is given. `parts`: role ->
     types of content parts, for roles that have not all. `strings`: text goes as a string, never as parts.
-    `developer`: the role is known beside "system". `images`: an assistant may have said pictures. `ids`: a pattern of
-    the ids of calls, "" for any. `reasoning`: the `reasoning_content` of a message with calls that has none; None: not
-    wanted. `signature`: the first call of a message must have one, at least the documented dummy. `mistral`: thinking
-    parts, files and audio in Mistral's own forms, and its order of turns.
+    `developer`: the role is known beside "system". `silent`: an assistant's message may say nothing. `images`: it may
+    hold pictures. `ids`: a pattern of the ids of calls. `reasoning`: the `reasoning_content` of a message with calls
+    that has none; None: not wanted. `signed`: the first call of a message must have a signature, at least the
+    documented dummy, and its result the name of the tool. `mistral`: thinking parts, files and audio in Mistral's own
+    forms, and its order of turns.
     """
 
     keys: Mapping[str, frozenset[str]] | None = None
@@ -105,10 +106,11 @@ class MessageRules:
     parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     strings: bool = False
     developer: bool = False
+    silent: bool = True
     images: bool = True
-    ids: str = ""
+    ids: str = ".+"
     reasoning: str | None = None
-    signature: bool = False
+    signed: bool = False
     mistral: bool = False
 
 
@@ -271,7 +273,7 @@ _ROWS: Final = (
         key_variables=("GROQ_API_KEY",),
         needs_key=True,
         max_tokens_field="max_completion_tokens",
-        lacks=("frequency_penalty", "presence_penalty", "logprobs"),
+        lacks=("frequency_penalty", "presence_penalty", "logprobs", "metadata", "verbosity"),
         usage_in_stream=False,  # It comes unasked, in x_groq.usage.
         many_choices=False,
         tools=("function",),
@@ -313,9 +315,10 @@ _ROWS: Final = (
             parts=_keys(
                 system="text thinking",
                 user="text image_url input_audio file document_url reference",
-                assistant="text thinking reference image_url file document_url",
+                assistant="text thinking reference",
                 tool="text image_url input_audio file document_url reference",
             ),
+            silent=False,
             images=False,
             ids=r"[a-zA-Z0-9]{9}",
             mistral=True,
@@ -374,7 +377,7 @@ _ROWS: Final = (
             call_keys=frozenset({"id", "type", "function", "extra_content"}),
             parts=_keys(system="text", assistant="text"),
             images=False,
-            signature=True,
+            signed=True,
         ),
     ),
     Dialect(
@@ -393,13 +396,9 @@ _ROWS: Final = (
         needs_key=True,
         tools=("function",),
         messages=MessageRules(
-            keys=_keys(
-                system="name",
-                user="name",
-                assistant="name refusal reasoning_content tool_calls",
-                tool="tool_call_id",
-            ),
+            keys=_keys(system="", user="name", assistant="refusal reasoning_content tool_calls", tool="tool_call_id"),
             parts=_keys(system="text", assistant="text refusal"),
+            silent=False,
             images=False,
         ),
     ),

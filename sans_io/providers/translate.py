@@ -12,7 +12,7 @@ from base64 import b64encode
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from ..decode.jsontext import JSON, JSONObject
+from ..decode.jsontext import JSON, JSONObject, dumps
 from ..errors import LLMBadRequestError
 
 
@@ -91,6 +91,19 @@ def merged(body: JSONObject, extra: JSONObject) -> JSONObject:
         known = result.get(key)
         result[key] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
     return result
+
+
+def function_of(call: JSONObject) -> JSONObject | None:
+    """The name and arguments of a call, where functions are all there is: the free text of a custom tool is what it is
+    in a `ToolCall` too, `{"input": text}`. None for a call of any other type.
+    """
+    function = call.get("function")
+    if isinstance(function, dict):
+        return function
+    custom = call.get("custom")
+    if not isinstance(custom, dict) or not isinstance(custom.get("name"), str) or not custom["name"]:
+        return None
+    return {"name": custom["name"], "arguments": dumps({"input": custom.get("input", "")}).decode()}
 
 
 def text_of(content: JSON) -> str:

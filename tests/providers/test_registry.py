@@ -59,7 +59,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "https://api.groq.com/openai/v1",
         usage_in_stream=False,
         many_choices=False,
-        lacks=("frequency_penalty", "presence_penalty", "logprobs"),
+        lacks=("frequency_penalty", "presence_penalty", "logprobs", "metadata", "verbosity"),
         tools=FUNCTIONS,
         **NEW_CAP,
     ),

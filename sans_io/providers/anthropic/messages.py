@@ -29,7 +29,7 @@ from ...errors import LLMBadRequestError
 from ..blocks import is_block, is_thinking
 from ..registry import WIRES
 from ..tool_ids import with_valid_ids
-from ..translate import images_as_parts, is_web_url, parse_data_url, text_of
+from ..translate import function_of, is_web_url, parse_data_url, text_of
 
 #: The current version of the API; it has no sampling parameters, and knows system messages inside the conversation.
 API_VERSION: Final = "2026-10-21"
@@ -274,21 +274,17 @@ class _Conversation:
             blocks = [block for block in made if block is not None and _says_something(block)]
         else:
             blocks = _text_blocks(content or "")
-        audio, refusal = message.get("audio"), message.get("refusal")
-        if not blocks and isinstance(audio, dict) and isinstance(audio.get("transcript"), str):
-            blocks = _text_blocks(audio["transcript"])
-        if isinstance(refusal, str) and not any(block.get("text") == refusal for block in blocks):
-            blocks += _text_blocks(refusal)
-        present = {block["id"] for block in blocks if block["type"] == "tool_use"}
-        calls = message.get("tool_calls") or ()
-        blocks += [
-            _tool_use(call, f"{path}.tool_calls[{k}]") for k, call in enumerate(calls) if call["id"] not in present
-        ]
-        called = message.get("function_call")
-        if not calls and isinstance(called, dict) and called.get("name"):
-            raise unsupported(
-                f"{path}.function_call", WIRE, "write the call into tool_calls, its result as a tool message"
-            )
+        refusal = message.get("refusal")
+        if not blocks and isinstance(refusal, str):
+            blocks = _text_blocks(refusal)
+        present = {block.get("id") for block in blocks if block.get("type") == "tool_use"}
+        for i, call in enumerate(message.get("tool_calls") or ()):
+            function = function_of(call)
+            if function is None:
+                raise unsupported(f"{path}.tool_calls[{i}]", WIRE, "only function calls have a place there")
+            if call["id"] not in present:
+                block = {"type": "tool_use", "id": call["id"], "name": function["name"]}
+                blocks.append({**block, "input": loads(function["arguments"])})
         return blocks
 
     def _assistant_block(self, part: JSONObject, path: str) -> JSONObject | None:

@@ -19,7 +19,7 @@ from ...errors import LLMBadRequestError
 from ..blocks import is_block
 from ..registry import WIRES
 from ..tool_ids import with_valid_ids
-from ..translate import images_as_parts, merged, parse_data_url
+from ..translate import function_of, images_as_parts, merged, parse_data_url
 
 _WIRE: Final = WIRES["ollama"].title
 #: What goes into the body's `options`, under the same names and as it is.
@@ -160,8 +160,8 @@ def _picture(part: JSONObject, path: str, role: str) -> str | None:
 
 
 def _call(call: JSONObject, path: str) -> JSONObject:
-    function = call.get("function")
-    if not isinstance(function, dict):
+    function = function_of(call)
+    if function is None:
         raise unsupported(path, _WIRE, "only function calls have a place there")
     return {"id": call["id"], "function": {"name": function["name"], "arguments": loads(function["arguments"])}}
 

@@ -232,12 +232,16 @@ def _messages(chat: ChatRequest, dialect: Dialect) -> list[JSONObject]:
     messages: list[JSONObject] = []
     if chat.system is not None:
         messages.append({"role": "system", "content": chat.system})
-    strict = dialect.messages.mistral
-    for message in chat.messages:
-        # Most conversations are roles and texts only.
-        if len(message) != 2 or type(message.get("content")) is not str or message["role"] == "developer" or strict:
-            return messages + translated(chat.messages, dialect)
-    return messages + list(chat.messages)
+    # Most conversations are roles and texts only.
+    plain = dialect.messages.silent and _are_plain(chat.messages)
+    return messages + (list(chat.messages) if plain else translated(chat.messages, dialect))
+
+
+def _are_plain(messages: tuple[JSONObject, ...]) -> bool:
+    for message in messages:
+        if len(message) != 2 or type(message.get("content")) is not str or message["role"] == "developer":
+            return False
+    return True
 
 
 def _check_says_json(messages: list[JSONObject]) -> None:

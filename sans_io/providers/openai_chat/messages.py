@@ -17,7 +17,7 @@ from ...chat.options import unsupported
 from ...chat.shapes import NATIVE
 from ..registry import WIRES
 from ..tool_ids import with_valid_ids
-from ..translate import images_as_parts
+from ..translate import function_of, images_as_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,19 +45,79 @@ _PART_KEYS: Final = {
     "reference": ("reference_ids",),
     "thinking": ("thinking", "signature", "closed"),
 }
+#: Keys inside of them.
+_INNER_KEYS: Final = {
+    "image_url": ("url", "detail"),
+    "input_audio": ("data", "format"),
+    "file": ("file_id", "file_data", "filename"),
+}
+#: What the Responses API calls a text.
+_TEXTS: Final = ("input_text", "output_text")
 #: Documented for histories of other models: base64 of "skip_thought_signature_validator".
 _NO_SIGNATURE: Final = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
-#: What Mistral's model is made to say between results and what the user says next; its API wants something there.
-_BRIDGE: Final = {"role": "assistant", "content": "OK."}
 
 
 def translated(messages: Sequence[JSONObject], dialect: Dialect) -> list[JSONObject]:
     """The messages for this server. Raises `LLMBadRequestError` naming the path of what has no place."""
     rules = dialect.messages
-    if rules.ids:
-        messages = with_valid_ids(messages, rules.ids)
-    out = [_Message(message, f"messages[{i}]", dialect).translated() for i, message in enumerate(messages)]
-    return _in_mistrals_order(out) if rules.mistral else out
+    if rules.keys is not None:
+        _check_results(messages, in_front=rules.mistral)
+    out = [
+        _Message(message, f"messages[{i}]", dialect).translated()
+        for i, message in enumerate(with_valid_ids(messages, rules.ids))
+    ]
+    if not rules.silent:
+        out = [message for message in out if message["role"] != "assistant" or _says(message)]
+    if rules.signed:
+        out = _with_names(out)
+    if rules.mistral:
+        out = _in_mistrals_order(out)
+    if not out:
+        raise bad("messages", "say nothing: a message without content is not sent")
+    return out
+
+
+def _says(message: JSONObject) -> bool:
+    return bool(message.get("content")) or "tool_calls" in message
+
+
+def _check_results(messages: Sequence[JSONObject], *, in_front: bool) -> None:
+    """The vendors want each call's result right behind the call. `in_front`: system messages do not come between."""
+    waiting: dict[str, list[str]] = {}
+    for i, message in enumerate(messages):
+        role = message["role"]
+        if role == "tool":
+            label = message["tool_call_id"]
+            if not waiting.get(label):
+                raise bad(
+                    f"messages[{i}].tool_call_id", "must be that of a call in the assistant message right before it"
+                )
+            waiting[label].pop()
+        elif not in_front or role in ("user", "assistant"):
+            _check_answered(waiting)
+            waiting = {}
+            for k, call in enumerate(message.get("tool_calls") or ()) if role == "assistant" else ():
+                waiting.setdefault(call["id"], []).append(f"messages[{i}].tool_calls[{k}]")
+    _check_answered(waiting)
+
+
+def _check_answered(waiting: dict[str, list[str]]) -> None:
+    for label, paths in waiting.items():
+        if paths:
+            raise bad(paths[-1], f"has no result: a tool message with tool_call_id {label!r:.80} must follow it")
+
+
+def _with_names(messages: list[JSONObject]) -> list[JSONObject]:
+    """Results with the names of their tools, which most servers know by the id."""
+    names: dict[str, str] = {}
+    out = []
+    for message in messages:
+        names.update((call["id"], call["function"]["name"]) for call in message.get("tool_calls") or ())
+        if message["role"] == "tool" and "name" not in message and message["tool_call_id"] in names:
+            out.append({**message, "name": names[message["tool_call_id"]]})
+        else:
+            out.append(message)
+    return out
 
 
 class _Message:
@@ -119,10 +179,11 @@ class _Message:
         if rules.reasoning is not None:
             said = message.get("reasoning_content")
             out["reasoning_content"] = said if isinstance(said, str) and said else rules.reasoning
-        if rules.signature and "extra_content" not in out["tool_calls"][0]:
+        if rules.signed:
             first, *others = out["tool_calls"]
-            extra = {"google": {"thought_signature": _NO_SIGNATURE}}
-            out["tool_calls"] = [{**first, "extra_content": extra}, *others]
+            if not _signature(first):
+                extra = {"google": {"thought_signature": _NO_SIGNATURE}}
+                out["tool_calls"] = [{**first, "extra_content": extra}, *others]
 
     def _said_elsewhere(self) -> str:
         """The text of a message without content whose refusal or audio has no place here."""
@@ -144,13 +205,16 @@ class _Message:
             return calls
         kept = []
         for i, call in enumerate(calls):
-            if call["type"] != "function" and call["type"] not in self._rules.call_keys:
-                api = self._dialect.name
-                raise unsupported(f"{self._path}.tool_calls[{i}]", api, "only function calls have a place there")
-            new = {key: value for key, value in call.items() if key in self._rules.call_keys}
-            if "function" in new:
-                new["function"] = {key: new["function"][key] for key in ("name", "arguments")}
-            kept.append(call if new == call else new)
+            new = _only(call, tuple(self._rules.call_keys))
+            if call["type"] not in self._rules.call_keys or "function" in new:
+                function = function_of(call)
+                if function is None:
+                    where = f"{self._path}.tool_calls[{i}]"
+                    raise unsupported(where, self._dialect.name, "only function calls have a place there")
+                function = _only(function, ("name", "arguments"))
+                if function is not new.get("function"):
+                    new = {**new, "type": "function", "function": function}
+            kept.append(new)
         return kept
 
     # -- content ------------------------------------------------------------------------------------------------------
@@ -168,6 +232,8 @@ class _Message:
     def _part(self, part: JSONObject, path: str) -> JSONObject | None:
         """The part as this server takes it; None for what a model said and this server has no place for."""
         rules, role = self._rules, self._role
+        if part["type"] in _TEXTS and isinstance(part.get("text"), str):
+            part = {"type": "text", "text": part["text"]}
         kind, known = part["type"], rules.parts.get(role)
         if kind in _FOREIGN_PARTS and (known is None or kind not in known):
             raise unsupported(path, WIRE, f"a part of type {kind!r} is Anthropic's")
@@ -187,8 +253,12 @@ class _Message:
             hint = "; put it into a user message" if role == "tool" and "image_url" in rules.parts.get("user", ()) else ""
             takes = ", ".join(sorted(known))
             raise unsupported(path, self._dialect.name, f"a {role} message holds {takes}, not {kind!r:.60}{hint}")
-        names = {"type", *_PART_KEYS.get(kind, (kind,)), *rules.part_keys}
-        return part if part.keys() <= names else {key: value for key, value in part.items() if key in names}
+        kept = _only(part, ("type", *_PART_KEYS.get(kind, (kind,)), *rules.part_keys))
+        inner = kept.get(kind)
+        if kind in _INNER_KEYS and isinstance(inner, dict):
+            new = _only(inner, _INNER_KEYS[kind])
+            kept = kept if new is inner else {**kept, kind: new}
+        return kept
 
     def _images(self, images: JSON, out: JSONObject) -> None:
         """Pictures in a key of their own: what a model painted (OpenRouter), or the form of Ollama's wire."""
@@ -198,6 +268,17 @@ class _Message:
         content = out.get("content")
         said = content if isinstance(content, list) else [{"type": "text", "text": content}] if content else []
         out["content"] = [*said, *parts]
+
+
+def _only(value: JSONObject, keys: tuple[str, ...]) -> JSONObject:
+    return value if value.keys() <= set(keys) else {key: item for key, item in value.items() if key in keys}
+
+
+def _signature(call: JSONObject) -> bool:
+    """Whether Gemini signed this call."""
+    extra = call.get("extra_content")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    return isinstance(google, dict) and bool(google.get("thought_signature"))
 
 
 # -- Mistral's forms --------------------------------------------------------------------------------------------------
@@ -242,17 +323,9 @@ def _from_mistral(part: JSONObject, path: str, dialect: Dialect) -> JSONObject:
 
 
 def _in_mistrals_order(messages: list[JSONObject]) -> list[JSONObject]:
-    """Instructions first, no empty turns, the assistant speaks after results, and what it says last is a prefix."""
+    """Instructions first (it takes none behind an assistant or a result); what the assistant says last is a prefix."""
     out = [message for message in messages if message["role"] == "system"]
-    before = ""
-    for message in messages:
-        role = message["role"]
-        if role == "system" or (role == "assistant" and not message.get("content") and "tool_calls" not in message):
-            continue
-        if role == "user" and before == "tool":
-            out.append(_BRIDGE)
-        out.append(message)
-        before = role
-    if before == "assistant" and "tool_calls" not in out[-1]:
+    out += [message for message in messages if message["role"] != "system"]
+    if out and out[-1]["role"] == "assistant" and "tool_calls" not in out[-1]:
         out[-1] = {**out[-1], "prefix": True}
     return out

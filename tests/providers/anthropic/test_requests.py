@@ -452,12 +452,16 @@ def test_ids_of_other_vendors_are_rewritten() -> None:
 
 
 def test_calls_that_are_no_functions() -> None:
+    other = {"id": "c", "type": "other", "other": {"name": "f"}}
+    refused("messages[1].tool_calls[0]", [*HELLO, {"role": "assistant", "content": None, "tool_calls": [other]}])
+    refused(
+        "messages[1].tool_calls[0]",
+        [*HELLO, {"role": "assistant", "content": "4", "tool_calls": [other], "native": native(THINKING)}],
+    )
     custom = {"id": "c", "type": "custom", "custom": {"name": "f", "input": "x"}}
-    use = {"type": "tool_use", "id": "c", "name": "f", "input": {"input": "x"}}
-    assert assistant({"content": None, "tool_calls": [custom]}) == [use], "as ToolCall.arguments has it"
-    assert assistant({"content": "4", "tool_calls": [custom], "native": native(THINKING)}) == [*THINKING, use]
-    for entry in ({"id": "c", "type": "mcp", "server": "x"}, {"id": "c", "type": "custom", "custom": {"input": "x"}}):
-        refused("messages[1].tool_calls[0]", [*HELLO, {"role": "assistant", "content": None, "tool_calls": [entry]}])
+    result = {"role": "tool", "tool_call_id": "c", "content": "1"}
+    use = turns(*HELLO, {"role": "assistant", "content": None, "tool_calls": [custom]}, result)[1]["content"][0]
+    assert use == {"type": "tool_use", "id": "c", "name": "f", "input": {"input": "x"}}
 
 
 # -- assistant messages -----------------------------------------------------------------------------------------------

@@ -184,8 +184,11 @@ def test_arguments_may_be_objects() -> None:
 
 
 def test_calls_that_are_no_functions() -> None:
+    other = {"id": "c", "type": "other", "other": {"name": "f"}}
+    refused("messages[1].tool_calls[0]", [*HELLO, {"role": "assistant", "content": None, "tool_calls": [other]}])
     custom = {"id": "c", "type": "custom", "custom": {"name": "f", "input": "x"}}
-    refused("messages[1].tool_calls[0]", [*HELLO, {"role": "assistant", "content": None, "tool_calls": [custom]}])
+    sent = body([*HELLO, {"role": "assistant", "content": None, "tool_calls": [custom]}])["messages"][1]
+    assert sent["tool_calls"][0]["function"] == {"name": "f", "arguments": {"input": "x"}}
 
 
 def test_keys_of_other_wires_are_left_out() -> None:

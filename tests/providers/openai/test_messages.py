@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -153,9 +154,9 @@ CALLS, RESULT = {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "t
         ([*HI, SAY, SYSTEM, *HI], "system user assistant user"),
         ([SYSTEM, *HI, SAY, {"role": "developer", "content": "s"}, *HI], "system system user assistant user"),
         ([*HI, CALLS, RESULT], "user assistant tool"),
-        ([*HI, CALLS, RESULT, *HI], "user assistant tool assistant user"),
-        ([*HI, CALLS, RESULT, EMPTY, *HI], "user assistant tool assistant user"),
-        ([*HI, CALLS, RESULT, SYSTEM, *HI], "system user assistant tool assistant user"),
+        ([*HI, CALLS, RESULT, *HI], "user assistant tool user"),
+        ([*HI, CALLS, RESULT, EMPTY, *HI], "user assistant tool user"),
+        ([*HI, CALLS, RESULT, SYSTEM, *HI], "system user assistant tool user"),
         ([*HI, CALLS, RESULT, SAY, *HI], "user assistant tool assistant user"),
         ([*HI, SAY], "user assistant"),
         ([*HI, EMPTY], "user"),
@@ -210,7 +211,7 @@ def test_mistral_s_thinking_goes_back_whole_and_in_order(parts: list[dict], stre
     assert message["content"] == parts
     known = [{k: v for k, v in part.items() if k != "budget"} for part in parts]
     assert sent("mistral", [*HI, message, *HI])["messages"][1]["content"] == known
-    for name in ("openai", "groq", "cerebras", "xai", "generic"):
+    for name in ("openai", "groq", "cerebras", "generic"):
         texts = [part for part in parts if part["type"] == "text"]
         assert sent(name, [*HI, message, *HI])["messages"][1]["content"] == (texts or "")
 
@@ -335,3 +336,67 @@ def test_plain_messages_are_sent_as_they_are() -> None:
     plain = [SYSTEM, *HI, SAY, *HI]
     for name in OF_OPENAI:
         assert sent(name, plain)["messages"] == plain
+
+
+@pytest.mark.parametrize("name", ["mistral", "xai"])
+def test_a_conversation_of_nothing_is_refused(name: str) -> None:
+    with pytest.raises(LLMBadRequestError, match="^messages say nothing"):
+        sent(name, [EMPTY])
+
+
+# -- calls and results ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("messages", "path"),
+    [
+        ([*HI, CALLS], "messages[1].tool_calls[0] has no result"),
+        ([*HI, CALLS, *HI, RESULT], "messages[1].tool_calls[0] has no result"),
+        ([*HI, CALLS, SAY, RESULT], "messages[1].tool_calls[0] has no result"),
+        ([*HI, CALLS, RESULT, RESULT], "messages[3].tool_call_id must be that of a call"),
+        ([*HI, CALLS, RESULT, SAY, RESULT], "messages[4].tool_call_id must be that of a call"),
+        (
+            [*HI, {**CALLS, "tool_calls": [CALL, {**CALL, "id": "b"}]}, RESULT],
+            "messages[1].tool_calls[1] has no result",
+        ),
+        ([*HI, {**CALLS, "tool_calls": [CALL, CALL]}, RESULT], "messages[1].tool_calls[0] has no result"),
+    ],
+)
+@pytest.mark.parametrize("name", [name for name in OF_OPENAI if DIALECTS[name].messages.keys])
+def test_every_call_has_its_result_right_behind_it(name: str, messages: list[dict], path: str) -> None:
+    with pytest.raises(LLMBadRequestError) as caught:
+        sent(name, messages)
+    assert str(caught.value).startswith(path)
+    sent("generic", messages)
+
+
+def test_a_system_message_between_call_and_result_goes_to_the_front_at_mistral() -> None:
+    roles = [message["role"] for message in sent("mistral", [*HI, CALLS, SYSTEM, RESULT])["messages"]]
+    assert roles == ["system", "user", "assistant", "tool"]
+    with pytest.raises(LLMBadRequestError, match=r"^messages\[1\]\.tool_calls\[0\] has no result"):
+        sent("openai", [*HI, CALLS, SYSTEM, RESULT])
+
+
+def test_gemini_gets_the_name_of_a_result() -> None:
+    assert sent("gemini", [*HI, CALLS, RESULT])["messages"][2]["name"] == "f"
+    assert sent("gemini", [*HI, CALLS, {**RESULT, "name": "g"}])["messages"][2]["name"] == "g"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{**CALL, "index": 0}, {**CALL, "extra_content": {}}, {**CALL, "provider_specific_fields": None},
+     {**CALL, "function": {**CALL["function"], "parsed_arguments": {}}}, {**CALL, "x": {"y": 1}}],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["openai", "azure", "groq", "mistral", "deepseek", "xai", "cerebras"])
+def test_a_call_has_only_the_keys_that_the_vendor_knows(name: str, entry: dict) -> None:
+    said = sent(name, [*HI, {"role": "assistant", "tool_calls": [entry]}, RESULT])["messages"][1]["tool_calls"][0]
+    assert {**said, "id": "call_1"} == CALL
+
+
+@pytest.mark.parametrize("text", ["1 + 1", "", "ü\n"])
+def test_a_custom_tool_s_call_is_a_function_s_elsewhere(text: str) -> None:
+    custom = {"id": "call_1", "type": "custom", "custom": {"name": "run", "input": text}}
+    history = [*HI, {"role": "assistant", "tool_calls": [custom]}, RESULT]
+    assert sent("openai", history)["messages"][1]["tool_calls"] == [custom]
+    function = sent("groq", history)["messages"][1]["tool_calls"][0]["function"]
+    assert (function["name"], json.loads(function["arguments"])) == ("run", {"input": text})
