@@ -1,6 +1,8 @@
 """Every cap of the core in one frozen object, and the checks for numbers that users pass.
 
 Rules of this file:
+- The forms of one reply have equal caps: what passes as one JSON body (`max_json`) passes in one event or line of a
+  stream too, whole or as arguments of a call.
 - L is accepted, L + 1 is refused with a typed error (R8).
 - A number that is out of range is refused where it is passed, not where it would overflow.
 """
@@ -56,14 +58,14 @@ class Limits:
     max_json: int = 16 * MIB
     #: What is read of an error body: its beginning has the explanation; the rest is dropped, and the error says so.
     max_error_body: int = 1 * MIB
-    #: One line of an event stream, without its end.
-    max_sse_line: int = 1 * MIB
+    #: One line of an event stream, without its end: the data of one event, and the name of its field.
+    max_sse_line: int = 16 * MIB + KIB
     #: The joined data of one event.
-    max_sse_event: int = 8 * MIB
+    max_sse_event: int = 16 * MIB
     #: All body bytes of one stream.
     max_stream: int = 256 * MIB
     #: One NDJSON line, without its end.
-    max_ndjson_line: int = 8 * MIB
+    max_ndjson_line: int = 16 * MIB
     #: Nesting of a JSON document, a count: the interpreter's own recursion limit is a crash, this is an error.
     max_json_depth: int = 128
     #: `{` and `[` in one document, a count: a tree of them costs some 100 bytes each.
@@ -73,7 +75,7 @@ class Limits:
     #: Highest `index` of a tool call, and of a choice.
     max_tool_index: int = 255
     #: All argument text of one tool call, in characters.
-    max_tool_arguments: int = 8 * MIB
+    max_tool_arguments: int = 16 * MIB
     #: Head of a proxy's answer to CONNECT.
     max_tunnel_head: int = 16 * KIB
 
