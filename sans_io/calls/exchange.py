@@ -58,8 +58,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_blanks", "_head", "_kept", "_limits", "_mode", "_operation", "_size", "condition", "done", "early", "error", "http",
-        "media_type", "reader", "sent_all",
+        "_blanks", "_head", "_kept", "_limits", "_mode", "_operation", "_size", "condition", "done", "early", "error",
+        "http", "media_type", "reader", "sent_all",
     )  # fmt: skip
 
     def __init__(self, operation: Operation, limits: Limits = DEFAULT_LIMITS) -> None:

@@ -65,7 +65,8 @@ def _operation(provider: str, limits: Limits, *, stream: bool) -> Operation:
         known = ", ".join(dict.fromkeys((*WIRES, *DIALECTS)))
         raise LLMBadRequestError(f"unknown provider {provider!r}; known: {known}", code="invalid_argument")
     dialect, wire = found
-    chat = ChatRequest(messages=({"role": "user", "content": "-"},), model="-", stream=stream)
+    # Nobody knows how many answers were asked for.
+    chat = ChatRequest(messages=({"role": "user", "content": "-"},), model="-", stream=stream, extra_body={"n": None})
     # The codec knows the dialect by its place; one that has none (azure) by a host.
     host = next(iter(dialect.hosts), dialect.name)
     place = dialect.place(wire.name) or f"https://{'resource' if host.startswith('.') else ''}{host}/v1"

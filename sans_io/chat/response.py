@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from ..decode import jsontext
 from ..decode.jsontext import JSON, JSONObject, JSONTextError
 from ..errors import LLMProtocolError
-from ..limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, Limits, is_count
 from ..records import dataclass, field
 from .shapes import AssistantMessage, FinishReason, TokenLogprob, ToolMessage
 
@@ -171,8 +171,10 @@ class ChatResponse:
 
     @property
     def total_tokens(self) -> int:
-        """`input_tokens + output_tokens`."""
-        return self.input_tokens + self.output_tokens
+        """The provider's own total where it said one, else `input_tokens + output_tokens`."""
+        usage = self.raw.get("usage")
+        total = usage.get("total_tokens") if isinstance(usage, dict) else None
+        return total if is_count(total, 1) else self.input_tokens + self.output_tokens
 
     @property
     def has_tool_calls(self) -> bool:

@@ -52,8 +52,8 @@ class ToolCallAssembler:
     """
 
     __slots__ = (
-        "_by_id", "_by_index", "_calls", "_choice", "_compact", "_finished", "_limits", "_lost", "_tally", "_whole_turn",
-        "error",
+        "_by_id", "_by_index", "_calls", "_choice", "_compact", "_finished", "_limits", "_lost", "_tally",
+        "_whole_turn", "error",
     )  # fmt: skip
 
     def __init__(
@@ -165,7 +165,7 @@ class ToolCallAssembler:
             return []
         self._finished = True
         self._whole_turn = whole_turn
-        self._lost = self._lost or not all([call.name for call in self._calls])
+        self._lost = self._lost or "" in [call.name for call in self._calls]
         events: list[Event] = []
         for call in self._calls:
             if not call.shown_id:
@@ -292,7 +292,7 @@ class _OpenCall:
     @property
     def has_arguments(self) -> bool:
         """Whether any argument text came. White space is none, nor is an empty object: text may still follow it."""
-        return self._given not in (None, "{}") or any([not piece.isspace() for piece in self._pieces])
+        return self._given not in (None, "{}") or not all(map(str.isspace, self._pieces))
 
     @property
     def may_be_whole(self) -> bool:

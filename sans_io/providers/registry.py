@@ -127,10 +127,9 @@ class Dialect:
     Of OpenAI's wire: `max_tokens_field`, `seed_field`, `user_field`: names in the body. `lacks`: options of `chat()`
     that it does not take, though the wire does. `required`: how `tool_choice="required"` is spelled. `usage_in_stream`:
     `stream_options.include_usage` is known and needed. `many_choices`: `n` above 1 is served. `needs_model`: a request
-    without a model cannot be served. `tools`: the types of tools, empty for any. `needs_parameters`: a function
-    without arguments has a schema too. `schemas`: `response_format` may be a JSON schema; `strict_schemas`: `strict` in
-    it has effect. `says_json`: "json" must stand in a message where it is asked for. `azure`: paths name deployments.
-    `messages`: what it takes in messages. `rules`: its words in errors.
+    without a model cannot be served. `strict_schemas`: `strict` in a JSON schema has effect. `keeps_thinking`: thinking
+    parts inside `content` are sent back. `thinks_apart`: only its total_tokens counts thinking. `azure`: paths name
+    deployments. `rules`: its words in errors.
     """
 
     name: str
@@ -154,7 +153,8 @@ class Dialect:
     needs_parameters: bool = False
     schemas: bool = True
     strict_schemas: bool = False
-    says_json: bool = False
+    keeps_thinking: bool = False
+    thinks_apart: bool = False
     azure: bool = False
     messages: MessageRules = field(default_factory=MessageRules)
     rules: FailureRules = field(default_factory=FailureRules)
@@ -370,15 +370,7 @@ _ROWS: Final = (
         hosts=("generativelanguage.googleapis.com",),
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         needs_key=True,
-        lacks=("frequency_penalty", "presence_penalty"),
-        tools=("function",),
-        messages=MessageRules(
-            keys=_keys(system="name", user="name", assistant="name tool_calls extra_content", tool="tool_call_id name"),
-            call_keys=frozenset({"id", "type", "function", "extra_content"}),
-            parts=_keys(system="text", assistant="text"),
-            images=False,
-            signed=True,
-        ),
+        thinks_apart=True,
     ),
     Dialect(
         "together",

@@ -4,7 +4,7 @@ Rules of this file:
 - Both forms of a reply go through it, so that a drained stream and a whole reply say the same.
 - Only a `tool_use` block is a call for the client; blocks of server tools pass through untouched.
 - Input belongs to the block whose index it names, as long as that is open; any other is lost (`chat.tool_calls`).
-- Usage is cumulative: a later count overwrites, and what is left out keeps its first value.
+- Usage is cumulative: a later count overwrites, and what is left out, null or zero keeps its value.
 - Nothing received raises; what is not what it should be is passed over.
 """
 
@@ -230,7 +230,7 @@ class MessageAssembler:
         """Counts known so far. False if there are none."""
         if not isinstance(usage, dict) or not usage:
             return False
-        self._usage.update((key, item) for key, item in usage.items() if item is not None or key not in self._usage)
+        _update(self._usage, usage)
         self.reply.usage = _usage(self._usage)
         return True
 
@@ -287,6 +287,17 @@ def _parsed_input(text: str) -> JSON:
         return jsontext.loads(text)
     except JSONTextError:
         return {}
+
+
+def _update(known: JSONObject, sent: JSONObject) -> None:
+    """Later counts take the place of earlier ones; gateways end with zeros, which do not."""
+    for key, item in sent.items():
+        before = known.get(key)
+        if isinstance(item, dict) and isinstance(before, dict):
+            known[key] = dict(before)
+            _update(known[key], item)
+        elif item or not before:
+            known[key] = item if item is not None else before
 
 
 def _usage(wire: JSONObject) -> Usage:

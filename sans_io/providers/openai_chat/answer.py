@@ -16,6 +16,7 @@ from ...chat.shapes import TokenLogprob
 from ...chat.tool_calls import ARGUMENT_KEYS
 from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject, SurrogateJoiner
+from ...limits import MAX_COUNT
 from ..json_replies import count, token_logprobs
 from ..merging import copied, merged_pieces
 
@@ -27,6 +28,7 @@ class Answer:
         "choice",
         "custom",
         "ends_unnamed",
+        "has_function",
         "keys",
         "logs",
         "marks",
@@ -50,13 +52,18 @@ class Answer:
         self.marks: list[tuple[int, JSONObject]] = []
         #: A finish reason "" came: on every delta of some servers, so it counts only where nothing better comes.
         self.ends_unnamed = False
+        #: Whether its call came as the deprecated `function_call`.
+        self.has_function = False
         #: Calls of custom tools, whose free text is whole only at the end: place -> (name, pieces).
         self.custom: dict[JSON, tuple[str, list[str]]] = {}
 
 
 def extras_of(answer: Answer) -> JSONObject:
     """The message's keys beside role, content and tool calls, to be sent back as they came."""
-    extras: JSONObject = {key: merged_pieces(pieces, key) for key, pieces in answer.keys.items()}
+    extras: JSONObject = {
+        key: _each_once(pieces) if key in _MEDIA and isinstance(pieces[-1], list) else merged_pieces(pieces, key)
+        for key, pieces in answer.keys.items()
+    }
     if answer.choice.refusal:
         extras["refusal"] = "".join(answer.choice.refusal)
     if answer.marks:
@@ -64,6 +71,20 @@ def extras_of(answer: Answer) -> JSONObject:
         if parts:
             extras["content"] = parts
     return extras
+
+
+#: Keys of a message whose entries are whole: several servers number each of them 0, or send all so far each time.
+_MEDIA: Final = frozenset({"images", "video"})
+
+
+def _each_once(pieces: list[JSON]) -> list[JSON]:
+    """The entries of lists, each once."""
+    entries: list[JSON] = []
+    for piece in pieces:
+        for entry in piece if isinstance(piece, list) else [piece]:
+            if entry not in entries:
+                entries.append(copied(entry))
+    return entries
 
 
 def logprobs_of(answer: Answer) -> list[TokenLogprob] | None:
@@ -147,19 +168,46 @@ CALL_KEYS: Final = frozenset({"index", "id", "type", "function", "custom"})
 _READ_KEYS: Final = frozenset({"index", "name", *ARGUMENT_KEYS})
 
 
-def usage_of(usage: JSONObject) -> Usage:
-    """Token counts of a `usage` object; what is no count is None. `prompt_tokens` includes cached ones on this wire."""
+def usage_of(usage: JSONObject, thinks_apart: bool = False) -> Usage:
+    """Token counts of a `usage` object; what is no count is None. `prompt_tokens` includes cached ones on this wire.
+
+    Some totals hold more than prompt and completion: reasoning tokens (xAI), or tokens of a recording (Mistral), that
+    are counted apart. Ours include them. `thinks_apart`: what nothing explains is thinking (Gemini).
+    """
     get = usage.get
     prompt, completion = get("prompt_tokens_details"), get("completion_tokens_details")
     prompt = prompt if isinstance(prompt, dict) else {}
     completion = completion if isinstance(completion, dict) else {}
-    return Usage(
+    sent, made = (
         _first(get("prompt_tokens"), get("input_tokens")),
         _first(get("completion_tokens"), get("output_tokens")),
+    )
+    reasoning = _first(completion.get("reasoning_tokens"), get("reasoning_tokens"))
+    total = get("total_tokens")
+    if type(total) is int and sent is not None and made is not None and sent + made < total <= MAX_COUNT:
+        rest = total - sent - made
+        if reasoning and reasoning <= rest:
+            made += reasoning
+            rest -= reasoning
+        heard = _first(prompt.get("audio_tokens"), get("prompt_audio_tokens"), get("audio_prompt_tokens"))
+        if heard and heard <= rest:
+            sent += heard
+        elif rest and get("prompt_audio_seconds"):
+            sent += rest
+        elif thinks_apart:
+            made += rest
+    return Usage(
+        sent,
+        made,
         _first(prompt.get("cached_tokens"), get("prompt_cache_hit_tokens"), get("cached_tokens")),
         _first(prompt.get("cache_write_tokens"), get("cache_write_tokens")),
-        _first(completion.get("reasoning_tokens"), get("reasoning_tokens")),
+        reasoning,
     )
+
+
+def counts_nothing(usage: JSON) -> bool:
+    """Whether it holds no count but zeros: some servers end with such a `usage`."""
+    return not isinstance(usage, dict) or not any(type(value) is int and value > 0 for value in usage.values())
 
 
 def _first(*values: JSON) -> int | None:
@@ -172,7 +220,9 @@ def _first(*values: JSON) -> int | None:
 
 
 def merged_usage(known: Usage, sent: Usage) -> Usage:
-    """The last count of each kind holds: some servers send growing ones, some only a part each time."""
+    """The last count of each kind holds: some servers send growing ones, some only a part each time. Zeros, which some
+    end with, take no count's place.
+    """
     return Usage(
         _last(known.input_tokens, sent.input_tokens),
         _last(known.output_tokens, sent.output_tokens),
@@ -183,12 +233,25 @@ def merged_usage(known: Usage, sent: Usage) -> Usage:
 
 
 def _last(known: int | None, sent: int | None) -> int | None:
-    return known if sent is None else sent
+    return sent or known if known else sent if sent is not None else known
 
 
 def is_nothing(value: JSON) -> bool:
     """Null and what is empty: said as often as left out, so it means the same."""
     return value is None or (not value and isinstance(value, (str, list, dict)))
+
+
+def is_shell(value: JSON) -> bool:
+    """Nothing, or objects and lists of nothing: `{"id": "", "expires_at": 0}` is how some servers leave a key out."""
+    if isinstance(value, dict):
+        return all(map(_is_unset, value.values()))
+    if isinstance(value, list):
+        return all(map(is_shell, value))
+    return value is None or value == ""
+
+
+def _is_unset(value: JSON) -> bool:
+    return is_shell(value) or (type(value) is int and value == 0)
 
 
 def details_text(details: JSON) -> str:

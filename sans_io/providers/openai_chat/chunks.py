@@ -10,7 +10,10 @@ Rules of this file:
 - A whole message is read as one delta, so that `chat()` and a drained stream cannot differ.
 - An error may come inside a 2xx reply: beside `choices` only as `error`, without them in any of the flat shapes. A key
   that is there but empty (`"error": null`) is no error.
-- Keys nobody here knows are kept: on the message to be sent back, elsewhere for `raw`.
+- Keys nobody here knows are kept: on the message to be sent back, elsewhere for `raw`. What is empty never takes the
+  place of what is not.
+- Where one answer was asked for, every choice is that one, whatever its index: some count up with each chunk.
+- The deprecated `function_call` is a tool call.
 """
 
 from __future__ import annotations
@@ -31,9 +34,11 @@ from ..merging import copied
 from .answer import (
     Answer,
     call_extras,
+    counts_nothing,
     details_text,
     extras_of,
     is_nothing,
+    is_shell,
     logprobs_of,
     merged_usage,
     raw_choice,
@@ -54,15 +59,14 @@ FINISH_REASONS: Final[dict[str, FinishReason]] = {
 _DELTA_KEYS: Final = frozenset({"role", "content", "tool_calls", "refusal"})
 _CHOICE_KEYS: Final = frozenset({"index", "delta", "message", "finish_reason", "error", "usage"})
 #: Padding against traffic analysis: of no meaning, different in every chunk.
-_NOISE: Final = frozenset({"obfuscation", "p", "choices"})
+_NOISE: Final = frozenset({"obfuscation", "p"})
 #: Keys whose first value counts: gateways begin with empty ones and repeat them.
 _FIRST: Final = frozenset({"id", "created", "model"})
 #: Keys of a delta that are content. Pieces of something longer, so that equal ones may follow each other ...
 _CONTENT_PIECES: Final = frozenset({"audio", "reasoning", "reasoning_content", "reasoning_details", "thinking"})
 #: ... and what is whole each time, so that the same again is a repetition.
 _CONTENT_WHOLES: Final = frozenset(
-    {"annotations", "extra_content", "function_call", "image", "images", "signature", "thinking_blocks",
-     "thought_signature", "video"}
+    {"annotations", "extra_content", "image", "images", "signature", "thinking_blocks", "thought_signature", "video"}
 )  # fmt: skip
 #: Lists that a choice sends in pieces beside its delta.
 _GROWING: Final = frozenset({"logprobs", "token_ids"})
@@ -74,14 +78,17 @@ class ChunkInterpreter:
     """Chunks in, events out: `chunk()` for each or `body()` once, then `finish()`. `error` stays once it is set."""
 
     __slots__ = (
-        "_latest",
+        "_counted",
+        "_single",
+        "_thinks_apart",
         "_top",
-        "_width",
         "answers",
         "assembler",
         "error",
         "finished",
         "model",
+        "noise",
+        "own",
         "provider",
         "rules",
     )
@@ -92,7 +99,11 @@ class ChunkInterpreter:
         model: str | None = None,
         rules: FailureRules = DEFAULT_RULES,
         limits: Limits = DEFAULT_LIMITS,
+        *,
+        single: bool | None = False,
+        thinks_apart: bool = False,
     ) -> None:
+        """`single`: one answer was asked for; None where nobody knows. `thinks_apart`: see `usage_of`."""
         self.provider = provider
         self.model = model
         self.rules = rules
@@ -100,10 +111,16 @@ class ChunkInterpreter:
         self.answers: dict[int, Answer] = {}
         #: Indexes of the choices that gave a finish reason.
         self.finished: set[int] = set()
-        #: The reply's own keys, as they will stand in `raw`, but for those of the latest chunk of the same width.
+        #: The reply's own keys, as they will stand in `raw`.
         self._top: JSONObject = {}
-        self._latest: JSONObject = _NO_KEYS
-        self._width = -1
+        #: Those of the last chunk, less what is `noise`. A chunk that says the same brings no news beside its choices.
+        self.own: JSONObject = _NO_KEYS
+        #: Keys that differ from chunk to chunk and mean nothing.
+        self.noise: tuple[str, ...] = ()
+        self._single = single
+        #: How many chunks came whose index was their number, where that may mean one answer; -1 once it does not.
+        self._counted = 0 if single is None else -1
+        self._thinks_apart = thinks_apart
         self.error: LLMError | None = None
 
     @property
@@ -114,19 +131,23 @@ class ChunkInterpreter:
     # -- inputs -----------------------------------------------------------------------------------------------------
 
     def chunk(self, name: str, chunk: JSON) -> list[Event]:
-        """The payload of one event. Look at `error` afterwards; the events before it count."""
+        """The payload of one event, which is taken apart. Look at `error` afterwards; the events before it count."""
         events: list[Event] = []
         if not isinstance(chunk, dict):
             error = reported_error(chunk)
             if error is None:
                 self._refuse("an event that is not a JSON object")
         else:
-            choices = chunk.get("choices")
             error = reported_error(chunk)
+            choices = chunk.pop("choices", None)
             # What the server says is wrong says more than what is wrong with the chunk that says it.
             if isinstance(choices, list) or (choices is not None and error is None):
                 self._choices(choices, events, whole=False)
-            self._describe(chunk)
+            for key in self.noise:
+                chunk.pop(key, None)
+            if chunk != self.own:
+                self._keep(chunk)
+                self._count_all(chunk)
             if error is None and name == "error" and choices is None:
                 error = chunk or {"error": "the server sent an error event without saying what it was"}
         if error is not None:
@@ -139,7 +160,7 @@ class ChunkInterpreter:
         error = reported_error(body)
         if isinstance(choices, list) or (choices is not None and error is None):
             self._choices(choices, [], whole=True)
-            self._describe(body)
+            self._count_all(body)
         elif error is None:
             self._refuse("JSON without choices", "no_choices")
         if error is not None:
@@ -182,7 +203,6 @@ class ChunkInterpreter:
             # Where Ctrl-C came between the making of a choice and of its answer, there is nothing to show yet.
             answers = self.answers
             made = [raw_choice(answers[choice.index], choice) for choice in response.choices if choice.index in answers]
-            self._keep(self._latest)
             response.raw = {**copied(self._top), "object": "chat.completion", "choices": made}
         return response
 
@@ -201,11 +221,7 @@ class ChunkInterpreter:
                 return
 
     def _choice(self, choice: JSONObject, position: int, events: list[Event], whole: bool) -> None:
-        index = choice.get("index")
-        if type(index) is not int:
-            index = position if whole else 0
-        while whole and index in self.answers:
-            index += 1  # A whole reply holds each answer once, whatever the servers number them.
+        index = self._place(choice, position, whole)
         delta = choice.get("message" if whole else "delta")
         if delta is None:
             # Some send whole messages in a stream. Beside deltas they repeat what came before.
@@ -228,6 +244,23 @@ class ChunkInterpreter:
         if error and self.error is None:  # OpenRouter, where the upstream failed in the middle.
             self._fail(failure_from_event(self.provider, {"error": error}, model=self.model, rules=self.rules))
 
+    def _place(self, choice: JSONObject, position: int, whole: bool) -> int:
+        """Which answer this is a part of."""
+        if self._single:
+            return 0
+        index = choice.get("index")
+        if type(index) is not int:
+            index = position if whole else 0
+        if whole:
+            while index in self.answers:
+                index += 1  # A whole reply holds each answer once, whatever the servers number them.
+        elif self._counted >= 0:
+            if index == self._counted and not position and not self.finished:
+                self._counted += 1
+                return 0
+            self._counted = -1
+        return index
+
     def _answer(self, index: int) -> Answer | None:
         answer = self.answers.get(index)
         if answer is None:
@@ -249,10 +282,14 @@ class ChunkInterpreter:
 
     def _delta(self, answer: Answer, index: int, delta: JSONObject, events: list[Event], whole: bool) -> None:
         content = delta.get("content")
+        function: JSON = None
         if not delta.keys() <= _DELTA_KEYS:
             for key, value in delta.items():
-                if key not in _DELTA_KEYS and not is_nothing(value):
-                    self._keep_key(answer, key, value)
+                if key not in _DELTA_KEYS and not is_shell(value):
+                    if key == "function_call" and isinstance(value, dict):
+                        function = value
+                    else:
+                        self._keep_key(answer, key, value)
             self._reasoning(answer, index, delta, events)
         if isinstance(content, str):
             self.text(answer, index, content, events)
@@ -266,15 +303,21 @@ class ChunkInterpreter:
         calls = delta.get("tool_calls")
         if calls is not None:
             self._tool_calls(answer, calls, events, whole)
+        if function is not None and (answer.has_function or not answer.choice.has_tools):
+            # Beside `tool_calls` it says the same once more.
+            answer.has_function = True
+            self._tool_calls(answer, [{"function": function}], events, whole)
 
     def _keep_key(self, answer: Answer, key: str, value: JSON) -> None:
         """A key of the message that is not part of its text, refusal or tool calls."""
         pieces = answer.keys.setdefault(key, [])
-        if key in _CONTENT_PIECES or (key in _CONTENT_WHOLES and value not in pieces[-1:]):
+        again = key in _CONTENT_WHOLES and value in pieces[-1:]
+        if key in _CONTENT_PIECES or (key in _CONTENT_WHOLES and not again):
             self.assembler.tally.take(value)
         else:
             self.assembler.tally.beside += 1
-        pieces.append(value)
+        if not again:
+            pieces.append(value)
 
     def text(self, answer: Answer, index: int, text: str, events: list[Event]) -> None:
         """A piece of a choice's text."""
@@ -369,35 +412,34 @@ class ChunkInterpreter:
 
     # -- what describes the reply -----------------------------------------------------------------------------------
 
-    def _describe(self, chunk: JSONObject) -> None:
-        if len(chunk) == self._width:
-            # Chunks with as many keys say the same but for the answer: the last of them stands for all.
-            self._latest = chunk
-        else:
-            self._width = len(chunk)
-            self._keep(self._latest)
-            self._keep(chunk)
-            self._latest = _NO_KEYS
-        if not self.assembler.model and isinstance(chunk.get("model"), str):
-            self.assembler.model = jsontext.well_formed(chunk["model"])
-        usage = chunk.get("usage")
-        if usage is not None:
-            self._top["usage"] = usage
-            self._count(usage)
-        groq = chunk.get("x_groq")
-        if isinstance(groq, dict):
-            self._count(groq.get("usage"))
-
     def _keep(self, chunk: JSONObject) -> None:
-        """A chunk's own keys, for `raw`."""
+        """A chunk's own keys, for `raw`; and what of them is noise."""
         top = self._top
         for key, value in chunk.items():
             if key in _NOISE:
                 continue
-            if value is None or value == "" or (key in _FIRST and top.get(key)):
-                top.setdefault(key, value)
+            if is_nothing(value) or (key in _FIRST and top.get(key)) or (key == "usage" and counts_nothing(value)):
+                if not top.get(key):
+                    top.setdefault(key, value)
             else:
                 top[key] = value
+        known = self.own
+        self.own = chunk
+        if known and len(known) == len(chunk):
+            varying = [key for key, value in chunk.items() if known.get(key, _NO_KEYS) != value]
+            if all(key in _NOISE or (key in _FIRST and top.get(key)) for key in varying):
+                self.noise += tuple(varying)
+                for key in varying:
+                    del chunk[key]
+
+    def _count_all(self, chunk: JSONObject) -> None:
+        """The model and the counts."""
+        if not self.assembler.model and isinstance(chunk.get("model"), str):
+            self.assembler.model = jsontext.well_formed(chunk["model"])
+        self._count(chunk.get("usage"))
+        groq = chunk.get("x_groq")
+        if isinstance(groq, dict):
+            self._count(groq.get("usage"))
 
     def _describe_choice(self, answer: Answer, choice: JSONObject) -> None:
         for key, value in choice.items():
@@ -412,9 +454,8 @@ class ChunkInterpreter:
 
     def _count(self, usage: JSON) -> None:
         """The last count of each kind holds: some servers send growing ones."""
-        if not isinstance(usage, dict):
-            return
-        self.assembler.usage = merged_usage(self.assembler.usage, usage_of(usage))
+        if isinstance(usage, dict):
+            self.assembler.usage = merged_usage(self.assembler.usage, usage_of(usage, self._thinks_apart))
 
     def _refuse(self, what: str, code: str = "bad_event") -> None:
         self._fail(LLMProtocolError(f"{self.provider} sent {what}", code=code))

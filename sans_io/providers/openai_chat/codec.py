@@ -115,6 +115,8 @@ class OpenAICodec:
 
     def operation(self, chat: ChatRequest) -> Operation:
         """The request and how its reply is read; serves every attempt of a call."""
+        asked = chat.extra_body.get("n", chat.options.get("n", 1))
+        apart = self.dialect.thinks_apart
         new_reader: Callable[[], ReplyReader]
         if chat.stream:
             new_reader = partial(
@@ -123,10 +125,20 @@ class OpenAICodec:
                 chat.model,
                 self._rules,
                 self.limits,
-                expected=chat.options.get("n", 1),
+                expected=asked if type(asked) is int else 1,
+                single=None if asked is None else asked == 1,
+                thinks_apart=apart,
             )
         else:
-            new_reader = partial(OpenAIBodyReader, self.provider, chat.model, self._rules, self.limits)
+            new_reader = partial(
+                OpenAIBodyReader,
+                self.provider,
+                chat.model,
+                self._rules,
+                self.limits,
+                single=asked == 1,
+                thinks_apart=apart,
+            )
         return self._operation(self.build(chat), new_reader, chat.model, stream=chat.stream)
 
     def models_operation(self) -> Operation:

@@ -30,9 +30,11 @@ from .chunks import FINISH_REASONS, ChunkInterpreter, reported_error
 
 
 class OpenAIStreamReader(StreamReader):
-    """Reads one streamed reply (`ReplyReader`). `expected` is the number of choices asked for."""
+    """Reads one streamed reply (`ReplyReader`). `expected` is the number of choices asked for; `single` says that it
+    was one, so that every choice is that one (None: nobody knows). `thinks_apart`: see `usage_of`.
+    """
 
-    __slots__ = ("_chunks", "_decoder", "_ended", "_expected", "_pieces", "_width")
+    __slots__ = ("_chunks", "_decoder", "_ended", "_expected", "_pieces")
 
     def __init__(
         self,
@@ -41,14 +43,15 @@ class OpenAIStreamReader(StreamReader):
         rules: FailureRules = DEFAULT_RULES,
         limits: Limits = DEFAULT_LIMITS,
         expected: int = 1,
+        *,
+        single: bool | None = False,
+        thinks_apart: bool = False,
     ) -> None:
         super().__init__()
-        self._chunks = ChunkInterpreter(provider, model, rules, limits)
+        self._chunks = ChunkInterpreter(provider, model, rules, limits, single=single, thinks_apart=thinks_apart)
         self._decoder = SSEJSONDecoder(limits)
         self._expected = expected
         self._ended = False
-        #: Number of top-level keys of the last chunk the interpreter saw: one more or less may be news.
-        self._width = -1
         #: Where the text of choice 0 goes; None while the fast path must not be taken.
         self._pieces: list[str] | None = None
 
@@ -77,16 +80,12 @@ class OpenAIStreamReader(StreamReader):
             return self._receive_long(data, self._decoder, self._chunks.assembler.tally)
         for name, chunk in self._decoder.receive_data(data):
             pieces = self._pieces
-            if (
-                pieces is not None
-                and type(chunk) is dict
-                and len(chunk) == self._width
-                and chunk.get("usage") is None
-                and "error" not in chunk
-                and "x_groq" not in chunk
-            ):
-                choices = chunk.get("choices")
-                if type(choices) is list and len(choices) == 1:
+            if pieces is not None and type(chunk) is dict:
+                choices = chunk.pop("choices", None)
+                for key in self._chunks.noise:
+                    chunk.pop(key, None)
+                # Beside its choices it says what the one before it said: no usage, no error, nothing to keep.
+                if chunk == self._chunks.own and type(choices) is list and len(choices) == 1:
                     choice = choices[0]
                     # Beside its index and delta such a choice says nothing: every other value is null.
                     if (
@@ -108,6 +107,7 @@ class OpenAIStreamReader(StreamReader):
                                 else:
                                     self._silent += 1
                                 continue
+                chunk["choices"] = choices
             if chunk is DONE:
                 self._end(events)
                 return events
@@ -152,9 +152,7 @@ class OpenAIStreamReader(StreamReader):
             self._fail(chunks.error)
             return False
         answer = chunks.answers.get(0)
-        if answer is not None and isinstance(chunk, dict):
-            # Gateways begin with an empty model: as long as it is, every chunk may bring it.
-            self._width = -1 if "model" in chunk and not chunks.assembler.model else len(chunk)
+        if answer is not None:
             self._pieces = None if answer.text_joiner.waiting else answer.choice.text
         return True
 
@@ -209,9 +207,14 @@ class OpenAIBodyReader(WholeReader):
         model: str | None = None,
         rules: FailureRules = DEFAULT_RULES,
         limits: Limits = DEFAULT_LIMITS,
+        *,
+        single: bool | None = False,
+        thinks_apart: bool = False,
     ) -> None:
         super().__init__(provider, model, limits)
         self._rules = rules
+        self._single = single
+        self._thinks_apart = thinks_apart
         self._chunks: ChunkInterpreter | None = None
         #: Of a plain answer: its text, and why it ended.
         self._plain: tuple[str, str] | None = None
@@ -245,13 +248,20 @@ class OpenAIBodyReader(WholeReader):
         return response_of(
             (Choice(0, text, reason, finish, [], [], None, None, message),),
             model if isinstance(model, str) else "",
-            usage_of(usage) if isinstance(usage, dict) else Usage(),
+            usage_of(usage, self._thinks_apart) if isinstance(usage, dict) else Usage(),
             raw,
         )
 
     def _interpreter(self) -> ChunkInterpreter:
         if self._chunks is None:
-            self._chunks = ChunkInterpreter(self.provider, self.model, self._rules, self.limits)
+            self._chunks = ChunkInterpreter(
+                self.provider,
+                self.model,
+                self._rules,
+                self.limits,
+                single=self._single,
+                thinks_apart=self._thinks_apart,
+            )
         return self._chunks
 
 
