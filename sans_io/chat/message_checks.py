@@ -204,12 +204,21 @@ def _file_part(part: JSONObject, path: str) -> JSONObject:
     return part
 
 
+def _tool_use_part(part: JSONObject, path: str) -> JSONObject:
+    """A call in Anthropic's form."""
+    for key, kind in (("id", str), ("name", str), ("input", dict)):
+        if not isinstance(part.get(key), kind) or (kind is str and not part[key]):
+            raise bad(f"{path}.{key}", "must be an object" if kind is dict else "must be a non-empty string")
+    return part
+
+
 _PARTS: Final = {
     "text": _text_part,
     "image_url": _image_part,
     "input_audio": _audio_part,
     "file": _file_part,
     "refusal": _refusal_part,
+    "tool_use": _tool_use_part,
 }
 
 

@@ -12,7 +12,8 @@ from base64 import b64encode
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from ..decode.jsontext import JSON, JSONObject, dumps
+from ..chat.options import unsupported
+from ..decode.jsontext import JSON, JSONObject, loads
 from ..errors import LLMBadRequestError
 
 
@@ -75,6 +76,41 @@ def _picture_url(text: str) -> str | None:
         return text
     kind = next((kind for start, kind in _PICTURES if text.startswith(start)), None)
     return None if kind is None else f"data:{kind};base64,{text}"
+
+
+def refuse_keys(message: JSONObject, path: str, known: frozenset[str], api: str) -> None:
+    """Raise `LLMBadRequestError` for a key of a message that a user wrote, which says something and is not `known`."""
+    if message.keys() <= known:
+        return
+    for key, value in message.items():
+        if key not in known and value not in (None, "", [], {}):
+            raise unsupported(f"{path}.{key}", api, _INSTEAD.get(key, ""))
+
+
+_INSTEAD: Final = {"name": "say who speaks in the content", "images": "use image_url parts in content"}
+
+
+def function_of(call: JSONObject, path: str, api: str) -> tuple[str, JSONObject]:
+    """Name and arguments of a call. A custom tool's free text is what `ToolCall.arguments` has for it."""
+    function, custom = call.get("function"), call.get("custom")
+    if isinstance(function, dict):
+        return function["name"], loads(function["arguments"])
+    if isinstance(custom, dict) and isinstance(custom.get("name"), str) and custom["name"]:
+        text = custom.get("input")
+        return custom["name"], {"input": text if isinstance(text, str) else ""}
+    raise unsupported(path, api, "only calls of functions and custom tools have a place there")
+
+
+def said_elsewhere(message: JSONObject, path: str, api: str) -> str:
+    """What an assistant said in other keys, for a message whose `content` has no text: what was spoken, or a refusal. A
+    call in the form of 2023 has no result that could go with it, so it is refused.
+    """
+    called = message.get("function_call")
+    if isinstance(called, dict) and called.get("name") and not message.get("tool_calls"):
+        raise unsupported(f"{path}.function_call", api, "give the call as tool_calls, and its result as a tool message")
+    audio = message.get("audio")
+    spoken = audio.get("transcript") if isinstance(audio, dict) else None
+    return next((said for said in (spoken, message.get("refusal")) if isinstance(said, str) and said), "")
 
 
 def is_web_url(url: str) -> bool:

@@ -23,6 +23,7 @@ CODECS: dict[str, Any] = {
     "anthropic": AnthropicCodec(BASE),
     "ollama": OllamaCodec(BASE),
 }
+SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}}
 #: A value of each option, and where it stands in the body of each wire that takes it; None: it changes nothing there.
 SAID: dict[str, tuple[Any, dict[str, Any]]] = {
     "top_p": (0.5, {
@@ -42,11 +43,11 @@ SAID: dict[str, tuple[Any, dict[str, Any]]] = {
     "logprobs": (2, {
         "openai": {"logprobs": True, "top_logprobs": 2}, "ollama": {"logprobs": True, "top_logprobs": 2},
     }),
-    "response_format": ({"type": "object"}, {
-        "openai": {"response_format": {"type": "json_schema", "json_schema": {
-            "name": "answer", "schema": {"type": "object"}}}},
-        "anthropic": {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
-        "ollama": {"format": {"type": "object"}},
+    "response_format": (SCHEMA, {
+        "openai": {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}},
+        "anthropic": {"output_config": {"format": {
+            "type": "json_schema", "schema": {**SCHEMA, "additionalProperties": False}}}},
+        "ollama": {"format": SCHEMA},
     }),
     "reasoning_effort": ("high", {
         "openai": {"reasoning_effort": "high"}, "anthropic": {"output_config": {"effort": "high"}},

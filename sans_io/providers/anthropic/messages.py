@@ -29,7 +29,15 @@ from ...errors import LLMBadRequestError
 from ..blocks import is_block, is_thinking
 from ..registry import WIRES
 from ..tool_ids import with_valid_ids
-from ..translate import function_of, is_web_url, parse_data_url, text_of
+from ..translate import (
+    function_of,
+    images_as_parts,
+    is_web_url,
+    parse_data_url,
+    refuse_keys,
+    said_elsewhere,
+    text_of,
+)
 
 #: The current version of the API; it has no sampling parameters, and knows system messages inside the conversation.
 API_VERSION: Final = "2026-10-21"
@@ -144,7 +152,7 @@ class _Conversation:
     def system(self, message: JSONObject, i: int) -> None:
         """Leading ones go to the top-level field. The sampling version knows no others, so there all are gathered."""
         path = f"messages[{i}]"
-        _refuse_keys(message, path, _SYSTEM_KEYS)
+        refuse_keys(message, path, _SYSTEM_KEYS, WIRE)
         blocks = _with_cache_control(_system_blocks(message.get("content"), f"{path}.content"), message)
         if self._old or not self._turns:
             self._system += blocks
@@ -191,7 +199,7 @@ class _Conversation:
 
     def tool(self, message: JSONObject, i: int) -> None:
         path = f"messages[{i}]"
-        _refuse_keys(message, path, _TOOL_KEYS)
+        refuse_keys(message, path, _TOOL_KEYS, WIRE)
         block: JSONObject = {"type": "tool_result", "tool_use_id": message["tool_call_id"]}
         content = message.get("content")
         if isinstance(content, list) or message.get("images"):
@@ -224,7 +232,7 @@ class _Conversation:
 
     def _user_blocks(self, message: JSONObject, path: str) -> list[JSONObject]:
         """The blocks of a user turn; results among them go where results belong."""
-        _refuse_keys(message, path, _USER_KEYS)
+        refuse_keys(message, path, _USER_KEYS, WIRE)
         said = []
         for k, block in enumerate(self._parts(message, path, self._user_block)):
             if block["type"] == "tool_result" and block.get("tool_use_id") in self._asked:
@@ -274,17 +282,15 @@ class _Conversation:
             blocks = [block for block in made if block is not None and _says_something(block)]
         else:
             blocks = _text_blocks(content or "")
-        refusal = message.get("refusal")
-        if not blocks and isinstance(refusal, str):
-            blocks = _text_blocks(refusal)
-        present = {block.get("id") for block in blocks if block.get("type") == "tool_use"}
-        for i, call in enumerate(message.get("tool_calls") or ()):
-            function = function_of(call)
-            if function is None:
-                raise unsupported(f"{path}.tool_calls[{i}]", WIRE, "only function calls have a place there")
+        elsewhere = said_elsewhere(message, path, WIRE)
+        if not any(block["type"] == "text" for block in blocks):
+            blocks += _text_blocks(elsewhere)
+        present = {block["id"] for block in blocks if block["type"] == "tool_use"}
+        for k, call in enumerate(message.get("tool_calls") or ()):
             if call["id"] not in present:
-                block = {"type": "tool_use", "id": call["id"], "name": function["name"]}
-                blocks.append({**block, "input": loads(function["arguments"])})
+                name, arguments = function_of(call, f"{path}.tool_calls[{k}]", WIRE)
+                name = _NOT_IN_NAME.sub("_", name)[:128]
+                blocks.append({"type": "tool_use", "id": call["id"], "name": name, "input": arguments})
         return blocks
 
     def _assistant_block(self, part: JSONObject, path: str) -> JSONObject | None:
@@ -294,12 +300,6 @@ class _Conversation:
             return part if is_thinking(part) else None
         if kind in ("image", "tool_result") or (kind == "document" and not self._old):
             raise unsupported(path, WIRE, f"an assistant message holds no {kind}")
-        if kind == "tool_use" and not (
-            isinstance(part.get("id"), str)
-            and isinstance(part.get("name"), str)
-            and isinstance(part.get("input"), dict)
-        ):
-            raise bad(path, "must have id, name and input (an object)")
         if kind in ("text", "refusal") or is_block(kind):
             return _block(part, path)
         return None
@@ -318,15 +318,6 @@ _TURNS: Final = {
 _SYSTEM_KEYS: Final = frozenset({"role", "content", "cache_control"})
 _USER_KEYS: Final = _SYSTEM_KEYS | {"images"}
 _TOOL_KEYS: Final = _USER_KEYS | {"tool_call_id", "is_error", "name", "tool_name"}
-_INSTEAD: Final = {"name": "say who speaks in the content"}
-
-
-def _refuse_keys(message: JSONObject, path: str, known: frozenset[str]) -> None:
-    if message.keys() <= known:
-        return
-    for key, value in message.items():
-        if key not in known and value not in (None, "", [], {}):
-            raise unsupported(f"{path}.{key}", WIRE, _INSTEAD.get(key, ""))
 
 
 def _says_the_same(blocks: list[JSONObject], message: JSONObject) -> bool:
@@ -403,18 +394,6 @@ def _result_block(part: JSONObject, path: str) -> JSONObject:
     if block["type"] not in _RESULT_BLOCKS:
         raise unsupported(path, WIRE, f"a result holds text, images and documents, not {block['type']!r:.60}")
     return _known(block)
-
-
-def _tool_use(call: JSONObject, path: str) -> JSONObject:
-    function, custom = call.get("function"), call.get("custom")
-    if isinstance(function, dict):
-        name, arguments = function["name"], loads(function["arguments"])
-    elif isinstance(custom, dict) and isinstance(custom.get("name"), str):
-        # What `ToolCall.arguments` has for a custom tool, whose input is free text.
-        name, arguments = custom["name"], {"input": custom.get("input") or ""}
-    else:
-        raise unsupported(path, WIRE, "only function calls have a place there")
-    return {"type": "tool_use", "id": call["id"], "name": _NOT_IN_NAME.sub("_", name)[:128], "input": arguments}
 
 
 def _beside(part: JSONObject, block: JSONObject) -> JSONObject:

@@ -1,7 +1,9 @@
 """From OpenAI-shaped messages to the body of Ollama's `POST /api/chat`.
 
 Rules of this file:
-- Nothing is dropped silently: what the API does not support is an `LLMBadRequestError` naming the path, before sending.
+- What a user wrote and the API does not support is an `LLMBadRequestError` naming the path, before sending: keys and
+  parts among them. What another vendor's model said goes along as far as the API has a place for it (text, calls, a
+  refusal, what was spoken, images as data); the rest is left out, and so are cache markers.
 - The wire has no image URLs: the server fetches nothing, so images come as data.
 - Arguments of tool calls are objects in both directions; ids are sent along, servers that do not know them skip them.
 """
@@ -14,12 +16,11 @@ from typing import Final
 from ...chat.message_checks import bad
 from ...chat.messages import ChatRequest
 from ...chat.options import refuse_foreign, unsupported
-from ...decode.jsontext import JSON, JSONObject, loads
+from ...decode.jsontext import JSON, JSONObject
 from ...errors import LLMBadRequestError
-from ..blocks import is_block
 from ..registry import WIRES
 from ..tool_ids import with_valid_ids
-from ..translate import function_of, images_as_parts, merged, parse_data_url
+from ..translate import function_of, images_as_parts, merged, parse_data_url, refuse_keys, said_elsewhere
 
 _WIRE: Final = WIRES["ollama"].title
 #: What goes into the body's `options`, under the same names and as it is.
@@ -83,21 +84,28 @@ def _messages(chat: ChatRequest) -> list[JSONObject]:
     return messages
 
 
+#: Keys of messages that users write. Any other that says something is refused; in an assistant message it may be a
+#: vendor's own, and is left out. So are cache markers, which are hints.
+_SAID_KEYS: Final = frozenset({"role", "content", "images", "cache_control"})
+_TOOL_KEYS: Final = _SAID_KEYS | {"tool_call_id", "tool_name", "name", "is_error"}
+
+
 def _message(message: JSONObject, path: str, names: dict[str, str]) -> JSONObject:
     role = message["role"]
+    if role != "assistant":
+        refuse_keys(message, path, _TOOL_KEYS if role == "tool" else _SAID_KEYS, _WIRE)
     text, images = _content(message.get("content"), f"{path}.content", role)
     pictures = message.get("images")
     if isinstance(pictures, list):
         images = [*_pictures(pictures, f"{path}.images", role), *images]
     entry: JSONObject = {"role": "system" if role == "developer" else role, "content": text}
     if role == "assistant":
-        refusal = message.get("refusal")
-        if not text and isinstance(refusal, str):
-            entry["content"] = refusal
+        elsewhere = said_elsewhere(message, path, _WIRE)
+        entry["content"] = text or elsewhere
         thinking = message.get("thinking")
         if isinstance(thinking, str) and thinking:
             entry["thinking"] = thinking
-        calls = [_call(call, f"{path}.tool_calls[{i}]") for i, call in enumerate(message.get("tool_calls") or ())]
+        calls = _calls(message, path)
         if calls:
             entry["tool_calls"] = calls
             names.update((call["id"], call["function"]["name"]) for call in calls)
@@ -142,9 +150,9 @@ def _content(content: JSON, path: str, role: str) -> tuple[str, list[str]]:
             data = _picture(part, where, role)
             if data is not None:
                 images.append(data)
-        elif role != "assistant" or (is_block(kind) and kind != "thinking"):
+        elif role != "assistant":
             raise unsupported(where, _WIRE, f"messages hold text and images, not {kind!r:.60}")
-    return "\n".join(texts), images
+    return ("" if role == "assistant" else "\n").join(texts), images
 
 
 def _picture(part: JSONObject, path: str, role: str) -> str | None:
@@ -159,11 +167,16 @@ def _picture(part: JSONObject, path: str, role: str) -> str | None:
     raise unsupported(f"{path}.image_url", _WIRE, f"{data_url.media_type:.60} is not an image")
 
 
-def _call(call: JSONObject, path: str) -> JSONObject:
-    function = function_of(call)
-    if function is None:
-        raise unsupported(path, _WIRE, "only function calls have a place there")
-    return {"id": call["id"], "function": {"name": function["name"], "arguments": loads(function["arguments"])}}
+def _calls(message: JSONObject, path: str) -> list[JSONObject]:
+    """The calls of an assistant message, in this wire's form or in Anthropic's."""
+    found = {}
+    content = message.get("content")
+    for part in content if isinstance(content, list) else ():
+        if part["type"] == "tool_use":
+            found[part["id"]] = (part["name"], part["input"])
+    for i, call in enumerate(message.get("tool_calls") or ()):
+        found[call["id"]] = function_of(call, f"{path}.tool_calls[{i}]", _WIRE)
+    return [{"id": key, "function": {"name": name, "arguments": said}} for key, (name, said) in found.items()]
 
 
 def _tools(chat: ChatRequest) -> list[JSONObject]:

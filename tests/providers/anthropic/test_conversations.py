@@ -18,7 +18,7 @@ from tests.providers.conversations import TOOLS, conversations, plain_text
 
 #: Assistant messages as they come out of a reply of this wire, thinking and server tools included.
 NATIVE = MESSAGES.map(lambda message: copy.deepcopy(whole({**message, "stop_reason": "end_turn"}).response.message))
-CONVERSATIONS = conversations(native=NATIVE)
+CONVERSATIONS = conversations(native=NATIVE).map(lambda messages: [*messages, {"role": "user", "content": "Go on."}])
 
 
 def body_of(messages: list[dict], **options: object) -> dict:
@@ -27,6 +27,11 @@ def body_of(messages: list[dict], **options: object) -> dict:
     body = json.loads(CODEC.build(chat).body)
     assert messages == before, "the caller's messages were changed"
     return body
+
+
+def black(text: str) -> str:
+    """Text without its white space: what is nothing else is left out."""
+    return "".join(text.split())
 
 
 def said(messages: list[dict]) -> Iterator[tuple[str, object]]:
@@ -63,7 +68,7 @@ def said_on_the_wire(turns: list[dict]) -> Iterator[tuple[str, object]]:
             if block["type"] == "tool_use":
                 yield ("call", (block["name"], block["input"]))
             elif block["type"] == "tool_result":
-                yield ("result", (plain_text(block["content"]), block.get("is_error", False)))
+                yield ("result", (plain_text(block.get("content")), block.get("is_error", False)))
             elif block["type"] == "image":
                 yield ("user", f"data:{block['source']['media_type']};base64,{block['source']['data']}")
             elif block["type"] == "text" and turn["role"] == "user":
@@ -71,9 +76,15 @@ def said_on_the_wire(turns: list[dict]) -> Iterator[tuple[str, object]]:
 
 
 def text_joined(items: Iterator[tuple[str, object]]) -> list[tuple[str, object]]:
-    """Text of one speaker without the places where it was divided."""
+    """Text of one speaker without the places where it was divided, and without white space."""
     joined: list[tuple[str, object]] = []
     for kind, value in items:
+        if kind == "result":
+            value = (black(value[0]), value[1])
+        elif isinstance(value, str):
+            value = black(value)
+            if not value:
+                continue
         if joined and joined[-1][0] == kind and isinstance(value, str) and isinstance(joined[-1][1], str):
             joined[-1] = (kind, joined[-1][1] + value)
         else:
@@ -86,7 +97,7 @@ def test_everything_that_was_said_arrives(messages: list[dict]) -> None:
     body = body_of(messages)
     assert text_joined(said_on_the_wire(body["messages"])) == text_joined(said(messages))
     system = [m["content"] for m in messages if m["role"] in ("system", "developer")]
-    assert body.get("system", "") == "".join(system)
+    assert black(body.get("system", "")) == black("".join(system))
 
 
 @given(CONVERSATIONS)
@@ -110,7 +121,7 @@ def test_the_wires_own_rules_hold(messages: list[dict]) -> None:
             label and not set(label) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
             for label in called
         )
-        assert all(block["text"] for block in blocks if block["type"] == "text"), "the wire refuses empty text"
+        assert all(black(block["text"]) for block in blocks if block["type"] == "text"), "the wire refuses blank text"
 
 
 @given(CONVERSATIONS)
@@ -122,9 +133,16 @@ def test_native_blocks_go_back_as_they_came(messages: list[dict]) -> None:
         content = turn["content"]
         sent += content if isinstance(content, list) else [{"type": "text", "text": content}]  # its short form
     for message in messages:
-        for block in message.get("native", {}).get("blocks", ()):
-            if block["type"] != "text" or block["text"]:
-                assert block in sent
+        blocks = [b for b in message.get("native", {}).get("blocks", ()) if b["type"] != "text" or black(b["text"])]
+        while blocks and blocks[-1]["type"] in ("thinking", "redacted_thinking"):
+            blocks.pop()  # The wire refuses it at the end of a turn.
+        for block in blocks:
+            assert any(_is_same(block, one) for one in sent)
+
+
+def _is_same(block: dict, sent: dict) -> bool:
+    """Calls of earlier replies may have had the same id; then it is another one on the wire."""
+    return block == (sent | {"id": block["id"]} if block["type"] == sent["type"] == "tool_use" else sent)
 
 
 @functools.cache

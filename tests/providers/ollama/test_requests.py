@@ -187,8 +187,56 @@ def test_calls_that_are_no_functions() -> None:
     other = {"id": "c", "type": "other", "other": {"name": "f"}}
     refused("messages[1].tool_calls[0]", [*HELLO, {"role": "assistant", "content": None, "tool_calls": [other]}])
     custom = {"id": "c", "type": "custom", "custom": {"name": "f", "input": "x"}}
-    sent = body([*HELLO, {"role": "assistant", "content": None, "tool_calls": [custom]}])["messages"][1]
-    assert sent["tool_calls"][0]["function"] == {"name": "f", "arguments": {"input": "x"}}
+    said = sent(*HELLO, {"role": "assistant", "content": None, "tool_calls": [custom]})[1]
+    assert said["tool_calls"] == [{"id": "c", "function": {"name": "f", "arguments": {"input": "x"}}}]
+    for entry in ({"id": "c", "type": "mcp", "server": "x"}, {"id": "c", "type": "custom", "custom": {"input": "x"}}):
+        refused("messages[1].tool_calls[0]", [*HELLO, {"role": "assistant", "content": None, "tool_calls": [entry]}])
+
+
+def test_calls_in_anthropic_s_form() -> None:
+    use = {"type": "tool_use", "id": "t", "name": "f", "input": {"x": 1}}
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    said = {"role": "assistant", "content": [thinking, {"type": "text", "text": "Look."}, use]}
+    assert sent(*HELLO, said, {"role": "tool", "tool_call_id": "t", "content": "1"})[1:] == [
+        {"role": "assistant", "content": "Look.", "tool_calls": [{"id": "t", "function": {"name": "f", "arguments": {"x": 1}}}]},
+        {"role": "tool", "content": "1", "tool_name": "f", "tool_call_id": "t"},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        ({"role": "user", "content": "x", "name": "bob"}, "messages[1].name"),
+        ({"role": "user", "content": "x", "audio": {"id": "a"}}, "messages[1].audio"),
+        ({"role": "user", "content": "x", "thinking": "hm"}, "messages[1].thinking"),
+        ({"role": "system", "content": "x", "name": "bob"}, "messages[1].name"),
+        ({"role": "user", "content": [{"type": "video_url", "video_url": {}}]}, "messages[1].content[0]"),
+        ({"role": "user", "content": [{"type": "document", "source": {}}]}, "messages[1].content[0]"),
+        ({"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}, "messages[1].function_call"),
+    ],
+)  # fmt: skip
+def test_what_a_user_wrote_and_cannot_go_is_refused_by_name(message: dict, path: str) -> None:
+    refused(f"{path} is not supported by the Ollama API", [*HELLO, message])
+
+
+def test_what_other_vendors_models_said_goes_along_as_far_as_it_can() -> None:
+    text = {"type": "text", "text": "4"}
+    for part in (
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "redacted_thinking", "data": "x"},
+        {"type": "reference", "reference_ids": [1]},
+        {"type": "image_url", "image_url": "https://x.example/a.png"},
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+    ):
+        assert sent(*HELLO, {"role": "assistant", "content": [part, text, part, text]})[1] == {
+            "role": "assistant", "content": "44",
+        }  # fmt: skip
+    spoken = {"role": "assistant", "content": None, "audio": {"id": "a", "transcript": "Four."}, "name": "bob"}
+    assert sent(*HELLO, spoken)[1] == {"role": "assistant", "content": "Four."}
+    painted = {"role": "assistant", "content": "", "images": [{"type": "image_url", "image_url": {"url": PNG}}]}
+    assert sent(*HELLO, painted)[1] == {"role": "assistant", "content": "", "images": ["iVBORw0KGgo="]}
+    marked = {"role": "user", "content": "x", "cache_control": {"type": "ephemeral"}, "name": ""}
+    assert sent(marked) == [{"role": "user", "content": "x"}]
 
 
 def test_keys_of_other_wires_are_left_out() -> None:
