@@ -325,10 +325,28 @@ def _markers(blocks: JSON) -> list[JSON]:
 
 def _check_thinking(body: JSONObject) -> None:
     thinking, choice = body.get("thinking"), body.get("tool_choice")
-    if not isinstance(thinking, dict) or not isinstance(choice, dict):
+    if not isinstance(thinking, dict):
         return
-    if thinking.get("type") in ("enabled", "adaptive") and choice.get("type") in ("any", "tool"):
+    if thinking.get("type") == "enabled":
+        _check_rounds(body["messages"])
+    forced = isinstance(choice, dict) and choice.get("type") in ("any", "tool")
+    if forced and thinking.get("type") in ("enabled", "adaptive"):
         raise unsupported("tool_choice", WIRE, "a model that thinks chooses its tools: leave it out, or thinking")
+
+
+def _check_rounds(turns: JSON) -> None:
+    """With a budget for thinking, the calls that the last results answer must have been thought about."""
+    if not isinstance(turns, list) or len(turns) < 2:
+        return
+    asked, answered = ([block.get("type") for block in blocks] for blocks in map(_blocks_of, turns[-2:]))
+    if "tool_result" in answered and "tool_use" in asked and asked[0] not in ("thinking", "redacted_thinking"):
+        why = "has a budget, and the calls that the last results answer were made without thinking"
+        raise bad("thinking", f"{why}: leave it out until the user speaks again")
+
+
+def _blocks_of(turn: JSON) -> list[JSONObject]:
+    content = turn.get("content") if isinstance(turn, dict) else None
+    return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
 
 
 def _tool_choice(chat: ChatRequest) -> JSONObject | None:

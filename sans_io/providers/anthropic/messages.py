@@ -147,6 +147,9 @@ class _Conversation:
                 raise bad(path, f"calls {name!r}, and no tool message after it has the result")
         if not self._turns and "messages" not in self._chat.extra_body:
             raise bad("messages", "say nothing but instructions and white space; the API wants a user's message")
+        last = self._turns[-1] if self._turns else {}
+        if last.get("role") == "assistant":
+            last["content"] = _trimmed(last["content"])
         return self._system, self._turns
 
     def system(self, message: JSONObject, i: int) -> None:
@@ -469,6 +472,14 @@ def text_or_blocks(blocks: list[JSONObject]) -> str | list[JSONObject]:
         text: str = blocks[0]["text"]
         return text
     return blocks
+
+
+def _trimmed(content: str | list[JSONObject]) -> str | list[JSONObject]:
+    """A turn that the model is to continue, without the white space at its end, which the wire refuses."""
+    if isinstance(content, str):
+        return content.rstrip()
+    last = content[-1]
+    return content if last["type"] != "text" else [*content[:-1], {**last, "text": last["text"].rstrip()}]
 
 
 def _with_cache_control(blocks: list[JSONObject], message: JSONObject) -> list[JSONObject]:

@@ -751,6 +751,32 @@ def test_thinking_does_not_go_with_a_forced_tool() -> None:
     body(tools=tools, tool_choice="auto", thinking=1024)
 
 
+def test_a_budget_does_not_go_with_a_round_that_was_not_thought_about() -> None:
+    """A model may not begin to think in the middle of a round of tools."""
+    asked = {"role": "assistant", "content": "Look.", "tool_calls": [call("c")]}
+    result = {"role": "tool", "tool_call_id": "c", "content": "1"}
+    refused("thinking ", [*HELLO, asked, result], thinking=1024)
+    refused(
+        "thinking ",
+        [*HELLO, asked, result, *HELLO],
+        extra_body={"thinking": {"type": "enabled", "budget_tokens": 1024}},
+    )
+    body([*HELLO, asked, result], extra_body={"thinking": {"type": "adaptive"}})
+    body([*HELLO, asked, result, {"role": "assistant", "content": "Ah."}, *HELLO], thinking=1024)
+    use = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
+    thought = {"content": "", "native": native([THINKING[0], use])}
+    body([*HELLO, {**asked, **thought}, result], thinking=1024)
+
+
+def test_a_turn_that_is_to_be_continued_does_not_end_with_white_space() -> None:
+    assert turns(*HELLO, {"role": "assistant", "content": "One, \n"})[1]["content"] == "One,"
+    cited = {"type": "text", "text": "One, ", "citations": []}
+    said = {"role": "assistant", "content": "One, ", "native": native([cited])}
+    assert turns(*HELLO, said)[1]["content"] == [{**cited, "text": "One,"}]
+    assert turns(*HELLO, said, *HELLO)[1]["content"] == [cited]
+    assert said["native"]["blocks"] == [cited]
+
+
 def test_a_tool_takes_an_object() -> None:
     for schema in ({"type": "string"}, {"type": "array", "items": {}}, {"type": ["object", "null"]}):
         refused("tools[0].parameters.type ", tools=[{"name": "f", "parameters": schema}])
