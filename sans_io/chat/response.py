@@ -182,13 +182,26 @@ class ChatResponse:
         return bool(self.tool_calls)
 
     def json(self) -> JSON:
-        """The answer's text parsed as JSON (with `response_format`). Raises `LLMProtocolError` if it is not JSON."""
+        """The answer's text parsed as JSON (with `response_format`). Raises `LLMProtocolError` if it is not JSON, which
+        says so where the answer was cut.
+        """
         try:
             return jsontext.loads(self.content)
         except jsontext.JSONTextError as error:
-            raise LLMProtocolError(
-                f"the answer is not JSON: {error}", code="answer_not_json", model=self.model, partial=self
-            ) from error
+            why = _CUT.get(self.finish_reason, "")
+            if self.finish_reason == "other" and self.raw_finish_reason is None:
+                why = "it was cut: it ended without a finish reason"
+            message = f"the answer is not JSON: {why or error}{f' ({error})' if why else ''}"
+            raise LLMProtocolError(message, code="answer_not_json", model=self.model, partial=self) from error
+
+
+#: Why a text may not be whole.
+_CUT: Final[dict[FinishReason, str]] = {
+    "length": "it was cut at the limit of tokens; increase max_tokens",
+    "content_filter": "it was cut by a content filter",
+    "pause": "it was cut by a pause; send it back to let the model go on",
+    "error": "it was cut by an error of the server",
+}
 
 
 def parse_arguments(raw: JSON, limits: Limits = DEFAULT_LIMITS) -> tuple[JSONObject, str | None]:

@@ -3,6 +3,7 @@
 Rules of this file:
 - Where the bytes are cut never matters: the values and the error are the same for every split.
 - A line ends in LF; a CR before it is JSON white space. Blank lines are skipped, a BOM at the start is tolerated.
+- The last line may lack its LF. If it is no whole document, the stream was cut there, and `error` says so.
 - Whole lines are scanned at once where they are plain; anything else is judged by `jsontext`, line by line.
 - Linear and bounded: the partial line grows in a bytearray, up to `max_ndjson_line`; all bytes up to `max_stream`.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ..errors import LLMProtocolError
+from ..errors import LLMError, LLMProtocolError, LLMStreamError
 from ..limits import DEFAULT_LIMITS, Limits
 from . import jsontext
 from .jsontext import JSON, JSONTextError
@@ -21,9 +22,10 @@ from .jsontext import JSON, JSONTextError
 class NDJSONDecoder:
     """Feed `receive_data()` as bytes arrive and `receive_eof()` at the end; check `error` after each.
 
-    `error` is None or, from then on, the reason why nothing more is decoded (`LLMProtocolError` with code "bad_json",
-    "ndjson_line_too_long" or "stream_too_long"). Half a surrogate pair in a string is left as it is: its other half
-    may be in the next line (`jsontext.SurrogateJoiner`). `blanks` counts blank lines: servers send them as keep-alives.
+    `error` is None or, from then on, the reason why nothing more is decoded: an `LLMProtocolError` with code
+    "bad_json", "ndjson_line_too_long" or "stream_too_long", or an `LLMStreamError` with code "truncated". Half a
+    surrogate pair in a string is left as it is: its other half may be in the next line (`jsontext.SurrogateJoiner`).
+    `blanks` counts blank lines: servers send them as keep-alives.
     """
 
     __slots__ = ("_fast", "_is_harmless", "_left", "_limits", "_line", "_plain_size", "_small", "blanks", "error")
@@ -38,7 +40,7 @@ class NDJSONDecoder:
         harmless = jsontext.Harmless(limits)
         self._small, self._is_harmless = harmless.small, harmless.holds
         self.blanks = 0
-        self.error: LLMProtocolError | None = None
+        self.error: LLMError | None = None
 
     separator: Final = b"\n"
 
@@ -68,15 +70,18 @@ class NDJSONDecoder:
         return values
 
     def receive_eof(self) -> list[JSON]:
-        """The stream is over. A last line without its newline counts if it is whole JSON; one that was cut does not."""
+        """The stream is over. A last line without its newline counts if it is whole JSON; else `error` says so."""
         values: list[JSON] = []
         if self.error is None and self._line:
             line = bytes(self._line)
             self._line.clear()
             try:
                 self._line_value(line, values)
-            except JSONTextError:
-                return values
+            except JSONTextError as fault:
+                if fault.reason in ("syntax", "utf8"):
+                    self.error = LLMStreamError("the stream was cut in the middle of a line", code="truncated")
+                else:
+                    self._fail("bad_json", f"a line of the stream is not JSON: {fault}")
         return values
 
     def _receive(self, data: bytes, values: list[JSON]) -> bool:

@@ -5,6 +5,8 @@ Rules of this file:
 - Lines end in LF, CR or CRLF and nothing else (U+2028, U+0085 are text), so lines are cut as bytes and decoded after:
   a character never spans a line end. Invalid UTF-8 becomes U+FFFD, as the standard decodes.
 - A blank line dispatches; an event without one is discarded at the end of the stream, but see `unfinished`.
+- With `errors`, a field `error: WORDS` is an event of that name beside the one it is in, which the standard would drop:
+  some servers end a stream so. Its last line need not be ended.
 - Linear and bounded: partial lines and data grow in bytearrays, up to `max_sse_line`, `max_sse_event`, `max_stream`.
 """
 
@@ -41,11 +43,13 @@ class SSEDecoder:
         "_after_cr",
         "_commented",
         "_data",
+        "_errors",
         "_event",
         "_id",
         "_limits",
         "_line",
         "_received",
+        "_reported",
         "_retry",
         "_start",
         "blanks",
@@ -53,8 +57,11 @@ class SSEDecoder:
         "error",
     )
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, *, errors: bool = False) -> None:
         self._limits = limits
+        self._errors = errors
+        #: The value of an `error` field since the last blank line.
+        self._reported: bytes | None = None
         self._received = 0
         self._start: bytes | None = b""  # what came before it was clear whether there is a BOM
         self._after_cr = False
@@ -91,7 +98,14 @@ class SSEDecoder:
     @property
     def unfinished(self) -> ServerSentEvent | None:
         """The event that only lacks its blank line (its last line is whole and ended), or None."""
-        if self._data is None or self._line or self.error is not None:
+        if self.error is not None:
+            return None
+        reported = self._reported
+        if self._errors and self._line.startswith(_ERROR):
+            reported = bytes(self._line[len(_ERROR) :]).strip()
+        if reported is not None:
+            return self._error(reported)
+        if self._data is None or self._line:
             return None
         return ServerSentEvent(_text(self._event) or "message", _text(self._data), self._id, self._retry)
 
@@ -102,12 +116,13 @@ class SSEDecoder:
             self._data is None
             and not (self._line or self._after_cr or self._event or self._commented or self._start is not None)
             and self._retry is None
+            and self._reported is None
         )
 
     @property
     def pending(self) -> int:
         """How many bytes wait for the rest of their line or event."""
-        return len(self._line) + len(self._data or b"") + len(self._start or b"")
+        return len(self._line) + len(self._data or b"") + len(self._start or b"") + len(self._reported or b"")
 
     def _receive(self, data: bytes, events: list[ServerSentEvent]) -> bool:
         """Whether decoding may go on."""
@@ -170,6 +185,8 @@ class SSEDecoder:
         elif name == b"id":
             if _NUL not in value:
                 self._id = _text(value)
+        elif name == b"error" and self._errors:
+            self._reported = value
         elif name == b"retry" and value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
             self._retry = int(value)
 
@@ -177,11 +194,17 @@ class SSEDecoder:
         if self._data is not None:
             events.append(ServerSentEvent(_text(self._event) or "message", _text(self._data), self._id, self._retry))
             self._data = None
-        elif not self._commented:
+        elif not self._commented and self._reported is None:
             self.blanks += 1
+        if self._reported is not None:
+            events.append(self._error(self._reported))
+            self._reported = None
         self._commented = False
         self._event = b""
         self._retry = None
+
+    def _error(self, words: bytes) -> ServerSentEvent:
+        return ServerSentEvent("error", _text(words), self._id, self._retry)
 
     def _fail(self, code: str, message: str) -> None:
         self.error = LLMProtocolError(message, code=code)
@@ -189,6 +212,7 @@ class SSEDecoder:
         self._data = None
 
 
+_ERROR: Final = b"error:"
 _BOM: Final = b"\xef\xbb\xbf"
 #: As numbers: looking for a byte is ten times as fast as looking for a string of one byte.
 _CR: Final = 13

@@ -29,9 +29,10 @@ class SSEJSONDecoder:
     """Feed `receive_data()` as bytes arrive and `receive_eof()` at the end; check `error` after each.
 
     A pair's value is the parsed data, or the constant `DONE`; its name is "message" where no event was named. Events
-    with empty data are skipped. `error` is None or, from then on, why nothing more is decoded (`LLMProtocolError`,
-    codes of `SSEDecoder` and "bad_json"). `keepalives` counts comments, blank lines and events without data. Half a
-    surrogate pair in a string is left as it is: its other half may be in the next event (`jsontext.SurrogateJoiner`).
+    with empty data are skipped; one named "error" that holds mere words is `{"error": words}`. `error` is None or, from
+    then on, why nothing more is decoded (`LLMProtocolError`, codes of `SSEDecoder` and "bad_json"). `keepalives` counts
+    comments, blank lines and events without data. Half a surrogate pair in a string is left as it is: its other half
+    may be in the next event (`jsontext.SurrogateJoiner`).
     """
 
     __slots__ = (
@@ -53,7 +54,7 @@ class SSEJSONDecoder:
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
-        self._events = SSEDecoder(limits)
+        self._events = SSEDecoder(limits, errors=True)
         self._fast: Callable[[bytes], JSON] | None = jsontext.accelerator(limits)
         self._left = limits.max_stream
         self._tail = b""
@@ -257,9 +258,18 @@ class SSEJSONDecoder:
         if data.startswith("[DONE]"):
             pairs.append((event.event, DONE))
         elif data.strip(" \t\r\n"):
-            pairs.append((event.event, jsontext.decode(data, self._limits)))
+            pairs.append((event.event, self._value(event)))
         else:
             self._empty += 1
+
+    def _value(self, event: ServerSentEvent) -> JSON:
+        try:
+            value = jsontext.decode(event.data, self._limits)
+        except JSONTextError:
+            if event.event != "error":
+                raise
+            value = event.data
+        return {"error": value} if event.event == "error" and isinstance(value, str) else value
 
     def _end_tail(self) -> None:
         """Hands the waiting bytes over; they complete no event, or they would not have waited."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sans_io.decode import jsontext
 from sans_io.decode.ndjson import NDJSONDecoder
+from sans_io.errors import LLMStreamError
 from sans_io.limits import DEFAULT_LIMITS, Limits
 from tests.decode.cuts import Outcome, assert_cuts_never_matter, bytewise, ndjson, random_cut, road
 
@@ -72,8 +73,8 @@ def by_the_law(wire: bytes, limits: Limits = DEFAULT_LIMITS) -> Outcome:
     try:
         text = jsontext.decode_utf8(last)
         values += [jsontext.decode(text, limits)] if text.strip(" \t\r") else []
-    except jsontext.JSONTextError:
-        pass
+    except jsontext.JSONTextError as fault:
+        return values, "truncated" if fault.reason in ("syntax", "utf8") else "bad_json", None, blanks
     return values, None, None, blanks
 
 
@@ -152,8 +153,22 @@ def test_a_value_is_given_as_soon_as_its_line_ends(road: str) -> None:
 
 def test_the_last_line_counts_only_if_it_is_whole(road: str) -> None:
     assert ndjson([b'{"a":1}\n{"done":true}'])[:2] == ([{"a": 1}, {"done": True}], None)
-    assert ndjson([b'{"a":1}\n{"done":tr'])[:2] == ([{"a": 1}], None)
     assert ndjson([b'{"a":1}\n  '])[:2] == ([{"a": 1}], None)
+
+
+@pytest.mark.parametrize("half", [b'{"done":tr', b"{", b'{"a":"\xe2\x82', b'{"a":1', b'{"a":1}}', b'"', b"x", b"\xff"])
+def test_half_a_last_line_is_reported(road: str, half: bytes) -> None:
+    for reads in ([b'{"a":1}\n' + half], bytewise(b'{"a":1}\n' + half)):
+        assert ndjson(reads)[:2] == ([{"a": 1}], "truncated")
+    decoder = NDJSONDecoder()
+    decoder.receive_data(half)
+    assert decoder.receive_eof() == []
+    assert isinstance(decoder.error, LLMStreamError)
+    assert "in the middle of a line" in str(decoder.error)
+
+
+def test_a_last_line_that_a_guard_refuses_is_no_cut(road: str) -> None:
+    assert ndjson([b'{"a":' + b"9" * 5000 + b"}"])[1] == "bad_json"
 
 
 def test_an_error_is_sticky(road: str) -> None:

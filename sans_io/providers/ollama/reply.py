@@ -127,7 +127,7 @@ class LineReader(StreamReader):
             return []
         events = self._lines(self._decoder.receive_eof())
         if not self._stopped():
-            self._fail(LLMStreamError(self._cut(), code="truncated"))
+            self._fail(self._decoder.error or LLMStreamError(self._cut(), code="truncated"))
         return events
 
     @abstractmethod
