@@ -4,7 +4,8 @@ Rules of this file:
 - Both forms of a reply go through it, so that a drained stream and a whole reply say the same.
 - Only a `tool_use` block is a call for the client; blocks of server tools pass through untouched.
 - Input belongs to the block whose index it names, as long as that is open; any other is lost (`chat.tool_calls`).
-- Usage is cumulative: a later count overwrites, and what is left out, null or zero keeps its value.
+- Usage is cumulative: a later count overwrites, and what is left out, null or zero keeps its value; but the count of
+  output at a message's start is no count yet.
 - Nothing received raises; what is not what it should be is passed over.
 """
 
@@ -290,13 +291,13 @@ def _parsed_input(text: str) -> JSON:
 
 
 def _update(known: JSONObject, sent: JSONObject) -> None:
-    """Later counts take the place of earlier ones; gateways end with zeros, which do not."""
+    """Later counts take the place of earlier ones; gateways end with zeros, which do not. Output may really be 0."""
     for key, item in sent.items():
         before = known.get(key)
         if isinstance(item, dict) and isinstance(before, dict):
             known[key] = dict(before)
             _update(known[key], item)
-        elif item or not before:
+        elif item or not before or (item is not None and key == "output_tokens"):
             known[key] = item if item is not None else before
 
 

@@ -146,8 +146,8 @@ class ChunkInterpreter:
             for key in self.noise:
                 chunk.pop(key, None)
             if chunk != self.own:
-                self._keep(chunk)
                 self._count_all(chunk)
+                self._keep(chunk)
             if error is None and name == "error" and choices is None:
                 error = chunk or {"error": "the server sent an error event without saying what it was"}
         if error is not None:

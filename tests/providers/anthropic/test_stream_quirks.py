@@ -531,7 +531,7 @@ def test_deltas_that_do_not_fit_their_block() -> None:
     assert reading.response.raw["content"] == [
         {"type": "text", "text": "x", "citations": [{"n": 1}]},
         {"type": "thinking", "thinking": "", "signature": "c2ln"},
-        {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+        {"type": "tool_use", "id": "t", "name": "f"},
         {"type": "compaction", "content": None},
         {"type": "text", "text": ""},
     ]

@@ -394,11 +394,11 @@ def test_custom_tools_take_free_text() -> None:
     ]
 
 
-def test_the_legacy_function_call_is_kept_but_is_no_tool_call() -> None:
+def test_the_legacy_function_call_is_a_tool_call() -> None:
     deltas = [{"name": "f", "arguments": ""}, {"arguments": '{"a"'}, {"arguments": ": 1}"}]
     response = read_stream(*[chunk({"function_call": d}) for d in deltas], chunk({}, "function_call")).response
-    assert response.tool_calls == []
-    assert response.message["function_call"] == {"name": "f", "arguments": '{"a": 1}'}
+    assert [(call.name, call.arguments) for call in response.tool_calls] == [("f", {"a": 1})]
+    assert "function_call" not in response.message
 
 
 # -- reasoning, refusals, parts --

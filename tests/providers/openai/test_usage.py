@@ -143,7 +143,7 @@ def anthropic(*usages: dict) -> ChatResponse:
 @pytest.mark.parametrize(
     "later",
     [
-        {"input_tokens": 0, "output_tokens": 0},
+        {"input_tokens": 0},
         {"input_tokens": 0, "output_tokens": 7, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0},
         {"output_tokens_details": {"thinking_tokens": 0}, "output_tokens": 7},
         {"input_tokens": None},
@@ -161,4 +161,4 @@ def test_the_last_count_still_holds_on_anthropics_wire() -> None:
     assert anthropic({"input_tokens": 9, "output_tokens": 1}, {"output_tokens": 7, "input_tokens": 8}).usage == Usage(
         8, 7
     )
-    assert anthropic({"input_tokens": 0, "output_tokens": 0}, {"output_tokens": 0}).usage == Usage(0, 0)
+    assert anthropic({"input_tokens": 9, "output_tokens": 1}, {"output_tokens": 0}).usage == Usage(9, 0), "nothing said"
