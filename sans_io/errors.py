@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from .chat.response import Attempt, ChatResponse
     from .decode.jsontext import JSON
+    from .http.rate_limits import RateLimits
 
 #: How many characters of server text an error message shows; the parsed body is kept beside it.
 MAX_SERVER_TEXT = 500
@@ -31,7 +32,8 @@ class LLMError(Exception):
     `retry_after` (seconds or None), `provider`, `model`, `attempts` (tuple of `Attempt`), `partial` (`ChatResponse`
     with what had arrived, or None), `may_be_billed`, `body` (parsed error body, bounded), `phase` (where the call
     was: "acquire", "connect", "write", "head", "body", "stream", "backoff" or None), `retry_suppressed` ("budget",
-    "retry_after", "deadline" or None: why a retryable error was raised nevertheless).
+    "retry_after", "deadline" or None: why a retryable error was raised nevertheless), `rate_limits` (what the reply's
+    head says about rate limits, as `ChatResponse.rate_limits`).
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class LLMError(Exception):
         self.body = body
         self.phase = phase
         self.retry_suppressed = retry_suppressed
+        self.rate_limits: RateLimits = {}
 
     def __str__(self) -> str:
         return self.message

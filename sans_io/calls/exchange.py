@@ -197,9 +197,7 @@ class Exchange:
             return []
         if self._mode == "sniff":
             # An empty body: only the reader can say in its provider's words what is missing.
-            self.reader = self._operation.new_reader()
-            if self._kept:  # half a BOM
-                self.reader.receive_data(bytes(self._kept))
+            self.reader = self._new_reader()
             self._mode = "read"
         self.done = True
         if self.reader is None:
@@ -243,7 +241,8 @@ class Exchange:
                 self._kept += data
             else:
                 self._mode = "read"
-                self.reader = self._operation.new_reader()
+                self.reader = self._new_reader()
+                self._kept = bytearray()
                 return self.receive_body(data)
         else:
             self._kept += data
@@ -252,6 +251,15 @@ class Exchange:
             del self._kept[self._limits.max_error_body :]
             self._explain(TOO_LONG)
         return []
+
+    def _new_reader(self) -> ReplyReader:
+        reader = self._operation.new_reader()
+        if self._head.status != 200:
+            from ..providers.json_replies import WholeReader
+
+            if isinstance(reader, WholeReader):
+                reader.status = self._head.status
+        return reader
 
     def _explain(self, missing: str) -> None:
         """Fail with what was kept of the body."""
@@ -281,7 +289,10 @@ class Exchange:
         wanted = {"json": "JSON", "sse": "an event stream", "ndjson": "NDJSON"}[self._operation.form]
         shown = printable(kept[:1000].decode("utf-8", "replace"), 200)
         is_html = kept.lstrip()[:1] == b"<" or "html" in self.media_type
-        hint = " Is `/v1` missing from base_url, or is a proxy in between?" if is_html else ""
+        hint = ""
+        if is_html:
+            doubt = "`/v1` missing from base_url, or is " if self._operation.may_lack_v1 else ""
+            hint = f" Is {doubt}a proxy in between?"
         return LLMProtocolError(
             f"expected {wanted}, got {self.media_type or 'no content type'!r}: {shown!r}.{hint}",
             code="wrong_content_type",

@@ -23,6 +23,8 @@ from .shapes import AssistantMessage, FinishReason, TokenLogprob, ToolMessage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..http.rate_limits import RateLimits
+
 _T = TypeVar("_T")
 _Of = TypeVar("_Of")
 
@@ -145,8 +147,9 @@ class ChatResponse:
 
     `content` is `""` (never None) where there is no text. `finish_reason` is one of "stop", "length", "tool_calls",
     "content_filter", "pause", "error", "other". `raw` is the provider's JSON; `message` the assistant message to
-    append to the history. `rate_limit` maps header names (without their vendor prefix) to numbers. `logprobs` has an
-    entry for each token of `content` if they were asked for (`chat(logprobs=...)`), else it is None.
+    append to the history. `rate_limit` maps header names (without their vendor prefix) to numbers, `rate_limits` has
+    them in one form for all vendors. `logprobs` has an entry for each token of `content` if they were asked for
+    (`chat(logprobs=...)`), else it is None.
     """
 
     content: str = ""
@@ -175,6 +178,17 @@ class ChatResponse:
         usage = self.raw.get("usage")
         total = usage.get("total_tokens") if isinstance(usage, dict) else None
         return total if is_count(total, 1) else self.input_tokens + self.output_tokens
+
+    @property
+    def rate_limits(self) -> RateLimits:
+        """What the head says about rate limits: `{("tokens", "minute"): RateLimitState(limit, remaining, reset)}`.
+
+        The window is "" where the server does not name it; `reset` is in seconds from the reply. Read from `headers`
+        at each look.
+        """
+        from ..http.rate_limits import rate_limits
+
+        return rate_limits(self.headers.items())
 
     @property
     def has_tool_calls(self) -> bool:

@@ -71,7 +71,8 @@ class Operation:
 
     `form` is the content type a 2xx reply must have. `decode_error` turns a non-2xx reply (status, headers, body,
     cut to `max_error_body`) into the typed error; it never raises. `request_id` finds the provider's request id in
-    the headers, `rate_limit` its rate-limit numbers.
+    the headers, `rate_limit` its rate-limit numbers. `may_lack_v1`: a web page may mean that base_url should end
+    in /v1.
     """
 
     request: HTTPRequest
@@ -83,6 +84,7 @@ class Operation:
     decode_error: Callable[[int, Headers, bytes], LLMError]
     request_id: Callable[[Headers], str | None]
     rate_limit: Callable[[Headers], dict[str, float]]
+    may_lack_v1: bool = True
 
 
 class Codec(Protocol):

@@ -8,44 +8,40 @@ The shapes: `{"error": {...}}` (OpenAI, Azure, Groq, vLLM, llama.cpp, OpenRouter
 Rules of this file:
 - Every value may be of any type; what is not what it should be is passed over.
 - The innermost message, code and type win: outer layers are gateways quoting.
-- A body that is not JSON is made printable; of a web page only the text is kept.
-- "The prompt does not fit the model" is recognised by data: one pattern per wording, with the two numbers where they
-  are given. Only what says prompt, input, messages or context counts: a limit of output tokens is something else.
-  Patterns are applied to at most `MAX_TEXT` characters and have no nested repetition.
+- A code in words is never replaced by a number: "rate_limit_exceeded" says more than 429.
+- A body that is not JSON is made printable; of a web page only the text is kept. Of JSON that was cut, the codes and
+  types before the cut count.
 """
 
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..decode import jsontext
 from ..decode.jsontext import JSON, JSONObject
 from ..errors import printable
+from ..http.rate_limits import go_duration
 from ..records import dataclass, field
-from .reply_headers import go_duration
+from .error_words import Numbers, class_names, kinds, overflow, prose
+
+if TYPE_CHECKING:
+    from .registry import Kind
 
 _MAX_NESTING: Final = 6
 _MESSAGE_KEYS: Final = ("message", "msg", "error_msg", "status_msg", "detail", "error_description", "title")
 _CODE_KEYS: Final = ("code", "error_code", "errorCode", "statusCode", "status_code")
-#: Patterns, for any case of letters.
-_THROTTLED: Final = (
-    r"rate.?limit|throttl|too many requests|tokens? per (?:minute|day)|requests? per (?:minute|day)|\bTPM\b|\bRPM\b"
-)
-_OVERLOADED: Final = (
-    r"\boverloaded\b|server (?:is )?busy|maximum pending requests|(?:at|over) capacity|\bloading model\b"
-)
-_OUT_OF_CREDIT: Final = (
-    r"credit balance is too low|insufficient (?:account )?(?:balance|credits?|funds)|not enough credits"
-    r"|(?:billing|spend(?:ing)?|usage) (?:hard )?limits? (?:has been |have been |was )?(?:reached|exceeded)"
-    r"|reached your specified (?:workspace )?(?:api )?(?:usage|spend)"
-)
+#: What is shown of a body that is no JSON; more of it is not read as a message.
+_SHOWN: Final = 2000
 
 
 @dataclass(slots=True)
 class Said:
-    """What an error body says. `words` are all codes, types and statuses in it, in lower case."""
+    """What an error body says.
+
+    `words` are all codes, types and statuses in it, in lower case. `prose` is the message without what it quotes,
+    `kinds` what that speaks of. `place` is the part of the request that it complains of.
+    """
 
     body: JSON = None
     parsed: bool = False
@@ -57,35 +53,39 @@ class Said:
     request_id: str | None = None
     retry_after: float | None = None
     overflow: Numbers | None = None
-    throttled: bool = False
-    overloaded: bool = False
-    out_of_credit: bool = False
+    prose: str = ""
+    kinds: set[Kind] = field(default_factory=set)
+    place: str = ""
     flagged: bool = False
+    per_day: bool = False
     hints: list[str] = field(default_factory=list)
 
 
 def read_error(value: JSON) -> Said:
     """The record of an error body: text as received, or a parsed value. Never raises."""
     said = Said()
-    if isinstance(value, str):
-        said.body = value
+    text = value if isinstance(value, str) else None
+    if text is not None:
         try:
-            value = jsontext.loads(value)
+            value = jsontext.loads(text)
         except jsontext.JSONTextError:
-            said.body = printable(value, 2000) or None
-            if len(value) <= 2000 and value.strip() and not looks_like_html(value):
-                said.message = value
+            value = _beginning(text)
         else:
-            said.body, said.parsed = value, True
-            _read(value, said, 0)
-    else:
+            text = None
+    if text is None:
         said.body, said.parsed = value, True
-        _read(value, said, 0)
-    text = said.message[:4000]
-    said.throttled = any_case(_THROTTLED).search(text) is not None
-    said.overloaded = any_case(_OVERLOADED).search(text) is not None
-    said.out_of_credit = any_case(_OUT_OF_CREDIT).search(text) is not None
-    found = overflow(text)
+    else:
+        said.body = printable(text, _SHOWN) or None
+    _read(value, said, 0)
+    message = said.message
+    if text is not None and len(text) <= _SHOWN and text.strip() and not looks_like_html(text):
+        said.message = text
+    said.words.update(class_names(message or said.message))
+    said.prose = prose(message or said.message)
+    said.kinds = kinds(said.prose)
+    _judge_place(said)
+    # Which kind it is was decided without quotations; the numbers may stand in one.
+    found = overflow(said.prose) or overflow(message)
     if found is not None:
         limit, requested = said.overflow or (None, None)
         said.overflow = (found[0] or limit, found[1] or requested)
@@ -142,6 +142,8 @@ def _read_object(value: JSONObject, said: Said, depth: int) -> None:
         said.words.add(kind.lower())
     for key in _CODE_KEYS:
         _read_code(value.get(key), said)
+    if isinstance(value.get("param"), str):
+        said.place = value["param"]
     status = value.get("status")  # Gemini: "RESOURCE_EXHAUSTED"; Azure: a number.
     if isinstance(status, str) and status:
         said.words.add(status.lower())
@@ -174,13 +176,17 @@ def _read_object(value: JSONObject, said: Said, depth: int) -> None:
 
 def _read_code(code: JSON, said: Said) -> None:
     if isinstance(code, str) and code:
-        said.code = code[:200]
         said.words.add(code.lower())
-        if code.isascii() and code.isdigit() and len(code) == 3:
+        number = code.isascii() and code.isdigit()
+        if number and len(code) == 3:
             _read_status(int(code), said)
     elif isinstance(code, int) and not isinstance(code, bool) and abs(code) < 2**63:
-        said.code = str(code)
         _read_status(code, said)
+        code, number = str(code), True
+    else:
+        return
+    if not number or said.code is None or said.code.lstrip("-").isdigit():
+        said.code = code[:200]
 
 
 def _read_status(number: JSON, said: Said) -> None:
@@ -226,17 +232,73 @@ def _read_details(value: JSONObject, said: Said, depth: int) -> None:
                 said.retry_after = go_duration(detail["retryDelay"])
             if isinstance(detail.get("reason"), str):
                 said.words.add(detail["reason"].lower())
+            said.per_day = said.per_day or _is_per_day(detail)
+
+
+def _is_per_day(detail: JSONObject) -> bool:
+    """Whether it is google.rpc.QuotaFailure or ErrorInfo of a limit per day: none will be free before tomorrow."""
+    violations, metadata = detail.get("violations"), detail.get("metadata")
+    limits: list[JSON] = []
+    if isinstance(violations, list):
+        limits += [one.get("quotaId") for one in violations[:20] if isinstance(one, dict)]
+    if isinstance(metadata, dict):
+        limits += [metadata.get("quota_limit"), metadata.get("quota_id")]
+    return any(isinstance(limit, str) and "PerDay" in limit for limit in limits)
+
+
+#: Codes of a text that is too long; it may be any text of the request.
+_TOO_LONG: Final = frozenset({"string_above_max_length", "string_too_long"})
+#: Where the texts of the prompt are: "messages[1].content", "messages.[0].content[2].text"
+_PROMPT: Final = r"(?:messages|input)(?:\.?\[[0-9]+\])?(?:\.content(?:\.?\[[0-9]+\])?(?:\.text)?)?|prompt"
+
+
+def _judge_place(said: Said) -> None:
+    """A text that is too long is an overflow of the prompt only if it is one of the prompt's texts."""
+    if said.words & _TOO_LONG:
+        named = re.match("Invalid ['\"`]([^'\"`]{1,200})['\"`]", said.message)
+        place = said.place or (named[1] if named is not None else "")
+        if place and re.fullmatch(_PROMPT, place) is None:
+            said.words -= _TOO_LONG
+
+
+_MARKS: Final = r'"(?:[^"\\]|\\.)*("?)|[{}\[\],]'
+#: The beginning of a body is read up to so many brackets, commas and strings; what explains a failure has a dozen.
+_MAX_MARKS: Final = 10_000
+
+
+def _beginning(text: str) -> JSON:
+    """What stands before the cut in JSON that was cut; None if that is nothing."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    text = text.rstrip("\\")
+    open_: list[str] = []
+    last, within = "", ""
+    for number, token in enumerate(re.finditer(_MARKS, text, re.DOTALL)):
+        mark = token[0]
+        if number == _MAX_MARKS:
+            break
+        if mark in ("{", "["):
+            open_.append("}" if mark == "{" else "]")
+        elif mark in ("}", "]") and open_:
+            open_.pop()
+        elif mark[0] == '"':
+            within = "" if token[1] else '"'
+            continue
+        if mark in ("{", "["):
+            last = text[: token.end()] + "".join(reversed(open_))
+        elif mark == ",":
+            last = text[: token.start()] + "".join(reversed(open_))
+    for whole in (text + within + "".join(reversed(open_)), last):
+        try:
+            return jsontext.loads(whole)
+        except jsontext.JSONTextError:
+            continue
+    return None
 
 
 #: Of a page that is not JSON, this much is looked at; a title and a heading come early.
 _MAX_PAGE: Final = 4096
 _TAGS: Final = re.compile(r"<[^<>]*>")
-
-
-@cache
-def any_case(pattern: str) -> re.Pattern[str]:
-    """The pattern for any case of letters, compiled when it is first asked for: no import pays for errors to come."""
-    return re.compile(pattern, re.IGNORECASE)
 
 
 def looks_like_html(text: str) -> bool:
@@ -266,72 +328,3 @@ def _without(text: str, element: str) -> str:
         position = end
     kept.append(text[position:])
     return "".join(kept)
-
-
-MAX_TEXT: Final = 4000
-_N: Final = r"([0-9][0-9,_]{0,14})"
-
-#: (pattern, what its groups are): "l" limit, "r" requested, "+" added to requested, "x" over the limit by.
-#: Compiling them here would be 5 of the 60 ms that building a first client takes.
-_PATTERNS: Final = tuple(
-    (pattern.replace("N#", _N), groups)
-    for pattern, groups in (
-        # OpenAI, vLLM, OpenRouter, Azure
-        (r"_tokens' is too large: N#.{0,160}?context length is N# tokens.{0,80}?request has N#", "rl+"),
-        (r"max_(?:completion_)?tokens.{0,80}too large.{0,240}\(N# > N# - N#\)", "rl+"),
-        (r"maximum context length is N# tokens.{0,80}?(?:requested|resulted in)(?: about)? N# tokens", "lr"),
-        (r"maximum context length is N# tokens.{0,200}?\(N# in the messages", "lr"),
-        (r"passed N# input tokens.{0,200}?context length is only N#", "rl"),
-        (r"(?:maximum|max) (?:model )?context length (?:is|of) (?:only )?N#", "l"),
-        (r"exceeds? the (?:model'?s? )?context (?:window|length|limit)", ""),
-        # Anthropic
-        (r"prompt is too long: N# tokens > N# maximum", "rl"),
-        (r"input length and `?max_tokens`? exceed context limit: N# \+ N# > N#", "r+l"),
-        (r"prompt is too long", ""),
-        # Bedrock, Gemini, Groq, Mistral, xAI
-        (r"input is too long for requested model", ""),
-        (r"input token count \(?N#\)? exceeds the maximum number of tokens allowed \(?N#\)?", "rl"),
-        (r"input token count.{0,40}exceeds the maximum", ""),
-        (r"reduce the length of the messages or completion", ""),
-        (r"(?:contains|has) N# tokens.{0,120}too large for model with N# maximum context length", "rl"),
-        (r"too large for model with N# maximum context length", "l"),
-        (r"maximum prompt length is N# but the request contains N#", "lr"),
-        # llama.cpp, LM Studio, Ollama
-        (r"request \(N# tokens\) exceeds the available context size \(N# tokens\)", "rl"),
-        (r"exceeds the available context size", ""),
-        (r"greater than the context length", ""),
-        (r"input length exceeds the (?:maximum )?context length", ""),
-        (r"prompt is longer than the context length", ""),
-        (r"exceeded max context length by N# tokens", "x"),
-        # Together, MiniMax, Kimi, DashScope
-        (r"longer than the model'?s context length", ""),
-        (r"context window exceeds limit", ""),
-        (r"exceeded model token limit:? N# \(requested:? N#\)", "lr"),
-        (r"exceeded model token limit", ""),
-        (r"range of input length should be \[N#, ?N#\]", "-l"),
-        (r"range of input length should be", ""),
-        (r"(?:prompt|input) (?:exceeds?|is longer than|too long for) .{0,40}context (?:length|window|size)", ""),
-    )
-)  # fmt: skip
-
-Numbers = tuple[int | None, int | None]
-
-
-def overflow(text: str) -> Numbers | None:
-    """`(limit, requested)` in tokens, each None where not said, if `text` says the prompt is too long; else None."""
-    text = text[:MAX_TEXT]
-    for pattern, groups in _PATTERNS:
-        match = any_case(pattern).search(text)
-        if match is not None:
-            limit: int | None = None
-            requested: int | None = None
-            for what, digits in zip(groups, match.groups(), strict=False):
-                number = int(digits.replace(",", "").replace("_", ""))
-                if what == "l":
-                    limit = number
-                elif what == "r":
-                    requested = number
-                elif what == "+" and requested is not None:
-                    requested += number
-            return limit, requested
-    return None

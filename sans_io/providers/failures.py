@@ -4,9 +4,12 @@
 
 Rules of this file:
 - Never raises, whatever the bytes are; the parsed body goes along as `error.body`.
-- Codes and types are asked first; a message only where providers have nothing else (context overflow, credit).
+- Evidence is heard in one order. First a code: a word that means one thing. Then the status, or where there is none the
+  type: each leaves some kinds open (`_STATUSES`) and contradicts all others. Last the message, less what it quotes,
+  and only for a kind that was left open.
 - The server's own message stands first in ours; a hint follows it.
 - Billing is distinguished from rate limits before anything else: no wait would ever end it.
+- What the body asks to wait counts where no header does.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..errors import (
     LLMAuthError,
@@ -29,10 +32,12 @@ from ..errors import (
     LLMServerError,
     printable,
 )
+from ..http.rate_limits import exhausted_for, rate_limits
 from ..http.server_hints import retry_after
 from ..policy.retry import FATAL, RetryClass
 from .base import Operation
 from .error_body import Said, looks_like_html, page_text, read_error
+from .error_words import wait
 from .registry import FailureRules, Kind
 from .reply_headers import rate_limit, request_id
 
@@ -61,7 +66,8 @@ _CLASSES: Final[Mapping[Kind, type[LLMError]]] = MappingProxyType(
 )
 
 
-DEFAULT_RULES: Final = FailureRules()
+#: Of a server about which nothing is known.
+DEFAULT_RULES: Final = FailureRules(may_lack_v1=True)
 
 
 def new_operation(
@@ -76,7 +82,10 @@ def new_operation(
 ) -> Operation:
     """An operation whose error replies are read here, by the provider's `rules`."""
     decode_error = partial(_decode_error, provider, model, rules)
-    return Operation(request, form, provider, model, retry_table, new_reader, decode_error, request_id, rate_limit)
+    return Operation(
+        request, form, provider, model, retry_table, new_reader, decode_error, request_id, rate_limit,
+        rules.may_lack_v1,
+    )  # fmt: skip
 
 
 def _decode_error(
@@ -106,7 +115,7 @@ def decode_failure(
         return _redirect(provider, status, headers, said, model)
     kind = _kind_of(status, said, rules)
     if not said.message:
-        said.message, hint = _wordless(provider, status, text, said)
+        said.message, hint = _wordless(provider, status, text, said, rules)
         if hint:
             said.hints.append(hint)
         if status in (400, 413) and not text.strip() and (status == 413 or rules.empty_is_overflow):
@@ -138,17 +147,28 @@ def failure_from_event(
 
 
 def not_json(
-    provider: str, status: int, headers: Headers, body: bytes, *, model: str | None = None, wanted: str = "JSON"
+    provider: str,
+    status: int,
+    headers: Headers,
+    body: bytes,
+    *,
+    model: str | None = None,
+    wanted: str = "JSON",
+    may_lack_v1: bool = True,
 ) -> LLMProtocolError:
-    """The error of a 2xx reply whose body is something else: a web page, plain text, or nothing."""
+    """The error of a 2xx reply whose body is something else: a web page, plain text, or nothing.
+
+    `may_lack_v1`: see `FailureRules`.
+    """
     text = body.decode("utf-8", "replace")
+    answered = f"{provider} answered {status}"
     if not text.strip():
-        message, code = f"{provider} answered {status} with an empty body instead of {wanted}", "empty_body"
+        message, code = f"{answered} with an empty body instead of {wanted}", "empty_body"
     elif looks_like_html(text):
-        message = f"{provider} answered {status} with a web page instead of {wanted} (is /v1 missing from base_url?)"
-        message, code = f"{message}: {page_text(text)}", "html_body"
+        hint = " (is /v1 missing from base_url?)" if may_lack_v1 else ""
+        message, code = f"{answered} with a web page instead of {wanted}{hint}: {page_text(text)}", "html_body"
     else:
-        message = f"{provider} answered {status} with text that is not {wanted}: {printable(text, 200)}"
+        message = f"{answered} with text that is not {wanted}: {printable(text, 200)}"
         code = "not_json"
     return LLMProtocolError(
         message,
@@ -187,6 +207,7 @@ _KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "datainspectionfailed": "content_filter",
         "moderation_blocked": "content_filter",
         "sensitive_content": "content_filter",
+        "contentpolicyviolationerror": "content_filter",
         # prompts that do not fit
         "context_length_exceeded": "context",
         "string_above_max_length": "context",
@@ -195,6 +216,8 @@ _KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "string_too_long": "context",
         "request_too_large": "context",
         "context_window_exceeded": "context",
+        "contextwindowexceedederror": "context",
+        "too_many_prompt_tokens": "context",
         "model_max_prompt_tokens_exceeded": "context",
         # load
         "overloaded": "overloaded",
@@ -219,6 +242,14 @@ _KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "too_many_requests": "rate_limit",
         "throttlingexception": "rate_limit",
         "throttling": "rate_limit",
+        # what a 400 may be about as well
+        "invalid_api_key": "auth",
+        "api_key_invalid": "auth",
+        "model_not_found": "not_found",
+        "deploymentnotfound": "not_found",
+        # a gateway's own budgets: no entry of QUOTA_CODES, since their code is a number
+        "budget_exceeded": "quota",
+        "budgetexceedederror": "quota",
     }
 )
 
@@ -240,7 +271,6 @@ _TYPES: Final[Mapping[str, Kind]] = MappingProxyType(
         "authenticationerror": "auth",
         "unauthenticated": "auth",
         "unauthorized": "auth",
-        "invalid_api_key": "auth",
         "permission_error": "auth",
         "permission_denied": "auth",
         "permissiondeniederror": "auth",
@@ -248,8 +278,6 @@ _TYPES: Final[Mapping[str, Kind]] = MappingProxyType(
         "not_found_error": "not_found",
         "notfounderror": "not_found",
         "not_found": "not_found",
-        "model_not_found": "not_found",
-        "deploymentnotfound": "not_found",
         "api_error": "server",
         "server_error": "server",
         "internal_server_error": "server",
@@ -264,47 +292,79 @@ _TYPES: Final[Mapping[str, Kind]] = MappingProxyType(
 _PRECISE_FIRST: Final[tuple[Kind, ...]] = ("auth", "not_found", "bad_request", "server")
 
 
+class _Open(NamedTuple):
+    """What a status says in general, and what a code or the message may say more precisely, in order of precedence."""
+
+    kind: Kind
+    to_codes: tuple[Kind, ...] = ()
+    to_words: tuple[Kind, ...] = ()
+
+
+_BAD_REQUEST: Final = _Open(
+    "bad_request", ("content_filter", "rate_limit", "context", "auth", "not_found"), ("quota", "context", "not_found")
+)
+_SERVER: Final = _Open("server", ("overloaded",), ("overloaded",))
+_UNKNOWN: Final = _Open(
+    "server",
+    ("content_filter", "rate_limit", "context", "auth", "not_found", "overloaded"),
+    ("quota", "rate_limit", "context", "overloaded"),
+)
+#: By status. A rate limit goes before the length: Groq's 413 counts tokens per minute.
+_STATUSES: Final[Mapping[int, _Open]] = MappingProxyType(
+    {
+        400: _BAD_REQUEST,
+        401: _Open("auth"),
+        403: _Open("auth", ("content_filter", "rate_limit"), ("quota",)),
+        404: _Open("not_found"),
+        408: _Open("server"),
+        409: _Open("server"),
+        413: _Open("bad_request", ("content_filter", "rate_limit", "context"), ("rate_limit", "context")),
+        422: _BAD_REQUEST,
+        429: _Open("rate_limit", (), ("quota",)),
+        498: _Open("overloaded"),
+        # Ollama and llama.cpp answer so to much that is the caller's doing.
+        500: _Open("server", ("content_filter", "rate_limit", "context", "overloaded"), ("context", "overloaded")),
+        529: _Open("overloaded"),
+    }
+)
+#: By what a type says, where there is no status.
+_TYPED: Final[Mapping[Kind, _Open]] = MappingProxyType(
+    {"auth": _STATUSES[401], "not_found": _STATUSES[404], "bad_request": _BAD_REQUEST, "server": _STATUSES[500]}
+)
+
+
 def _kind_of(status: int | None, said: Said, rules: FailureRules) -> Kind:
-    named: set[Kind] = set()
-    for word in said.words:
-        kind = rules.kinds.get(word) or _KINDS.get(word)
-        if kind is None and word.endswith(("_spend_limit_exceeded", "_spend_limit_reached")):
-            kind = "quota"
-        if kind is not None:
-            named.add(kind)
-    if "quota" in named or status == 402 or said.out_of_credit:
+    named = {kind for word in said.words if (kind := _meaning(word, rules)) is not None}
+    if "quota" in named or said.per_day or status == 402:
         return "quota"
     if said.flagged:
         return "content_filter"
-    if status == 429:
-        return "rate_limit"
-    if status in (498, 529):
-        return "overloaded"
-    if status is None or status < 400 or status in (400, 403, 413, 422, 500):
-        # A rate limit in words beats the length: Groq's 413 counts tokens per minute.
-        for kind in ("content_filter", "rate_limit"):
-            if kind in named:
-                return kind
-        if said.throttled:
-            return "rate_limit"
-        if status != 403 and ("context" in named or said.overflow is not None):
-            return "context"
-    if status is None or status < 400:
-        typed = set() if named else {_TYPES[word] for word in said.words if word in _TYPES}
-        for kind in _PRECISE_FIRST:
-            if kind in typed:
-                return "overloaded" if said.overloaded and kind == "server" else kind
-        if "overloaded" in named or said.overloaded:
-            return "overloaded"
-        return "server"
-    if status >= 500:
-        return "overloaded" if "overloaded" in named or said.overloaded else "server"
-    return _BY_STATUS.get(status, "bad_request")
+    left = _left_open(status, said, named)
+    for kind in left.to_codes:
+        if kind in named:
+            return kind
+    for kind in left.to_words:
+        if kind in said.kinds:
+            return kind
+    return left.kind
 
 
-_BY_STATUS: Final[Mapping[int, Kind]] = MappingProxyType({
-    401: "auth", 403: "auth", 404: "not_found", 408: "server", 409: "server",
-})  # fmt: skip
+def _meaning(word: str, rules: FailureRules) -> Kind | None:
+    if word.endswith(("_spend_limit_exceeded", "_spend_limit_reached")):
+        return "quota"
+    return rules.kinds.get(word) or _KINDS.get(word)
+
+
+def _left_open(status: int | None, said: Said, named: set[Kind]) -> _Open:
+    if status is not None and status >= 400:
+        return _STATUSES.get(status) or (_SERVER if status >= 500 else _Open("bad_request"))
+    if not named.isdisjoint(_UNKNOWN.to_codes):
+        return _UNKNOWN
+    typed = {_TYPES[word] for word in said.words if word in _TYPES}
+    for kind in _PRECISE_FIRST:
+        if kind in typed:
+            return _TYPED[kind]
+    return _UNKNOWN
 
 
 # -- the error itself -----------------------------------------------------------------------------------------------
@@ -325,18 +385,21 @@ def _build(
         message = f"{message} ({'; '.join(hints)})"
     fields = {
         "status_code": status,
-        "code": _shown(_code(kind, said)),
+        "code": _shown(_code(kind, status, said)),
         "error_type": _shown(said.error_type),
         "request_id": request_id(headers) or _shown(said.request_id),
-        "retry_after": _hinted_wait(headers, said),
+        "retry_after": _hinted_wait(kind, headers, said),
         "provider": provider,
         "model": model,
         "body": said.body,
     }
     if kind == "context":
         limit, requested = said.overflow or (None, None)
-        return LLMContextLengthError(message, limit=limit, requested=requested, **fields)
-    return _CLASSES[kind](message, **fields)
+        error: LLMError = LLMContextLengthError(message, limit=limit, requested=requested, **fields)
+    else:
+        error = _CLASSES[kind](message, **fields)
+    error.rate_limits = rate_limits(headers)
+    return error
 
 
 def _shown(word: str | None) -> str | None:
@@ -344,7 +407,7 @@ def _shown(word: str | None) -> str | None:
     return None if word is None else printable(word, 200)
 
 
-def _code(kind: Kind, said: Said) -> str | None:
+def _code(kind: Kind, status: int | None, said: Said) -> str | None:
     if kind == "overloaded":
         return "overloaded"
     code = said.code
@@ -352,14 +415,23 @@ def _code(kind: Kind, said: Said) -> str | None:
         return code if code is not None and code.lower() in QUOTA_CODES else "insufficient_quota"
     if kind == "context" and (code is None or _KINDS.get(code.lower()) != "context"):
         return "context_length_exceeded"
+    if kind == "not_found" and status == 400 and (code is None or code == "400"):
+        return "model_not_found"
     if kind == "content_filter" and (code is None or _KINDS.get(code.lower()) != "content_filter"):
         return "content_filter"
     return code
 
 
-def _hinted_wait(headers: Headers, said: Said) -> float | None:
-    wait = retry_after(headers) if headers else None
-    return said.retry_after if wait is None else wait
+def _hinted_wait(kind: Kind, headers: Headers, said: Said) -> float | None:
+    """A header for it, a field of the body, the message's own words, or when what is used up comes back."""
+    seconds = retry_after(headers) if headers else None
+    if seconds is None:
+        seconds = said.retry_after
+    if seconds is None and kind in ("rate_limit", "quota", "overloaded", "server"):
+        seconds = wait(said.prose)
+    if seconds is None and kind == "rate_limit":
+        seconds = exhausted_for(rate_limits(headers))
+    return seconds
 
 
 def _hints(kind: Kind, status: int | None, said: Said, model: str | None, rules: FailureRules) -> list[str]:
@@ -371,19 +443,23 @@ def _hints(kind: Kind, status: int | None, said: Said, model: str | None, rules:
         hints.append(rules.not_found.replace("{model}", printable(model or "the model", 100)))
     elif said.words & {"model_decommissioned", "model_deprecated", "model_retired"}:
         hints.append("this model was retired: choose another")
-    if kind == "bad_request" and "reasoning_effort" in text and "tool" in text:
-        # gpt-5.6 and later on /chat/completions.
-        hints.append("this model takes no reasoning_effort together with tools here: leave it out or set it to 'none'")
+    if kind == "bad_request" and "tool" in text and ("reasoning_effort" in text or "/v1/responses" in text):
+        # gpt-5.6 and later reason by default, and refuse function tools on /chat/completions unless they do not.
+        hints.append(
+            "on chat completions this model takes function tools only without reasoning; leaving reasoning_effort out"
+            " is not enough: set it to 'none'. With reasoning, tools need the Responses wire"
+        )
     return hints
 
 
-def _wordless(provider: str, status: int, text: str, said: Said) -> tuple[str, str]:
+def _wordless(provider: str, status: int, text: str, said: Said, rules: FailureRules) -> tuple[str, str]:
     """(message, hint) for a body without an error message in it."""
     if not text.strip():
         return f"{provider} answered HTTP {status} with an empty body", ""
     if looks_like_html(text):
         message = f"{provider} answered HTTP {status} with a web page instead of JSON: {page_text(text)}"
-        return message, "" if status >= 500 else "is /v1 missing from base_url?"
+        # A web server that knows nothing of the path, or of POST there. Any other status is about something else.
+        return message, "is /v1 missing from base_url?" if rules.may_lack_v1 and status in (404, 405) else ""
     if said.parsed:
         return f"{provider} answered HTTP {status}: {printable(text, 200)}", ""
     return f"{provider} answered HTTP {status} with text that is not JSON: {printable(text, 200)}", ""

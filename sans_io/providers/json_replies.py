@@ -33,6 +33,10 @@ class WholeReader(ABC):
     """
 
     finishing = False
+    #: Which 2xx it is; the exchange sets it where it is another.
+    status = 200
+    #: Whether a web page instead of a reply may mean that /v1 is missing from base_url.
+    may_lack_v1 = False
 
     def __init__(self, provider: str, model: str | None, limits: Limits = DEFAULT_LIMITS) -> None:
         self.provider = provider
@@ -113,7 +117,14 @@ class WholeReader(ABC):
 
     def _undecodable(self, body: bytes, fault: JSONTextError) -> LLMError:
         if body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"["):
-            return not_json(self.provider, 200, (), body[: self.limits.max_error_body], model=self.model)
+            return not_json(
+                self.provider,
+                self.status,
+                (),
+                body[: self.limits.max_error_body],
+                model=self.model,
+                may_lack_v1=self.may_lack_v1,
+            )
         return LLMProtocolError(f"the reply is not valid JSON: {fault}", code="bad_json")
 
 

@@ -40,13 +40,15 @@ class FailureRules:
 
     `kinds`: its codes and types (lower case) that mean something the common table does not know. `not_found`: a hint
     added to a 404, may contain `{model}`. `retired`: model name -> date it was switched off. `empty_is_overflow`:
-    a 400 or 413 without a body means that the prompt was too long (Cerebras).
+    a 400 or 413 without a body means that the prompt was too long (Cerebras). `may_lack_v1`: a web page instead of a
+    reply may mean that base_url should end in /v1.
     """
 
     kinds: Mapping[str, Kind] = field(default_factory=lambda: MappingProxyType({}))
     not_found: str = ""
     retired: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     empty_is_overflow: bool = False
+    may_lack_v1: bool = False
 
 
 @dataclass(frozen=True, slots=True)

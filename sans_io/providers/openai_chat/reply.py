@@ -221,6 +221,10 @@ class OpenAIBodyReader(WholeReader):
         self._raw: JSONObject = {}
         self._handed_out = False
 
+    @property
+    def may_lack_v1(self) -> bool:  # type: ignore[override]  # of this server
+        return self._rules.may_lack_v1
+
     def read(self, value: JSONObject) -> None:
         self._raw = value
         self._plain = _plain_answer(value)
