@@ -9,12 +9,15 @@ Rules of this file:
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .chat.response import Attempt, ChatResponse
     from .decode.jsontext import JSON
-    from .http.rate_limits import RateLimits
+    from .http.rate_limits import RateLimitState
 
 #: How many characters of server text an error message shows; the parsed body is kept beside it.
 MAX_SERVER_TEXT = 500
@@ -35,6 +38,8 @@ class LLMError(Exception):
     "retry_after", "deadline" or None: why a retryable error was raised nevertheless), `rate_limits` (what the reply's
     head says about rate limits, as `ChatResponse.rate_limits`).
     """
+
+    rate_limits: Mapping[tuple[str, str], RateLimitState] = MappingProxyType({})
 
     def __init__(
         self,
@@ -69,7 +74,6 @@ class LLMError(Exception):
         self.body = body
         self.phase = phase
         self.retry_suppressed = retry_suppressed
-        self.rate_limits: RateLimits = {}
 
     def __str__(self) -> str:
         return self.message

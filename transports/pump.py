@@ -435,7 +435,7 @@ async def _pass_through(tunnel: Tunnel, connection: Connection, deadline: float)
             raise Fault("proxy_refused", "the proxy closed the connection without answering CONNECT")
         tunnel.receive_data(data)
         if tunnel.error is not None:
-            raise Fault("proxy_refused", tunnel.error)
+            raise Fault("unreachable" if tunnel.unreached else "proxy_refused", tunnel.error)
 
 
 async def _expect_silence(connection: Connection, deadline: float) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..chat.response import Attempt, deferred
 from ..errors import LLMError
+from ..http.rate_limits import rate_limits
 from ..policy.deadline import NEVER
 from .scrub import credentials, scrub
 
@@ -76,6 +77,8 @@ class Try:
         if exchange is not None:
             if exchange.head is not None:
                 error.status_code = error.status_code or exchange.head.status
+                if limits := rate_limits(exchange.head.headers):
+                    error.rate_limits = limits
                 if operation is not None and error.request_id is None:
                     error.request_id = operation.request_id(exchange.head.headers)
             if stream and error.partial is None:

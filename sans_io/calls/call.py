@@ -482,6 +482,10 @@ class Call:
 
     def _refused(self, error: LLMError, head: ResponseHead, operation: Operation, now: float) -> None:
         """A reply with an error status."""
+        proxys = failures.of_proxy(head, error, self.route)
+        if proxys is not None:
+            self._failed(proxys, now)
+            return
         self._try.failed(error, str(head.status), operation, self.route, stream=self.stream)
         if head.status == 401 and self._authorizes and not self._refreshed:
             self._refreshed = True

@@ -14,8 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import LLMAuthError, LLMConnectionError, LLMError, LLMStreamError, LLMTimeoutError
+from ..http.tunnel import refusal
 
 if TYPE_CHECKING:
+    from ..http.heads import ResponseHead
+    from ..http.proxies import Proxy
     from ..http.urls import Origin
     from ..policy.deadline import Timers
     from ..policy.pool import Route
@@ -41,7 +44,8 @@ FaultKind: TypeAlias = Literal[
 #: "timeout": the action's deadline passed · "dns_temporary": EAI_AGAIN · "dns_failed": the name does not exist, or has
 #: no address · "refused", "unreachable": TCP · "reset": the peer broke the connection (RST, EPIPE, aborted)
 #: · "tls_verify": certificate or hostname · "tls_failed": any other TLS failure (alert, plain HTTP, EOF in the
-#: handshake) · "proxy_refused": CONNECT was answered with anything but 2xx · "too_many_files": EMFILE, ENFILE
+#: handshake) · "proxy_refused": a proxy answered CONNECT with anything but 2xx; where that says that it did not reach
+#: the server (502, 503, 504) it is "unreachable" · "too_many_files": EMFILE, ENFILE
 #: · "pool_closed": the loop or pool went away · "auth_callable": the user's callable raised · "local": anything else
 FAULT_KINDS: Final[tuple[FaultKind, ...]] = (
     "timeout", "dns_temporary", "dns_failed", "refused", "unreachable", "reset", "tls_verify", "tls_failed",
@@ -95,7 +99,7 @@ def of_dial(fault: ReportedFault, route: Route, timers: Timers, clock: Clock) ->
     """No connection."""
     if fault.kind != "timeout":
         condition = "connect_reset" if fault.kind == "reset" else fault.kind
-        failure = Failure(of_fault(fault.kind, fault.detail, route.origin), condition)
+        failure = Failure(of_fault(fault.kind, fault.detail, route.origin, route.proxy), condition)
     elif clock.overdue:
         failure = Failure(deadline_passed(clock.total, "connect"), "deadline")
     else:
@@ -147,8 +151,18 @@ def of_break(
     else:
         unseen = attempt.write_failure is not None or now - attempt.sent_at <= ROUND_TRIP
         condition = "stale" if attempt.reused and unseen else "no_reply" if exchange.sent_all else "write_failed"
-        failure = Failure(of_fault(fault.kind, fault.detail, route.origin), condition)
+        failure = Failure(of_fault(fault.kind, fault.detail, route.origin, route.proxy), condition)
     return _caused(failure, fault)
+
+
+def of_proxy(head: ResponseHead, error: LLMError, route: Route) -> Failure | None:
+    """A forwarding proxy asked for its password (407), which no server does; None where the answer is the server's."""
+    if head.status != 407 or route.proxy is None or route.origin.scheme != "http":
+        return None
+    detail = refusal(head, route.proxy)
+    failure = Failure(of_fault("proxy_refused", detail, route.origin), "proxy_refused")
+    failure.error.body = error.body
+    return failure
 
 
 def _caused(failure: Failure, fault: ReportedFault) -> Failure:
@@ -174,9 +188,22 @@ _TEXTS: Final[dict[FaultKind, tuple[str, str]]] = {
 }
 
 
-def of_fault(kind: FaultKind, detail: str, origin: Origin) -> LLMError:
+#: What is said instead on the way through a proxy: it is what was dialled.
+_PROXY_TEXTS: Final[dict[FaultKind, str]] = {
+    "dns_temporary": "the host name of the proxy {proxy} could not be resolved at the moment",
+    "dns_failed": "the host name of the proxy {proxy} does not exist; check the proxy's URL",
+    "refused": "the proxy {proxy} refused the connection; is the proxy running?",
+    "unreachable": "{origin} cannot be reached through the proxy {proxy}",
+    "reset": "the connection to {origin} through the proxy {proxy} broke",
+}
+
+
+def of_fault(kind: FaultKind, detail: str, origin: Origin, proxy: Proxy | None = None) -> LLMError:
     text, code = _TEXTS[kind]
-    message = text.format(origin=shown(origin)) + (f": {detail}" if detail else "")
+    through = ""
+    if proxy is not None:
+        text, through = _PROXY_TEXTS.get(kind, text), shown_proxy(proxy)
+    message = text.format(origin=shown(origin), proxy=through) + (f": {detail}" if detail else "")
     if kind == "auth_callable":
         return LLMAuthError(message, code=code)
     return LLMConnectionError(message, code=code)
@@ -206,7 +233,7 @@ def no_free_connection(seconds: float | None, detail: str) -> LLMError:
 
 
 def connect_timed_out(seconds: float | None, route: Route, detail: str) -> LLMError:
-    through = "" if route.proxy is None else " through the proxy"
+    through = "" if route.proxy is None else f" through the proxy {shown_proxy(route.proxy)}"
     note = f": {detail}" if detail else ""
     return LLMTimeoutError(
         f"no connection to {shown(route.origin)}{through} within {_seconds(seconds)}{note};"
@@ -264,6 +291,11 @@ def broke_in_reply(detail: str, origin: Origin, phase: str) -> LLMError:
 
 def shown(origin: Origin) -> str:
     return f"{origin.scheme}://{origin.authority}"
+
+
+def shown_proxy(proxy: Proxy) -> str:
+    host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
+    return f"http://{host}:{proxy.port}"
 
 
 def _seconds(seconds: float | None) -> str:

@@ -90,7 +90,10 @@ def parse_proxy(url: str, what: str = "proxy") -> Proxy:
         scheme, rest = "http", url
     if scheme.lower() != "http":
         named = f"{scheme.lower()}:// proxies" if scheme.lower() in _OTHER_SCHEMES else "proxies of that scheme"
-        raise LLMBadRequestError(f"{what}: {named} are not supported, only http://", code="unsupported_proxy")
+        raise LLMBadRequestError(
+            f"{what}: {named} are not supported, only http:// ones (through which https:// servers are reached too)",
+            code="unsupported_proxy",
+        )
     rest = rest.removesuffix("/")
     if any(mark in rest for mark in "/?#"):
         raise LLMBadRequestError(f"{what} must not have a path, a query or a fragment")
@@ -181,9 +184,14 @@ def _address(text: str) -> _Address | None:
 
 
 def _in_block(host: str, entry: str) -> bool:
-    """Whether an address is in a CIDR block, itself or as the IPv4 address it maps."""
+    """Whether an address is in a CIDR block, itself or as the IPv4 address it maps. IPv6 may stand in brackets."""
+    network, slash, length = entry.partition("/")
+    if network[:1] == "[" and network[-1:] == "]" and ":" in network:
+        network = network[1:-1]
+    elif network[:1] == "[" and length[-1:] == "]" and ":" in network:
+        network, length = network[1:], length[:-1]
     try:
-        block = ip_network(entry, strict=False)
+        block = ip_network(network + slash + length, strict=False)
     except ValueError:
         return False
     mapped = _address(host)

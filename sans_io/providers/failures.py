@@ -398,7 +398,8 @@ def _build(
         error: LLMError = LLMContextLengthError(message, limit=limit, requested=requested, **fields)
     else:
         error = _CLASSES[kind](message, **fields)
-    error.rate_limits = rate_limits(headers)
+    if limits := rate_limits(headers):
+        error.rate_limits = limits
     return error
 
 

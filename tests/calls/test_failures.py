@@ -122,3 +122,31 @@ def test_a_broken_answer_is_a_truncated_one(phase: str) -> None:
     assert (broke.code, broke.phase) == ("truncated", phase)
     assert broke.message == f"the connection to {AT} broke in the middle of the reply: reset"
     assert failures.broke_in_reply("", ORIGIN, phase).message.endswith("the reply")
+
+
+PROXY = parse_proxy("http://user:secret-secret@proxy.example:3128")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("dns_temporary", "the host name of the proxy http://proxy.example:3128 could not be resolved at the moment"),
+        ("dns_failed", "the host name of the proxy http://proxy.example:3128 does not exist; check the proxy's URL"),
+        ("refused", "the proxy http://proxy.example:3128 refused the connection; is the proxy running?"),
+        ("unreachable", f"{AT} cannot be reached through the proxy http://proxy.example:3128"),
+        ("reset", f"the connection to {AT} through the proxy http://proxy.example:3128 broke"),
+        ("tls_verify", SAID["tls_verify"][1]),
+        ("tls_failed", SAID["tls_failed"][1]),
+        ("proxy_refused", SAID["proxy_refused"][1]),
+        ("local", SAID["local"][1]),
+    ],
+)
+def test_on_the_way_through_a_proxy_it_is_the_proxy_that_was_dialled(kind: FaultKind, text: str) -> None:
+    error = failures.of_fault(kind, "errno 5", ORIGIN, PROXY)
+    assert error.message == f"{text}: errno 5"
+    assert error.code == SAID[kind][0]
+
+
+def test_a_proxy_is_shown_without_its_password_and_with_brackets() -> None:
+    assert failures.shown_proxy(PROXY) == "http://proxy.example:3128"
+    assert failures.shown_proxy(parse_proxy("http://[::1]:8080")) == "http://[::1]:8080"

@@ -135,6 +135,10 @@ def test_the_request_carries_the_credentials_and_nothing_else_shows_them() -> No
             "the proxy refused the tunnel: 407 No (put its user name and password into the proxy URL)",
         ),
         (
+            b"HTTP/1.1 401 No\r\n\r\n",
+            "the proxy refused the tunnel: 401 No (put its user name and password into the proxy URL)",
+        ),
+        (
             b"SSH\r\n",
             "the proxy gave no valid HTTP reply: invalid response head: it does not begin with HTTP/",
         ),
@@ -142,3 +146,8 @@ def test_the_request_carries_the_credentials_and_nothing_else_shows_them() -> No
 )
 def test_why_there_is_no_tunnel_is_said(answer: bytes, message: str) -> None:
     assert after([answer]).error == message
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 407, 429, 500, 502, 503, 504, 505])
+def test_a_gateway_s_status_says_that_the_server_was_not_reached(status: int) -> None:
+    assert after([b"HTTP/1.1 %d x\r\n\r\n" % status]).unreached == (status in (502, 503, 504))

@@ -213,17 +213,12 @@ class OpenAIBodyReader(WholeReader):
     ) -> None:
         super().__init__(provider, model, limits)
         self._rules = rules
-        self._single = single
-        self._thinks_apart = thinks_apart
+        self.may_lack_v1 = rules.may_lack_v1
         self._chunks: ChunkInterpreter | None = None
         #: Of a plain answer: its text, and why it ended.
         self._plain: tuple[str, str] | None = None
         self._raw: JSONObject = {}
         self._handed_out = False
-
-    @property
-    def may_lack_v1(self) -> bool:  # type: ignore[override]  # of this server
-        return self._rules.may_lack_v1
 
     def read(self, value: JSONObject) -> None:
         self._raw = value
