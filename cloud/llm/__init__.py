@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         LLMTimeoutError,
     )
     from sans_io.http.http11 import HTTPRequest
+    from sans_io.http.rate_limits import RateLimitState
     from sans_io.limits import Limits
     from sans_io.policy.retry import RetryPolicy
 
@@ -92,6 +93,7 @@ _HOMES = {
     "RetryPolicy": "sans_io.policy.retry",
     "Limits": "sans_io.limits",
     "HTTPRequest": "sans_io.http.http11",
+    "RateLimitState": "sans_io.http.rate_limits",
     **dict.fromkeys(("Attempt", "ChatResponse", "Choice", "ToolCall", "Usage"), "sans_io.chat.response"),
     **dict.fromkeys(
         (
@@ -156,6 +158,7 @@ __all__ = [
     "OllamaClient",
     "OpenAICompatClient",
     "PullProgress",
+    "RateLimitState",
     "ReasoningDelta",
     "RefusalDelta",
     "RetryPolicy",
