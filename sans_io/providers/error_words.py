@@ -88,7 +88,8 @@ _KINDS: Final[dict[Kind, str]] = {
         r"(?![\w-])"
     ),
     "quota": (
-        r"credit balance is too low|(?<![\w-])insufficient (?:account )?(?:balance|credits?|funds)(?![\w-])"
+        r"credit balance is too low|(?<![\w-])balance is insufficient"
+        r"|(?<![\w-])insufficient (?:account )?(?:balance|credits?|funds)(?![\w-])"
         r"|not enough credits"
         r"|(?:billing|spend(?:ing)?|usage) (?:hard )?limits? (?:has been |have been |was )?(?:reached|exceeded)"
         r"|reached your specified (?:workspace )?(?:api )?(?:usage|spend)"
@@ -108,7 +109,8 @@ def kinds(text: str) -> set[Kind]:
 # -- how long to wait -------------------------------------------------------------------------------------------------
 
 _WAIT: Final = (
-    r"(?:try(?:ing)? (?:it |this )?again|retry(?:ing)?|wait(?:ing)?|available again)(?: (?:your|the|this) request)?"
+    r"(?<![\w-])(?:try(?:ing)? (?:it |this )?again|retry(?:ing)?|wait(?:ing)?|resets?|available(?: again)?)"
+    r"(?: (?:your|the|this) request)?"
     r"(?: in| after| for| at least| about| approximately| another){0,3} ((?:[0-9.,]+ ?[a-z\xb5]+(?:,? and |,? )?){1,4})"
 )
 _PART: Final = r"([0-9]{1,9}(?:\.[0-9]{1,12})?) ?([a-z\xb5]+)"
@@ -127,7 +129,7 @@ def wait(text: str) -> float | None:
     if match is None:
         return None
     seconds, found = 0.0, False
-    for number, unit in any_case(_PART).findall(match[1].lower()):
+    for number, unit in any_case(_PART).findall(match[1].lower().replace(",", "")):
         part = go_duration(number + _UNITS.get(unit, unit))
         if part is None:
             break  # "in 5 seconds or contact us", "in 2 attempts"

@@ -242,6 +242,13 @@ _KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "too_many_requests": "rate_limit",
         "throttlingexception": "rate_limit",
         "throttling": "rate_limit",
+        # what a 400 is about, whatever its words are: these quote the user or the model
+        "invalid_prompt": "bad_request",
+        "unsupported_parameter": "bad_request",
+        "unsupported_value": "bad_request",
+        "invalid_function_parameters": "bad_request",
+        "tool_use_failed": "bad_request",
+        "json_validate_failed": "bad_request",
         # what a 400 may be about as well
         "invalid_api_key": "auth",
         "api_key_invalid": "auth",
@@ -259,14 +266,9 @@ _TYPES: Final[Mapping[str, Kind]] = MappingProxyType(
         "invalid_request_error": "bad_request",
         "invalid_request": "bad_request",
         "invalid_argument": "bad_request",
-        "invalid_prompt": "bad_request",
         "badrequesterror": "bad_request",
         "failed_precondition": "bad_request",
         "unprocessableentityerror": "bad_request",
-        "unsupported_parameter": "bad_request",
-        "unsupported_value": "bad_request",
-        "tool_use_failed": "bad_request",
-        "json_validate_failed": "bad_request",
         "authentication_error": "auth",
         "authenticationerror": "auth",
         "unauthenticated": "auth",
@@ -301,12 +303,14 @@ class _Open(NamedTuple):
 
 
 _BAD_REQUEST: Final = _Open(
-    "bad_request", ("content_filter", "rate_limit", "context", "auth", "not_found"), ("quota", "context", "not_found")
+    "bad_request",
+    ("content_filter", "rate_limit", "context", "auth", "not_found", "bad_request"),
+    ("quota", "context", "not_found"),
 )
 _SERVER: Final = _Open("server", ("overloaded",), ("overloaded",))
 _UNKNOWN: Final = _Open(
     "server",
-    ("content_filter", "rate_limit", "context", "auth", "not_found", "overloaded"),
+    ("content_filter", "rate_limit", "context", "auth", "not_found", "bad_request", "overloaded"),
     ("quota", "rate_limit", "context", "overloaded"),
 )
 #: By status. A rate limit goes before the length: Groq's 413 counts tokens per minute.
@@ -440,7 +444,7 @@ def _hints(kind: Kind, status: int | None, said: Said, model: str | None, rules:
     text = said.message
     if kind in ("not_found", "bad_request") and model is not None and model in rules.retired:
         hints.append(f"{printable(model, 100)} was switched off on {rules.retired[model]}")
-    elif kind == "not_found" and status == 404 and rules.not_found:
+    elif kind == "not_found" and status == 404 and rules.not_found and not (rules.may_lack_v1 and _of_model(said)):
         hints.append(rules.not_found.replace("{model}", printable(model or "the model", 100)))
     elif said.words & {"model_decommissioned", "model_deprecated", "model_retired"}:
         hints.append("this model was retired: choose another")
@@ -451,6 +455,11 @@ def _hints(kind: Kind, status: int | None, said: Said, model: str | None, rules:
             " is not enough: set it to 'none'. With reasoning, tools need the Responses wire"
         )
     return hints
+
+
+def _of_model(said: Said) -> bool:
+    """Whether a 404 is about the model: then the path was right."""
+    return "model_not_found" in said.words or said.place == "model"
 
 
 def _wordless(provider: str, status: int, text: str, said: Said, rules: FailureRules) -> tuple[str, str]:

@@ -206,6 +206,7 @@ def test_a_body_larger_than_the_limit_is_still_told_by_its_code() -> None:
         ("try again in 2 minutes", 120.0), ("Try again in 1 minute and 5 seconds.", 65.0), ("try again in 1h2m3s", 3723.0),
         ("try again in 6m0s", 360.0), ("Please wait for 30 seconds", 30.0), ("retry your request after 12 seconds", 12.0),
         ("Try again in about 3 hours", 10800.0), ("RETRY AFTER 4 SECS", 4.0), ("try again in 24h", 86400.0),
+        ("Try again in 1,500 ms", 1.5), ("Rate limit resets in 45s", 45.0), ("It will be available in 5s", 5.0),
         ("try again in 2 attempts", None), ("Please try again later.", None), ("try again in 5", None), ("retried 5 seconds ago", None),
         ("'try again in 5s'", None), ("raw=try again in 5s", None), ("", None),
     ],
@@ -343,3 +344,46 @@ def test_the_status_that_is_told_is_the_one_that_came(provider: str, status: int
 def test_what_is_left_open_to_codes_is_the_same_in_an_event() -> None:
     for status, kind in ((401, LLMAuthError), (404, LLMNotFoundError), (500, LLMServerError)):
         assert type(failure_from_event("p", {"error": {"message": "insufficient funds", "code": status}})) is kind
+
+
+@pytest.mark.parametrize("code", ["invalid_prompt", "unsupported_value", "tool_use_failed", "json_validate_failed"])
+@pytest.mark.parametrize("words", ["prompt is too long", "insufficient funds", "Invalid model name passed in model=m"])
+def test_a_code_that_says_what_was_wrong_leaves_words_no_say(code: str, words: str) -> None:
+    for body in ({"error": {"message": words, "code": code}}, {"error": {"message": words, "type": code}}):
+        for error in (of(400, body), of(422, body), failure_from_event("p", body)):
+            assert type(error) is LLMBadRequestError
+
+
+def test_where_the_model_is_not_found_the_path_was_right() -> None:
+    from sans_io.chat.messages import ChatRequest
+
+    chat = ChatRequest(messages=({"role": "user", "content": "-"},), model="m", stream=False)
+    operation = OpenAICodec(parse_base_url("https://host.example"), DIALECTS["generic"]).operation(chat)
+    for error in (
+        {"message": "no", "code": "model_not_found"},
+        {"message": "no", "param": "model", "type": "NotFoundError"},
+    ):
+        assert operation.decode_error(404, (), json.dumps({"error": error}).encode()).message == "no"
+    assert "/v1" in operation.decode_error(404, (), b'{"detail": "Not Found"}').message
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("model 'llama9' not found, try pulling it first", LLMNotFoundError),
+        ("pull model manifest: file does not exist", LLMNotFoundError),
+        ("the tool said 'model x not found'", LLMServerError),
+        ('error parsing tool call: raw=\'{"a": "file does not exist"}\'', LLMServerError),
+        ('bad answer "manifest unknown"', LLMServerError),
+    ],
+)
+def test_what_ollama_does_not_have(message: str, kind: type) -> None:
+    with pytest.raises(LLMError) as caught:
+        decode(
+            "ollama",
+            200,
+            {"content-type": "application/x-ndjson"},
+            [json.dumps({"error": message}).encode() + b"\n"],
+            stream=True,
+        )
+    assert type(caught.value) is kind

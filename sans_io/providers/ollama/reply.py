@@ -25,6 +25,7 @@ from ...decode.jsontext import JSON, JSONObject, SurrogateJoiner
 from ...decode.ndjson import NDJSONDecoder
 from ...errors import LLMError, LLMNotFoundError, LLMServerError, LLMStreamError
 from ...limits import DEFAULT_LIMITS, Limits
+from ..error_words import prose
 from ..failures import FailureRules, failure_from_event
 from ..json_replies import ModelsReader, RawReader, WholeReader, count, token_logprobs
 from ..stream_readers import LONG, StreamReader
@@ -51,7 +52,7 @@ def reported_error(value: JSON, model: str | None) -> LLMError:
     """The typed error of an `{"error": ...}` in a 2xx reply; `value` is the whole line or document."""
     error = failure_from_event(PROVIDER, value, model=model, rules=RULES)
     if isinstance(error, LLMServerError) and error.code is None:
-        if _NOT_THERE.search(error.message):
+        if _NOT_THERE.search(prose(error.message)):
             return LLMNotFoundError(
                 error.message, code="model_not_found", provider=PROVIDER, model=model, body=error.body
             )
