@@ -203,6 +203,8 @@ class ChatResponse:
             return jsontext.loads(self.content)
         except jsontext.JSONTextError as error:
             cut = _CUTS.get(self.finish_reason, "")
+            if self.finish_reason == "other" and self.raw_finish_reason is None:
+                cut = ", perhaps because it was cut off (no finish_reason came)"
             raise LLMProtocolError(
                 f"the answer is not JSON{cut}: {error}", code="answer_not_json", model=self.model, partial=self
             ) from error

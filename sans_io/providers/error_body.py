@@ -26,6 +26,7 @@ from ..records import dataclass, field
 from .error_words import Numbers, class_names, kinds, overflow, prose
 
 if TYPE_CHECKING:
+    from .base import Headers
     from .registry import Kind
 
 _MAX_NESTING: Final = 6
@@ -40,7 +41,8 @@ class Said:
     """What an error body says.
 
     `words` are all codes, types and statuses in it, in lower case. `prose` is the message without what it quotes,
-    `kinds` what that speaks of. `place` is the part of the request that it complains of.
+    `kinds` what that speaks of. `place` is the part of the request that it complains of, `headers` are those of the
+    server behind a router.
     """
 
     body: JSON = None
@@ -58,6 +60,7 @@ class Said:
     place: str = ""
     flagged: bool = False
     per_day: bool = False
+    headers: Headers = ()
     hints: list[str] = field(default_factory=list)
 
 
@@ -212,6 +215,10 @@ def _read_details(value: JSONObject, said: Said, depth: int) -> None:
     metadata = value.get("metadata")  # OpenRouter quotes its upstream there, and says why it was moderated.
     if isinstance(metadata, dict):
         said.flagged = said.flagged or bool(metadata.get("flagged_input") or metadata.get("reasons"))
+        fields = metadata.get("headers")
+        if isinstance(fields, dict):
+            pairs = list(fields.items())[:50]
+            said.headers = tuple((name.lower(), value) for name, value in pairs if isinstance(value, str))
         raw = metadata.get("raw")
         if isinstance(raw, str) and raw and depth < _MAX_NESTING:
             quoted = Said()
@@ -228,8 +235,8 @@ def _read_details(value: JSONObject, said: Said, depth: int) -> None:
         for detail in details[:20]:
             if not isinstance(detail, dict):
                 continue
-            if isinstance(detail.get("retryDelay"), str):
-                said.retry_after = go_duration(detail["retryDelay"])
+            delay = go_duration(detail["retryDelay"]) if isinstance(detail.get("retryDelay"), str) else None
+            said.retry_after = said.retry_after if delay is None else delay
             if isinstance(detail.get("reason"), str):
                 said.words.add(detail["reason"].lower())
             said.per_day = said.per_day or _is_per_day(detail)

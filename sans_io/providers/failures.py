@@ -383,26 +383,27 @@ def _build(
     model: str | None,
     rules: FailureRules,
 ) -> LLMError:
+    fields = (*headers, *said.headers)
     hints = said.hints + _hints(kind, status, said, model, rules)
     message = printable(said.message)
     if hints:
         message = f"{message} ({'; '.join(hints)})"
-    fields = {
+    told = {
         "status_code": status,
         "code": _shown(_code(kind, status, said)),
         "error_type": _shown(said.error_type),
         "request_id": request_id(headers) or _shown(said.request_id),
-        "retry_after": _hinted_wait(kind, headers, said),
+        "retry_after": _hinted_wait(kind, fields, said),
         "provider": provider,
         "model": model,
         "body": said.body,
     }
     if kind == "context":
         limit, requested = said.overflow or (None, None)
-        error: LLMError = LLMContextLengthError(message, limit=limit, requested=requested, **fields)
+        error: LLMError = LLMContextLengthError(message, limit=limit, requested=requested, **told)
     else:
-        error = _CLASSES[kind](message, **fields)
-    if limits := rate_limits(headers):
+        error = _CLASSES[kind](message, **told)
+    if limits := rate_limits(fields):
         error.rate_limits = limits
     return error
 

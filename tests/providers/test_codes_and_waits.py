@@ -22,6 +22,7 @@ from sans_io.errors import (
     LLMServerError,
 )
 from sans_io.http.heads import ResponseHead
+from sans_io.http.rate_limits import RateLimitState
 from sans_io.http.urls import parse_base_url
 from sans_io.limits import Limits
 from sans_io.providers.failures import decode_failure, failure_from_event
@@ -387,3 +388,19 @@ def test_what_ollama_does_not_have(message: str, kind: type) -> None:
             stream=True,
         )
     assert type(caught.value) is kind
+
+
+def test_the_headers_that_a_router_repeats_in_its_body() -> None:
+    fields = {"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795341607000", "Other": 5}
+    body = {
+        "error": {"message": "Rate limit exceeded: free-models-per-min", "code": 429, "metadata": {"headers": fields}}
+    }
+    error = of(429, body, (("date", "Sun, 22 Nov 2026 10:00:00 GMT"),))
+    assert error.rate_limits == {("requests", ""): RateLimitState(20, 0, 7)}
+    assert error.retry_after == 7
+    assert of(429, body, (("retry-after", "1"),)).retry_after == 1
+    inside = failure_from_event("openrouter", body)
+    assert (type(inside), inside.status_code, inside.retry_after) == (LLMRateLimitError, 429, None), "there is no date"
+    assert inside.rate_limits == {("requests", ""): RateLimitState(20, 0)}
+    body["error"]["metadata"]["headers"]["Retry-After"] = "3"  # type: ignore[index]
+    assert failure_from_event("openrouter", body).retry_after == 3
