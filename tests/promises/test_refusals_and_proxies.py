@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloud.llm import LLMConnectionError, LLMError, LLMQuotaError, LLMRateLimitError
+from cloud.llm import LLMConnectionError, LLMContextLengthError, LLMError, LLMQuotaError, LLMRateLimitError
 from sans_io.http.rate_limits import RateLimitState
 from tests import wire_server as w
 from tests.callers import HELLO, MODES, Mode, chat, drain
@@ -163,5 +163,31 @@ def test_a_407_of_a_server_is_no_proxy_s(mode: Mode) -> None:
             error = await failure(client, False)
             assert error.status_code == 407
             assert "proxy" not in error.message
+
+        mode.run(main)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["chat", "stream"])
+@pytest.mark.parametrize("wire", ["openai", "anthropic", "ollama"])
+@pytest.mark.parametrize(("size", "cut"), [(70_000, False), (300_000, False), (2_000_000, True)])
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_long_explanation_still_says_what_it_is(mode: Mode, wire: str, stream: bool, size: int, cut: bool) -> None:
+    error: dict[str, object] = {
+        "type": "invalid_request_error",
+        "code": "context_length_exceeded",
+        "message": "x" * size,
+    }
+    if not cut:
+        error["code"] = error.pop("code")  # behind the message
+    answer = w.reply(status="400 Bad Request", content=json.dumps({"type": "error", "error": error}).encode())
+    with w.WireServer((w.read(), w.send(answer), w.close())) as server:
+        client = mode.client(server.url + ("/v1" if wire == "openai" else ""), wire)
+
+        async def main() -> None:
+            failed = await failure(client, stream)
+            assert isinstance(failed, LLMContextLengthError)
+            assert (failed.code, failed.error_type) == ("context_length_exceeded", "invalid_request_error")
+            assert ("was dropped" in failed.message) == cut
+            assert len(failed.message) < 700
 
         mode.run(main)
