@@ -46,7 +46,7 @@ _PREFIXES: Final = {
 }
 _STARTS: Final = (*_PREFIXES, "ratelimit")
 _PARTS: Final = ("limit", "remaining", "reset")
-_WINDOWS: Final = ("second", "minute", "hour", "day", "month")
+_WINDOWS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "month": None}
 _DIMENSIONS: Final = {
     "": "requests",
     "req": "requests",
@@ -60,9 +60,10 @@ def rate_limit(headers: Fields) -> dict[str, float]:
     """Rate-limit numbers by header name without its vendor prefix: `{"remaining-requests": 59.0, ...}`.
 
     `reset` values are in seconds: OpenAI and Groq send Go durations ("6m0s", "120ms"), Anthropic RFC 3339 times,
-    others plain seconds or Unix times; a time counts from the reply's `Date` and is left out without one. Beside them
-    Mistral's "tokens-query-cost" (what this call cost) and Fireworks' "over-limit" (1.0 or 0.0). Of the structured
-    fields `ratelimit` and `ratelimit-policy` each limit gives "<name>-limit", "<name>-remaining", "<name>-reset".
+    others plain seconds (Azure milliseconds where it names the period) or Unix times; a time counts from the reply's
+    `Date` and is left out without one. Beside them Mistral's "tokens-query-cost" (what this call cost) and Fireworks'
+    "over-limit" (1.0 or 0.0). Of the structured fields `ratelimit` and `ratelimit-policy` each limit gives
+    "<name>-limit", "<name>-remaining" and "<name>-reset".
     """
     fields = [(name, value) for name, value in headers if name.startswith(_STARTS) or name == "date"]
     numbers: dict[str, float] = {}
@@ -91,8 +92,9 @@ def rate_limits(headers: Fields) -> RateLimits:
         if part is None or number is None:
             continue
         words.remove(part)
-        window = words.pop() if words and words[-1] in _WINDOWS else ""
+        window = _take_window(words)
         dimension = "-".join(words)
+        window = window or _window(_period(dimension, fields))
         found.setdefault((_DIMENSIONS.get(dimension, dimension), window), {}).setdefault(part, number)
     limits = {key: RateLimitState(**parts) for key, parts in found.items()}
     for key, (_, state) in _structured(fields).items():
@@ -120,10 +122,35 @@ def _key(name: str) -> str:
 
 def _number(key: str, value: str, fields: Fields) -> float | None:
     if "reset" in key:
-        return _reset(value, fields)
+        reset = _reset(value, fields)
+        # Azure: 500 of a limit of 120 a minute, after one request.
+        in_milliseconds = reset is not None and value.isdigit() and _period(key.removeprefix("reset-"), fields)
+        return reset / 1000 if reset is not None and in_milliseconds else reset
     if key == "over-limit":
         return {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}.get(value.lower())
     return _count(value) if "limit" in key or "remaining" in key or key.endswith("-cost") else None
+
+
+def _period(dimension: str, fields: Fields) -> str:
+    """The seconds that Azure gives as the period of a limit, "" where it does not."""
+    name = f"x-ratelimit-renewalperiod-{dimension}"
+    return next((value.strip() for field, value in fields if field == name and _count(value.strip())), "")
+
+
+def _take_window(words: list[str]) -> str:
+    """The window at the end of a name, taken off it: "minute", or "10s" of "10-second"."""
+    if not words or words[-1] not in _WINDOWS:
+        return ""
+    window = words.pop()
+    length = _WINDOWS[window]
+    if not words or not words[-1].isdigit() or length is None:
+        return window
+    return _window(str(int(words.pop()[:9]) * length))
+
+
+def _window(seconds: str) -> str:
+    """Its name, or its length."""
+    return _LENGTHS.get(seconds) or (f"{seconds}s" if _count(seconds) is not None else "")
 
 
 def _count(text: str) -> float | None:
@@ -185,8 +212,7 @@ def _structured(fields: Fields) -> dict[tuple[str, str], tuple[str, RateLimitSta
     found: dict[tuple[str, str], tuple[str, RateLimitState]] = {}
     for name in {**policies, **states}:
         said = {**policies.get(name, {}), **states.get(name, {})}
-        length = said.get("w", "")
-        window = _LENGTHS.get(length) or (f"{length}s" if _count(length) is not None else "")
+        window = _window(said.get("w", ""))
         plain = name.lower() if name.lower().endswith(("tokens", "requests")) else "requests"
         state = RateLimitState(*(_count(said.get(parameter, "")) for parameter in ("q", "r", "t")))
         if any(number is not None for number in state):
