@@ -62,7 +62,8 @@ if TYPE_CHECKING:
 
     from .anthropic import AnthropicClient, AsyncAnthropicClient
     from .config import InsecureTransportWarning, Timeouts
-    from .ollama import AsyncOllamaClient, OllamaClient
+    from .ollama import AsyncOllamaClient, CreateOptions, OllamaClient
+    from .ollama_models import ModelDetails, ModelInfo, RunningModel
     from .openai import AsyncOpenAICompatClient, OpenAICompatClient
     from .options import CallOptions, ClientOptions
     from .providers import get_provider, register_provider
@@ -80,6 +81,8 @@ _HOMES = {
     "AsyncAnthropicClient": "cloud.llm.anthropic",
     "OllamaClient": "cloud.llm.ollama",
     "AsyncOllamaClient": "cloud.llm.ollama",
+    "CreateOptions": "cloud.llm.ollama",
+    **dict.fromkeys(("ModelDetails", "ModelInfo", "RunningModel"), "cloud.llm.ollama_models"),
     "ChatStream": "cloud.llm.streams",
     "AsyncChatStream": "cloud.llm.streams",
     "Timeouts": "cloud.llm.config",
@@ -133,6 +136,7 @@ __all__ = [
     "Choice",
     "ClientOptions",
     "ContentPart",
+    "CreateOptions",
     "Event",
     "FinishReason",
     "Finished",
@@ -154,6 +158,8 @@ __all__ = [
     "LLMTimeoutError",
     "Limits",
     "Message",
+    "ModelDetails",
+    "ModelInfo",
     "NestedTool",
     "OllamaClient",
     "OpenAICompatClient",
@@ -162,6 +168,7 @@ __all__ = [
     "ReasoningDelta",
     "RefusalDelta",
     "RetryPolicy",
+    "RunningModel",
     "SystemMessage",
     "TextDelta",
     "Timeouts",

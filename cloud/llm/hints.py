@@ -92,17 +92,34 @@ CLIENT: Final[Mapping[str, str]] = {
     ),
 }
 
+#: Keyword arguments of `create_model()`.
+CREATE: Final[Mapping[str, str]] = {
+    "from": "did you mean from_?",
+    "base": "did you mean from_?",
+    **dict.fromkeys(
+        ("modelfile", "path"),
+        "only `ollama create` reads a Modelfile: its FROM is from_=... or files={...}, PARAMETER parameters={...}",
+    ),
+    "stream": "on_progress=... is called with each step",
+    "quantization": "quantize",
+    "options": "parameters",
+}
+
 #: Attributes of a client.
 ATTRIBUTES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("messages", "completions", "responses", "completion", "beta"), "call client.chat(messages, ...)"),
     **dict.fromkeys(
-        ("create", "invoke", "complete", "generate", "predict", "ask", "run", "send", "achat", "ainvoke", "acomplete"),
+        ("invoke", "complete", "generate", "predict", "ask", "run", "send", "achat", "ainvoke", "acomplete"),
         "call client.chat(messages, ...); the clients whose names begin with Async are awaited",
     ),
+    "create": "call client.chat(messages, ...); client.create_model(...) of an Ollama client makes a model",
     **dict.fromkeys(("stream", "astream", "stream_chat"), "call client.chat_stream(messages, ...)"),
     **dict.fromkeys(("models", "list"), "call client.list_models()"),
     **dict.fromkeys(("pull", "download"), "call client.pull_model(name) of an Ollama client"),
-    **dict.fromkeys(("copy", "bind"), "client.with_options(...) makes a changed client"),
+    "copy": "client.with_options(...) makes a changed client; an Ollama client has copy_model(source, destination)",
+    "bind": "client.with_options(...) makes a changed client",
+    **{word: f"call client.{word}_model(name) of an Ollama client" for word in ("show", "delete", "load", "unload")},
+    "ps": "call client.running_models() of an Ollama client",
     **dict.fromkeys(
         ("with_raw_response", "with_streaming_response"), "response.raw, .headers and .request_id are on every response"
     ),
@@ -118,7 +135,7 @@ _ROAD: Final = "Vendor fields go into extra_body={...}"
 
 def unknown_option(method: str, name: str, known: Iterable[str], *, of_call: bool = False) -> TypeError:
     """The error for a keyword argument that `method` does not have."""
-    hint = _hint(name, sorted(known), CALL if of_call else CLIENT)
+    hint = _hint(name, sorted(known), CALL if of_call else CREATE if method == "create_model" else CLIENT)
     sentence = f"{method}() has no option {name!r}" + (f"; {hint}" if hint else "")
     if of_call and (not hint or hint.endswith("?")):
         sentence += (" " if hint else ". ") + _ROAD

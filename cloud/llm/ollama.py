@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, Unpack
+import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any, ClassVar, Final, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
-from sans_io.errors import LLMBadRequestError, LLMConnectionError, LLMTimeoutError
-from transports.loading import need, need_here
+from sans_io.errors import LLMBadRequestError, LLMConnectionError, LLMNotFoundError, LLMTimeoutError
+from sans_io.records import replace
+from transports.loading import need, need_anyio, need_here
 
 from . import config
 from .chatting import ChatClient
 from .credentials import checked_key, forgetful
+from .loops import running_loop
 from .options import ClientOptions, documented, documented_constructor
 from .single_flight import AsyncPulls, SyncPulls
 from .sync_async import AsyncClient, SyncClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Hashable, Sequence
+    from types import ModuleType
 
     from sans_io.chat.events import PullProgress
     from sans_io.chat.response import ChatResponse
@@ -24,15 +29,18 @@ if TYPE_CHECKING:
     from sans_io.http.secret import Secret
     from sans_io.http.urls import BaseURL
     from sans_io.limits import Limits
+    from sans_io.providers.base import Operation
     from sans_io.providers.ollama.codec import OllamaCodec
 
     from .chatting import Choosing, Messages, System, Tools
     from .client import Job
     from .credentials import AsyncKey
+    from .ollama_models import FileContent, ModelInfo, RunningModel
     from .options import CallOptions
     from .streams import AsyncChatStream, ChatStream
 
     OnProgress = Callable[[PullProgress], object]
+    Files = Mapping[str, str | os.PathLike[str]]
 
 
 class OllamaOptions(ClientOptions, total=False):
@@ -44,23 +52,58 @@ class OllamaOptions(ClientOptions, total=False):
     host: str | None
 
 
+class CreateOptions(TypedDict, total=False):
+    """What `create_model()` takes by keyword, each optional."""
+
+    files: Files | None
+    adapters: Files | None
+    template: str | None
+    system: str | None
+    parameters: Mapping[str, Any] | None
+    messages: Messages | None
+    license: str | Sequence[str] | None
+    quantize: str | None
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _by_name_only(init: Callable[P, T]) -> Callable[P, T]:
+    """Say where things go that the official client takes by position: a server there would be a key here."""
+
+    @wraps(init)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        if len(args) > 1:
+            name = type(args[0]).__name__
+            del args, kwargs
+            raise TypeError(
+                f"{name}() takes no positional arguments: a server goes into host='http://...:11434', "
+                "a model into model='...'"
+            )
+        return init(*args, **kwargs)
+
+    return called
+
+
 class _Ollama(ChatClient["OllamaCodec"]):
     provider: ClassVar[str] = "ollama"
 
     @forgetful
+    @_by_name_only
     @documented_constructor
     def __init__(
         self,
+        *,
         api_key: AsyncKey = None,
         model: str | None = None,
-        *,
         host: str | None = None,
         base_url: str | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        """`host` (or `base_url`, or OLLAMA_HOST) is written as Ollama's own client takes it: "host", "host:port", a
-        URL; without any it is port 11434 of this machine. A key (or OLLAMA_API_KEY) is for ollama.com and proxies
-        only. `model` is the default of each call.
+        """All by keyword. `host` (or `base_url`, or OLLAMA_HOST) is written as Ollama's own client takes it: "host",
+        "host:port", a URL; without any it is port 11434 of this machine. A key (or OLLAMA_API_KEY) is for ollama.com
+        and proxies only. `model` is the default of each call.
         """
         settings = self._settings(options)
         config.check_place(host, "host")
@@ -124,13 +167,53 @@ class _Ollama(ChatClient["OllamaCodec"]):
             lambda codec: codec.version_operation(), timers=config.probe_timers(self._timeout), max_retries=0
         )
 
-    def _pull(self, model_name: str) -> tuple[Job[OllamaCodec], tuple[str, str]]:
+    def _pull(self, model_name: str, insecure: bool) -> tuple[Job[OllamaCodec], Hashable]:
         """The download of a model, and what makes it the same as another client's."""
-        name = _full_name(model_name)
-        job = self._job(
-            lambda codec: codec.pull_operation(name), stream=True, timers=config.progress_timers(self._timeout)
-        )
-        return job, (str(self._base_url), name)
+        names = _names()
+        name = names.full_model_name(names.checked_name(model_name))
+        job = self._progress(lambda codec: codec.pull_operation(name, insecure))
+        plain = name.lower().startswith("http://")  # which a server refuses unless it may be insecure
+        return job, (str(self._base_url), names.name_key(name), insecure, plain)
+
+    def _progress(self, build: Callable[[OllamaCodec], Operation]) -> Job[OllamaCodec]:
+        return self._job(build, stream=True, timers=config.progress_timers(self._timeout))
+
+    def _deletion(self, model_name: str) -> Job[OllamaCodec]:
+        """Not tried again where it may have happened: the second attempt would not find the model."""
+        job = self._job(lambda codec: _management().delete(codec, model_name))
+        return replace(job, retry=replace(job.retry, retry_ambiguous=False))
+
+    def _creation(
+        self, model_name: str, from_: str | None, options: CreateOptions, digests: Mapping[os.PathLike[str], str] | None
+    ) -> Job[OllamaCodec]:
+        """`digests` None: only to check the arguments, before anything is uploaded."""
+        if not options.keys() <= CreateOptions.__annotations__.keys():
+            from .hints import unknown_option
+
+            unknown = next(name for name in options if name not in CreateOptions.__annotations__)
+            raise unknown_option("create_model", unknown, CreateOptions.__annotations__)
+
+        def digest(file: object) -> object:
+            if not isinstance(file, os.PathLike):
+                return file
+            return _UNKNOWN_DIGEST if digests is None else digests[file]
+
+        given: dict[str, Any] = dict(options)
+        for kind in ("files", "adapters"):
+            if isinstance(given.get(kind), Mapping):
+                given[kind] = {name: digest(file) for name, file in given[kind].items()}
+        return self._progress(lambda codec: _management().create(codec, model_name, from_, **given))
+
+    def _blob_exists(self, content: FileContent) -> Job[OllamaCodec]:
+        return self._job(lambda codec: _management().has_blob(codec, content.digest))
+
+    def _upload(self, content: FileContent) -> Job[OllamaCodec]:
+        timers = config.progress_timers(self._timeout)
+        return self._job(lambda codec: _management().upload_blob(codec, content.digest, content), timers=timers)
+
+
+#: Stands for that of a file nobody has read yet.
+_UNKNOWN_DIGEST: Final = "sha256:" + 64 * "0"
 
 
 @lru_cache(maxsize=256)
@@ -138,16 +221,63 @@ def _place(text: str, what: str) -> BaseURL:
     need_here("sans_io.providers.ollama.codec")
     from sans_io.providers.ollama.codec import parse_ollama_host
 
-    return config.parsed_base_url(parse_ollama_host(text), what)
+    place = config.parsed_base_url(parse_ollama_host(text), what)
+    if place.path.endswith("/v1"):
+        raise LLMBadRequestError(
+            f"{what} ends in /v1, which is Ollama's OpenAI-compatible API: leave it out here, or use "
+            "OpenAICompatClient(base_url=...)",
+            code="invalid_argument",
+        )
+    if place.path.endswith("/api"):
+        raise LLMBadRequestError(
+            f"{what} ends in /api, which the client adds by itself: leave it out", code="invalid_argument"
+        )
+    return place
 
 
-def _full_name(model_name: object) -> str:
+def _names() -> ModuleType:
     need("sans_io.providers.ollama.codec")
-    from sans_io.providers.ollama.codec import full_model_name
+    from sans_io.providers.ollama import names
 
-    if not isinstance(model_name, str) or not model_name.strip():
-        raise LLMBadRequestError("model_name must be a non-empty string", code="invalid_argument")
-    return full_model_name(model_name.strip())
+    return names
+
+
+def _management() -> ModuleType:
+    need("sans_io.providers.ollama.management", "cloud.llm.ollama_models")
+    from sans_io.providers.ollama import management
+
+    return management
+
+
+def _model_info(raw: dict[str, Any]) -> ModelInfo:
+    from .ollama_models import model_info
+
+    return model_info(raw)
+
+
+def _running_models(raw: dict[str, Any]) -> list[RunningModel]:
+    from .ollama_models import running_models
+
+    return running_models(raw)
+
+
+def _content(path: os.PathLike[str]) -> FileContent:
+    _management()
+    from .ollama_models import FileContent
+
+    return FileContent(path)
+
+
+def _paths(options: CreateOptions) -> list[os.PathLike[str]]:
+    """The files that must be on the server before a model can be made of them."""
+    given = [*(options.get("files") or {}).values(), *(options.get("adapters") or {}).values()]
+    return [file for file in given if isinstance(file, os.PathLike)]
+
+
+def _has(model_name: str, installed: list[str]) -> bool:
+    names = _names()
+    key = names.name_key(names.checked_name(model_name))
+    return any(names.name_key(name) == key for name in installed)
 
 
 _pulls: Final = SyncPulls()
@@ -206,22 +336,128 @@ class OllamaClient(_Ollama, SyncClient["OllamaCodec"]):
         return True
 
     def has_model(self, model_name: str) -> bool:
-        """Whether the model is installed on the server; "llama3.2" means "llama3.2:latest". Raises `LLMError`."""
-        return _full_name(model_name) in map(_full_name, self.list_models())
+        """Whether the model is installed on the server. Names are compared as Ollama compares them: "llama3.2",
+        "LLAMA3.2:latest" and "registry.ollama.ai/library/llama3.2" are one model. Raises `LLMError`.
+        """
+        return _has(model_name, self.list_models())
 
-    def pull_model(self, model_name: str, on_progress: OnProgress | None = None) -> bool:
+    def pull_model(self, model_name: str, on_progress: OnProgress | None = None, *, insecure: bool = False) -> bool:
         """Download a model, or what is new of it. True, or an `LLMError` (`LLMNotFoundError`: no such model).
 
-        `model_name` is like "llama3.2" or "qwen2.5:3b". `on_progress` is called with a `PullProgress` (status, digest,
-        and total and completed in bytes) for each step. Whoever asks for the same model meanwhile waits for the same
-        download. No limit on the whole; the `timeout` of each caller bounds its seconds between two signs of progress.
+        `model_name` is like "llama3.2", "qwen2.5:3b" or "hf.co/user/model". `on_progress` is called with a
+        `PullProgress` (status, digest, and total and completed in bytes) for each step. Whoever asks for the same model
+        meanwhile waits for the same download. No limit on the whole; the `timeout` of each caller bounds its seconds
+        between two signs of progress. `insecure` lets the server use a registry without https ("http://host/...").
         """
-        job, identity = self._pull(model_name)
+        job, identity = self._pull(model_name, insecure)
         return _pulls.join(identity, job, lambda: self._begin(job), on_progress)
 
-    def ensure_model(self, model_name: str, on_progress: OnProgress | None = None) -> bool:
+    def ensure_model(self, model_name: str, on_progress: OnProgress | None = None, *, insecure: bool = False) -> bool:
         """`pull_model()` unless the model is installed. Returns True, or raises an `LLMError`."""
-        return self.has_model(model_name) or self.pull_model(model_name, on_progress)
+        return self.has_model(model_name) or self.pull_model(model_name, on_progress, insecure=insecure)
+
+    def show_model(self, model_name: str, *, verbose: bool = False) -> ModelInfo:
+        """What the server knows of a model: details, capabilities, context length, template, parameters, license.
+
+        `verbose` adds the vocabulary and the list of tensors, megabytes of them, to `.raw`. Raises `LLMNotFoundError`
+        for a model that is not installed, or another `LLMError`.
+        """
+        job = self._job(lambda codec: _management().show(codec, model_name, verbose))
+        return _model_info(self._run(job).raw)
+
+    def running_models(self) -> list[RunningModel]:
+        """The models that are in memory, those that stay longest first. Raises `LLMError`."""
+        job = self._job(lambda codec: _management().running(codec))
+        return _running_models(self._run(job).raw)
+
+    def load_model(
+        self,
+        model_name: str,
+        *,
+        keep_alive: float | str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Load a model into memory, so that the first answer does not wait for it. True, or an `LLMError`.
+
+        `keep_alive`: how long it stays there unused, in seconds (-1: for good) or like "10m"; default: the server's, 5
+        minutes. `options`: Ollama's, of which those count that decide how it is loaded ({"num_ctx": 8192}). Returns
+        when it is loaded, within the client's `timeout`: `with_options(timeout=600)` waits for large ones.
+        """
+        if not isinstance(keep_alive, str) and keep_alive == 0:
+            raise LLMBadRequestError("keep_alive=0 lets a model go: call unload_model()", code="invalid_argument")
+        self._run(self._job(lambda codec: _management().load(codec, model_name, keep_alive, options)))
+        return True
+
+    def unload_model(self, model_name: str) -> bool:
+        """Let a model go out of memory, once what it is answering is answered. True, also if it was not loaded.
+
+        Raises `LLMNotFoundError` for a model that is not installed, or another `LLMError`.
+        """
+        self._run(self._job(lambda codec: _management().load(codec, model_name, 0)))
+        return True
+
+    def copy_model(self, source: str, destination: str) -> bool:
+        """Give a model a second name; a model that has it is replaced. Returns True.
+
+        Raises `LLMNotFoundError` for a source that is not installed, or another `LLMError`.
+        """
+        self._run(self._job(lambda codec: _management().copy(codec, source, destination)))
+        return True
+
+    def delete_model(self, model_name: str) -> bool:
+        """Delete a model, and of its files those that no other needs. Returns True.
+
+        Raises `LLMNotFoundError` if there is none, or another `LLMError`. Not tried again where the server may have
+        done it already.
+        """
+        self._run(self._deletion(model_name))
+        return True
+
+    def create_model(
+        self,
+        model_name: str,
+        from_: str | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[CreateOptions],
+    ) -> bool:
+        """Make a model of another one, or of files. True, or an `LLMError`. A model that has the name is replaced.
+
+        Arguments:
+            model_name: str: the name of the new model.
+            from_: str: the model to begin with; one that is not installed is pulled. Or files:
+            files: dict of name to file: a GGUF, or safetensors and their configs. A file is a `pathlib.Path`, which is
+                uploaded unless the server has it, or the digest of one that it has (see `create_blob()`).
+            adapters: dict of name to file: LoRA adapters, given like files.
+            template: str: the prompt template, in Go's syntax.
+            system: str: instructions for the model.
+            parameters: dict: options that it is run with unless a call says otherwise, like {"temperature": 0}.
+            messages: list of messages, as `chat()` takes them, that every conversation begins with.
+            license: str or list of str.
+            quantize: str: "q4_K_M", "q8_0" ...: only for what is not quantized yet.
+            on_progress: called with a `PullProgress` for each step.
+
+        No limit on the whole; `timeout` bounds the seconds between two signs of progress. Raises `LLMBadRequestError`
+        for what cannot be sent, before anything is, and `OSError` for a file that cannot be read.
+        """
+        self._creation(model_name, from_, options, None)
+        digests = {path: self.create_blob(path) for path in _paths(options)}
+        job = self._creation(model_name, from_, options, digests)
+        return _pulls.watch(lambda: self._begin(job), on_progress)
+
+    def create_blob(self, path: os.PathLike[str]) -> str:
+        """Upload a file for `create_model()` unless the server has it; returns its digest ("sha256:...").
+
+        It is read twice, in pieces. Raises `OSError` if it cannot be read, or an `LLMError`.
+        """
+        with _content(path) as content:
+            for _ in content.hashing():
+                pass
+            try:
+                self._run(self._blob_exists(content))
+            except LLMNotFoundError:
+                self._run(self._upload(content))
+        return content.digest
 
 
 class AsyncOllamaClient(_Ollama, AsyncClient["OllamaCodec"]):
@@ -273,19 +509,132 @@ class AsyncOllamaClient(_Ollama, AsyncClient["OllamaCodec"]):
         return True
 
     async def has_model(self, model_name: str) -> bool:
-        """Whether the model is installed on the server; "llama3.2" means "llama3.2:latest". Raises `LLMError`."""
-        return _full_name(model_name) in map(_full_name, await self.list_models())
+        """Whether the model is installed on the server. Names are compared as Ollama compares them: "llama3.2",
+        "LLAMA3.2:latest" and "registry.ollama.ai/library/llama3.2" are one model. Raises `LLMError`.
+        """
+        return _has(model_name, await self.list_models())
 
-    async def pull_model(self, model_name: str, on_progress: OnProgress | None = None) -> bool:
+    async def pull_model(
+        self, model_name: str, on_progress: OnProgress | None = None, *, insecure: bool = False
+    ) -> bool:
         """Download a model, or what is new of it. True, or an `LLMError` (`LLMNotFoundError`: no such model).
 
-        `model_name` is like "llama3.2" or "qwen2.5:3b". `on_progress` is called with a `PullProgress` (status, digest,
-        and total and completed in bytes) for each step. Whoever asks for the same model meanwhile waits for the same
-        download. No limit on the whole; the `timeout` of each caller bounds its seconds between two signs of progress.
+        `model_name` is like "llama3.2", "qwen2.5:3b" or "hf.co/user/model". `on_progress` is called with a
+        `PullProgress` (status, digest, and total and completed in bytes) for each step. Whoever asks for the same model
+        meanwhile waits for the same download. No limit on the whole; the `timeout` of each caller bounds its seconds
+        between two signs of progress. `insecure` lets the server use a registry without https ("http://host/...").
         """
-        job, identity = self._pull(model_name)
+        job, identity = self._pull(model_name, insecure)
         return await _async_pulls.join(identity, job, lambda: self._begin(job), on_progress)
 
-    async def ensure_model(self, model_name: str, on_progress: OnProgress | None = None) -> bool:
+    async def ensure_model(
+        self, model_name: str, on_progress: OnProgress | None = None, *, insecure: bool = False
+    ) -> bool:
         """`pull_model()` unless the model is installed. Returns True, or raises an `LLMError`."""
-        return await self.has_model(model_name) or await self.pull_model(model_name, on_progress)
+        return await self.has_model(model_name) or await self.pull_model(model_name, on_progress, insecure=insecure)
+
+    async def show_model(self, model_name: str, *, verbose: bool = False) -> ModelInfo:
+        """What the server knows of a model: details, capabilities, context length, template, parameters, license.
+
+        `verbose` adds the vocabulary and the list of tensors, megabytes of them, to `.raw`. Raises `LLMNotFoundError`
+        for a model that is not installed, or another `LLMError`.
+        """
+        job = self._job(lambda codec: _management().show(codec, model_name, verbose))
+        return _model_info((await self._run(job)).raw)
+
+    async def running_models(self) -> list[RunningModel]:
+        """The models that are in memory, those that stay longest first. Raises `LLMError`."""
+        job = self._job(lambda codec: _management().running(codec))
+        return _running_models((await self._run(job)).raw)
+
+    async def load_model(
+        self,
+        model_name: str,
+        *,
+        keep_alive: float | str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Load a model into memory, so that the first answer does not wait for it. True, or an `LLMError`.
+
+        `keep_alive`: how long it stays there unused, in seconds (-1: for good) or like "10m"; default: the server's, 5
+        minutes. `options`: Ollama's, of which those count that decide how it is loaded ({"num_ctx": 8192}). Returns
+        when it is loaded, within the client's `timeout`: `with_options(timeout=600)` waits for large ones.
+        """
+        if not isinstance(keep_alive, str) and keep_alive == 0:
+            raise LLMBadRequestError("keep_alive=0 lets a model go: call unload_model()", code="invalid_argument")
+        await self._run(self._job(lambda codec: _management().load(codec, model_name, keep_alive, options)))
+        return True
+
+    async def unload_model(self, model_name: str) -> bool:
+        """Let a model go out of memory, once what it is answering is answered. True, also if it was not loaded.
+
+        Raises `LLMNotFoundError` for a model that is not installed, or another `LLMError`.
+        """
+        await self._run(self._job(lambda codec: _management().load(codec, model_name, 0)))
+        return True
+
+    async def copy_model(self, source: str, destination: str) -> bool:
+        """Give a model a second name; a model that has it is replaced. Returns True.
+
+        Raises `LLMNotFoundError` for a source that is not installed, or another `LLMError`.
+        """
+        await self._run(self._job(lambda codec: _management().copy(codec, source, destination)))
+        return True
+
+    async def delete_model(self, model_name: str) -> bool:
+        """Delete a model, and of its files those that no other needs. Returns True.
+
+        Raises `LLMNotFoundError` if there is none, or another `LLMError`. Not tried again where the server may have
+        done it already.
+        """
+        await self._run(self._deletion(model_name))
+        return True
+
+    async def create_model(
+        self,
+        model_name: str,
+        from_: str | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[CreateOptions],
+    ) -> bool:
+        """Make a model of another one, or of files. True, or an `LLMError`. A model that has the name is replaced.
+
+        Arguments:
+            model_name: str: the name of the new model.
+            from_: str: the model to begin with; one that is not installed is pulled. Or files:
+            files: dict of name to file: a GGUF, or safetensors and their configs. A file is a `pathlib.Path`, which is
+                uploaded unless the server has it, or the digest of one that it has (see `create_blob()`).
+            adapters: dict of name to file: LoRA adapters, given like files.
+            template: str: the prompt template, in Go's syntax.
+            system: str: instructions for the model.
+            parameters: dict: options that it is run with unless a call says otherwise, like {"temperature": 0}.
+            messages: list of messages, as `chat()` takes them, that every conversation begins with.
+            license: str or list of str.
+            quantize: str: "q4_K_M", "q8_0" ...: only for what is not quantized yet.
+            on_progress: called with a `PullProgress` for each step.
+
+        No limit on the whole; `timeout` bounds the seconds between two signs of progress. Raises `LLMBadRequestError`
+        for what cannot be sent, before anything is, and `OSError` for a file that cannot be read.
+        """
+        self._creation(model_name, from_, options, None)
+        digests = {path: await self.create_blob(path) for path in _paths(options)}
+        job = self._creation(model_name, from_, options, digests)
+        return await _async_pulls.watch(lambda: self._begin(job), on_progress)
+
+    async def create_blob(self, path: os.PathLike[str]) -> str:
+        """Upload a file for `create_model()` unless the server has it; returns its digest ("sha256:...").
+
+        It is read twice, in pieces. Raises `OSError` if it cannot be read, or an `LLMError`.
+        """
+        need_anyio(running_loop() or "asyncio")
+        from anyio.lowlevel import checkpoint
+
+        with _content(path) as content:
+            for _ in content.hashing():
+                await checkpoint()
+            try:
+                await self._run(self._blob_exists(content))
+            except LLMNotFoundError:
+                await self._run(self._upload(content))
+        return content.digest

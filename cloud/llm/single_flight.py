@@ -202,6 +202,12 @@ class SyncPulls(_Pulls["SyncPump"]):
         """Lead or follow until the model is there: True. Raises the download's `LLMError`."""
         return at_once(self._join(identity, get_ident(), asking, begin, on_progress))
 
+    def watch(
+        self, begin: Callable[[], tuple[Call, SyncPump]], on_progress: Callable[[PullProgress], object] | None
+    ) -> bool:
+        """The progress of what nobody shares, to its end: True. Raises its `LLMError`."""
+        return at_once(self._lead(Flight(None), begin, on_progress))
+
     async def _read(self, pump: SyncPump) -> list[Event] | None:
         return pump.advance()
 
@@ -225,6 +231,12 @@ class AsyncPulls(_Pulls["AsyncPump"]):
         """The same, awaited."""
         need_anyio(running_loop() or "asyncio")
         return await self._join((running_loop_object(), identity), running_task(), asking, begin, on_progress)
+
+    async def watch(
+        self, begin: Callable[[], tuple[Call, AsyncPump]], on_progress: Callable[[PullProgress], object] | None
+    ) -> bool:
+        """The same, awaited."""
+        return await self._lead(Flight(None), begin, on_progress)
 
     async def _read(self, pump: AsyncPump) -> list[Event] | None:
         return await pump.advance()

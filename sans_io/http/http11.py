@@ -63,6 +63,10 @@ class RequestHead:
             return memoryview(b"".join((stem, b"\r\n")))
         return memoryview(b"".join((stem, b"Content-Length: %d\r\n\r\n" % len(body), body)))
 
+    def render_head(self, length: int, proxy: Proxy | None = None) -> memoryview:
+        """The request up to its body, which has `length` bytes."""
+        return memoryview(b"".join((self._stem(proxy), b"Content-Length: %d\r\n\r\n" % length)))
+
     def _stem(self, proxy: Proxy | None) -> memoryview:
         """The head up to Content-Length, through h11."""
         if proxy is not None and self.origin.scheme != "http":

@@ -44,6 +44,8 @@ class Awaited:
             return lambda *args, **kwargs: Awaited(value(*args, **kwargs))
         if name in {
             "chat", "list_models", "until_done", "is_available", "has_model", "pull_model", "ensure_model",
+            "show_model", "running_models", "load_model", "unload_model", "copy_model", "delete_model", "create_model",
+            "create_blob",
         }:  # fmt: skip
             return lambda *args, **kwargs: _later(value, *args, **kwargs)
         return value

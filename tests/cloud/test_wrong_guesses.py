@@ -225,8 +225,46 @@ GUESSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "with_options() has no option 'tiemout'; did you mean timeout?",
     ),
     "ollama.Client('http://host:11434')": (
-        lambda: OllamaClient("http://host:11434"), LLMBadRequestError,
+        lambda: OllamaClient("http://host:11434"), TypeError,  # type: ignore[misc]
+        "OllamaClient() takes no positional arguments: a server goes into host='http://...:11434', a model into "
+        "model='...'",
+    ),
+    "ollama.AsyncClient('gpu:11434')": (
+        lambda: AsyncOllamaClient("gpu:11434"), TypeError,  # type: ignore[misc]
+        "AsyncOllamaClient() takes no positional arguments: a server goes into host='http://...:11434', a model into "
+        "model='...'",
+    ),
+    "OllamaClient('llama3.2')": (
+        lambda: OllamaClient("llama3.2"), TypeError,  # type: ignore[misc]
+        "OllamaClient() takes no positional arguments: a server goes into host='http://...:11434', a model into "
+        "model='...'",
+    ),
+    "OllamaClient(None, 'llama3.2')": (
+        lambda: OllamaClient(None, "llama3.2"), TypeError,  # type: ignore[misc]
+        "OllamaClient() takes no positional arguments: a server goes into host='http://...:11434', a model into "
+        "model='...'",
+    ),
+    "OllamaClient('llama3.2', host='gpu')": (
+        lambda: OllamaClient("llama3.2", host="gpu"), TypeError,  # type: ignore[misc]
+        "OllamaClient() takes no positional arguments: a server goes into host='http://...:11434', a model into "
+        "model='...'",
+    ),
+    "OllamaClient(api_key='http://host:11434')": (
+        lambda: OllamaClient(api_key="http://host:11434"), LLMBadRequestError,
         "api_key is a URL: where the server is goes into base_url=... (for Ollama also host=...)",
+    ),
+    "create_model('m', modelfile='FROM x')": (
+        lambda: OllamaClient().create_model("m", modelfile="FROM x"), TypeError,  # type: ignore[call-arg]
+        "create_model() has no option 'modelfile'; only `ollama create` reads a Modelfile: its FROM is from_=... or "
+        "files={...}, PARAMETER parameters={...}",
+    ),
+    "create_model('m', **{'from': 'x'})": (
+        lambda: OllamaClient().create_model("m", **{"from": "x"}), TypeError,  # type: ignore[arg-type]
+        "create_model() has no option 'from'; did you mean from_?",
+    ),
+    "create_model('m', 'x', sytem='...')": (
+        lambda: OllamaClient().create_model("m", "x", sytem="Be brief."), TypeError,  # type: ignore[call-arg]
+        "create_model() has no option 'sytem'; did you mean system?",
     ),
     # -- attributes
     "client.chat.completions.create(...)": (
@@ -250,6 +288,14 @@ GUESSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: OllamaClient().generate("Hi"), AttributeError,
         "OllamaClient has no attribute 'generate'; call client.chat(messages, ...); the clients whose names begin with "
         "Async are awaited",
+    ),
+    "client.show('m')": (
+        lambda: OllamaClient().show("m"), AttributeError,
+        "OllamaClient has no attribute 'show'; call client.show_model(name) of an Ollama client",
+    ),
+    "client.ps()": (
+        lambda: OllamaClient().ps(), AttributeError,
+        "OllamaClient has no attribute 'ps'; call client.running_models() of an Ollama client",
     ),
     "client.pull('m')": (
         lambda: OllamaClient().pull("m"), AttributeError,
@@ -343,6 +389,20 @@ GUESSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "base_url='.../v1/messages'": (
         lambda: AnthropicClient("k", base_url="https://api.anthropic.com/v1/messages/"), LLMBadRequestError,
         "base_url ends in /v1/messages, which the client adds by itself: leave it out",
+    ),
+    "host='.../v1'": (
+        lambda: OllamaClient(host="http://localhost:11434/v1"), LLMBadRequestError,
+        "host ends in /v1, which is Ollama's OpenAI-compatible API: leave it out here, or use "
+        "OpenAICompatClient(base_url=...)",
+    ),
+    "base_url='.../v1/'": (
+        lambda: AsyncOllamaClient(base_url="http://localhost:11434/ollama/v1/"), LLMBadRequestError,
+        "base_url ends in /v1, which is Ollama's OpenAI-compatible API: leave it out here, or use "
+        "OpenAICompatClient(base_url=...)",
+    ),
+    "host='.../api'": (
+        lambda: OllamaClient(host="localhost:11434/api/"), LLMBadRequestError,
+        "host ends in /api, which the client adds by itself: leave it out",
     ),
     "host='.../api/chat'": (
         lambda: OllamaClient(host="http://localhost:11434/api/chat"), LLMBadRequestError,

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from ...chat.messages import ChatRequest, encode_body
-from ...errors import LLMBadRequestError
+from ...decode.jsontext import JSONObject
 from ...http.http11 import HTTPRequest, RequestHead, RequestHeaders
 from ...http.secret import Secret
 from ...http.urls import BaseURL
@@ -22,6 +22,7 @@ from ..base import Operation, ReplyForm, ReplyReader
 from ..endpoint import Endpoint, GivenHeaders
 from ..failures import QUOTA_CODES, new_operation
 from .messages import build_body
+from .names import checked_name
 from .reply import (
     FINISH_REASONS,
     PROVIDER,
@@ -33,7 +34,7 @@ from .reply import (
     WholeChatReader,
 )
 
-__all__ = ["FINISH_REASONS", "RETRY_TABLE", "OllamaCodec", "full_model_name", "parse_ollama_host"]
+__all__ = ["FINISH_REASONS", "RETRY_TABLE", "OllamaCodec", "parse_ollama_host"]
 
 #: The common table fits: 503 "server busy" comes with the code "overloaded", a 404 is a model that is not there.
 RETRY_TABLE: Final = retry_table(codes=QUOTA_CODES)
@@ -61,7 +62,7 @@ class OllamaCodec:
         self.endpoint = base_url
         self.limits = limits
         # Built at once, so that a value that cannot be sent is refused where it was given.
-        self._head("POST", "api/chat")
+        self.head("POST", "api/chat")
 
     def with_credential(self, secret: Secret) -> OllamaCodec:
         """The same codec with another credential."""
@@ -70,7 +71,7 @@ class OllamaCodec:
     def build(self, chat: ChatRequest) -> HTTPRequest:
         """The request for `chat`. Raises `LLMBadRequestError` naming what the API does not support."""
         body = encode_body(build_body(chat))
-        return HTTPRequest(self._head("POST", "api/chat", chat.extra_headers), body)
+        return HTTPRequest(self.head("POST", "api/chat", chat.extra_headers), body)
 
     def operation(self, chat: ChatRequest) -> Operation:
         """`POST /api/chat`, and how its reply is read."""
@@ -78,39 +79,52 @@ class OllamaCodec:
         called = (call.get("id") for message in chat.messages for call in message.get("tool_calls") or ())
         taken = frozenset(label for label in called if isinstance(label, str))
         form: ReplyForm = "ndjson" if chat.stream else "json"
-        return self._operation(self.build(chat), form, chat.model, partial(reader, chat.model, taken, self.limits))
+        return self.operation_of(self.build(chat), form, chat.model, partial(reader, chat.model, taken, self.limits))
 
     def models_operation(self) -> Operation:
         """`GET /api/tags`; the reader's `models` are the names, and `response().raw` is the whole list."""
-        request = HTTPRequest(self._head("GET", "api/tags"))
-        return self._operation(request, "json", None, partial(OllamaModelsReader, PROVIDER, self.limits))
+        request = HTTPRequest(self.head("GET", "api/tags"))
+        return self.operation_of(request, "json", None, partial(OllamaModelsReader, PROVIDER, self.limits))
 
     def version_operation(self) -> Operation:
         """`GET /api/version`, the cheapest sign of life; the reader's `version` is the server's."""
-        request = HTTPRequest(self._head("GET", "api/version"))
-        return self._operation(request, "json", None, partial(VersionReader, PROVIDER, self.limits))
+        request = HTTPRequest(self.head("GET", "api/version"))
+        return self.operation_of(request, "json", None, partial(VersionReader, PROVIDER, self.limits))
 
-    def pull_operation(self, model: str) -> Operation:
+    def pull_operation(self, model: str, insecure: bool = False) -> Operation:
         """`POST /api/pull`: its events are `PullProgress`. Whole only if the last status is "success"."""
-        if not model.strip() or not model.isprintable():
-            raise LLMBadRequestError("model_name must be a non-empty printable string", code="invalid_argument")
-        request = HTTPRequest(self._head("POST", "api/pull"), encode_body({"model": model, "stream": True}))
-        return self._operation(request, "ndjson", model, partial(PullReader, model, self.limits))
+        body: JSONObject = {"model": checked_name(model), "stream": True}
+        if insecure:
+            body["insecure"] = True
+        return self.asking("POST", "api/pull", body, "ndjson", model, partial(PullReader, model, self.limits))
 
-    def _head(self, method: str, path: str, extra: RequestHeaders = ()) -> RequestHead:
-        return self.endpoint.head(method, path, (("Accept", "application/json"),), extra)
+    def asking(
+        self,
+        method: str,
+        path: str,
+        body: JSONObject,
+        form: ReplyForm,
+        model: str | None,
+        new_reader: Callable[[], ReplyReader],
+    ) -> Operation:
+        """An operation with a JSON body (`management` makes its own)."""
+        request = HTTPRequest(self.head(method, path), encode_body(body))
+        return self.operation_of(request, form, model, new_reader)
 
-    def _operation(
+    def head(self, method: str, path: str, extra: RequestHeaders = ()) -> RequestHead:
+        """The head of a request to `path`."""
+        fields: RequestHeaders = (("Accept", "application/json"),)
+        if method == "DELETE":
+            fields += (("Content-Type", "application/json"),)
+        return self.endpoint.head(method, path, fields, extra)
+
+    def operation_of(
         self, request: HTTPRequest, form: ReplyForm, model: str | None, new_reader: Callable[[], ReplyReader]
     ) -> Operation:
+        """An operation with a request as it is."""
         return new_operation(
             request, form, new_reader, provider=PROVIDER, model=model, retry_table=RETRY_TABLE, rules=RULES
         )
-
-
-def full_model_name(name: str) -> str:
-    """`name` with its tag: "llama3.2" means "llama3.2:latest". A colon before a slash is a registry's port."""
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 def parse_ollama_host(text: str) -> str:

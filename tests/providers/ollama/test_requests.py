@@ -11,7 +11,8 @@ from sans_io.errors import LLMAuthError, LLMBadRequestError, LLMError, LLMNotFou
 from sans_io.http.secret import Secret
 from sans_io.http.urls import parse_base_url
 from sans_io.policy.retry import FATAL, THROTTLED, TRANSIENT
-from sans_io.providers.ollama.codec import OllamaCodec, full_model_name, parse_ollama_host
+from sans_io.providers.ollama.codec import OllamaCodec, parse_ollama_host
+from sans_io.providers.ollama.names import full_model_name, name_key
 from sans_io.providers.ollama.reply import ChatStreamReader, PullReader
 from tests.providers.ollama.kit import CODEC, call, last, line
 from tests.providers.reading import read
@@ -373,6 +374,54 @@ def test_error_replies(status: int, said: dict, cls: type[LLMError], retry: str)
 )
 def test_full_model_names(name: str, full: str) -> None:
     assert full_model_name(name) == full
+
+
+#: What the real server takes for one model; `tests/real_ollama` asks it.
+ONE_MODEL = [
+    ("smol", "SMOL"),
+    ("smol", "smol:latest"),
+    ("smol", "Smol:LATEST"),
+    ("smol", "library/smol"),
+    ("smol", "LIBRARY/smol:latest"),
+    ("smol", "registry.ollama.ai/library/smol"),
+    ("smol", "Registry.Ollama.AI/library/smol:latest"),
+    ("smol", "https://registry.ollama.ai/library/smol:latest"),
+    ("smol", "http://registry.ollama.ai/library/smol:latest"),
+    ("SMOL:V1", "smol:v1"),
+    ("user/model", "User/Model:latest"),
+    ("user/model", "registry.ollama.ai/user/model"),
+    ("hf.co/User/Model-GGUF:Q4_K_M", "hf.co/user/model-gguf:q4_k_m"),
+    ("hf.co/user/model", "https://hf.co/user/model:latest"),
+    ("127.0.0.1:5000/library/smol", "http://127.0.0.1:5000/library/smol:latest"),
+    ("[::1]:5000/library/smol", "http://[::1]:5000/library/smol"),
+]
+#: And what it does not.
+OTHER_MODELS = [
+    ("smol", "smol2"),
+    ("smol", "smol:v1"),
+    ("smol", "user/smol"),
+    ("smol", "hf.co/library/smol"),
+    ("hf.co/user/model", "huggingface.co/user/model"),
+    ("127.0.0.1:5000/library/smol", "127.0.0.1:5001/library/smol"),
+    ("registry:5000/user/model", "registry/user/model"),
+    ("smol", "smol:"),  # these are no names
+    ("smol", ":latest"),
+    ("smol", "/smol"),
+    ("smol", "//smol"),
+    ("smol", "https://smol"),
+    ("smol", "smol@sha256:" + 64 * "0"),
+    ("k", "\N{KELVIN SIGN}"),
+]
+
+
+@pytest.mark.parametrize(("name", "other"), ONE_MODEL)
+def test_names_of_one_model(name: str, other: str) -> None:
+    assert name_key(name) == name_key(other)
+
+
+@pytest.mark.parametrize(("name", "other"), OTHER_MODELS)
+def test_names_of_two_models(name: str, other: str) -> None:
+    assert name_key(name) != name_key(other)
 
 
 @pytest.mark.parametrize(
