@@ -186,6 +186,20 @@ _PATTERNS: Final = tuple(
 )  # fmt: skip
 
 
+def refuses(message: str) -> bool:
+    """Whether it says, on a 500, that the request is wrong: it would fail again. Only whole messages count, as Ollama
+    0.17 writes them of options, formats and names, and llama.cpp of pictures and sound.
+    """
+    return len(message) <= MAX_TEXT and any_case(_REFUSED).fullmatch(message) is not None
+
+
+_REFUSED: Final = (
+    r'option "[^"]{1,80}" must be of (?:type \w{1,20}|an array of strings)'
+    r'|invalid format: ".*"; expected "json" or a valid JSON Schema object|invalid JSON schema in format'
+    r"|unqualified name: .*|(?:image|audio|video) input is not supported - hint: .*"
+)
+
+
 def overflow(text: str) -> Numbers | None:
     """`(limit, requested)` in tokens, each None where not said, if `text` says the prompt is too long; else None."""
     text = text[:MAX_TEXT]

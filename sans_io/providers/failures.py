@@ -37,7 +37,7 @@ from ..http.server_hints import retry_after
 from ..policy.retry import FATAL, RetryClass
 from .base import Operation
 from .error_body import Said, looks_like_html, page_text, read_error
-from .error_words import wait
+from .error_words import refuses, wait
 from .registry import FailureRules, Kind
 from .reply_headers import rate_limit, request_id
 
@@ -343,6 +343,8 @@ def _kind_of(status: int | None, said: Said, rules: FailureRules) -> Kind:
         return "quota"
     if said.flagged:
         return "content_filter"
+    if status in (None, 500) and refuses(said.message):
+        return "bad_request"
     left = _left_open(status, said, named)
     for kind in left.to_codes:
         if kind in named:
@@ -421,6 +423,8 @@ def _code(kind: Kind, status: int | None, said: Said) -> str | None:
         return code if code is not None and code.lower() in QUOTA_CODES else "insufficient_quota"
     if kind == "context" and (code is None or _KINDS.get(code.lower()) != "context"):
         return "context_length_exceeded"
+    if kind == "bad_request" and status in (None, 500) and refuses(said.message):
+        return "refused_request"
     if kind == "not_found" and status == 400 and (code is None or code == "400"):
         return "model_not_found"
     if kind == "content_filter" and (code is None or _KINDS.get(code.lower()) != "content_filter"):

@@ -202,7 +202,7 @@ def test_a_certificate_that_the_client_does_not_have(
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_page_where_v1_is_missing(mode: Mode, server: LoopbackServer, tmp_path: Path) -> None:
     """Here the hint is right: a 404 page, at a base_url without /v1."""
-    with nginx(tmp_path, f"listen 127.0.0.1:PORT; location / {{ return 404; }}") as port:
+    with nginx(tmp_path, "listen 127.0.0.1:PORT; location / { return 404; }") as port:
 
         async def main() -> LLMError:
             with pytest.raises(LLMError) as caught:
