@@ -23,7 +23,7 @@ mkdir -p .venv
 quietly() { "$$@" >.venv/setup.log 2>&1 || { tail -n 8 .venv/setup.log >&2; exit 1; }; }
 endef
 
-.PHONY: help demo test lint types contracts coverage proof bench mutants fuzz interpreters pyodide dist clean
+.PHONY: help demo test lint types contracts coverage proof bench mutants fuzz ollama interpreters pyodide dist clean
 
 help:
 	echo "make demo       chat, stream, JSON and tools against a real local model, on sync, asyncio and trio"
@@ -33,6 +33,7 @@ help:
 	echo "make dist       wheel and sdist in dist/"
 	echo "make interpreters    the tests on every CPython from 3.11 on that is found"
 	echo "make pyodide    the pure core on WebAssembly (needs node and npm)"
+	echo "make ollama     builds a real Ollama (Go, 15 minutes) and tries the clients on it"
 	echo "make proof bench mutants fuzz    long-running evidence"
 
 .venv/venv.stamp:
@@ -116,13 +117,15 @@ dist: .venv/lint.stamp
 	$(PY) -m build --outdir dist .
 
 # A million simulated calls, plain and re-entrant, something at every bytecode of a call, five times the soak of the
-# tests, state machines that look longer.
+# tests, state machines that look longer, and real proxies.
 proof: .venv/test.stamp
 	$(PY) -m transports.testing.simulation search 0 40000
 	$(PY) -m transports.testing.simulation search 0 40000 --reentrant
 	REENTRY_STRIDE=1 REENTRY_SIGNALS=5000 $(PY) -m pytest -q --timeout 3000 tests/interrupts
 	SOAK_CALLS=50000 $(PY) -m pytest -q tests/proof/soak
 	HYPOTHESIS_PROFILE=nightly $(PY) -m pytest -q --timeout 3000 tests/calls tests/policy tests/decode
+	.ci/debian nginx tinyproxy-bin squid squid-common squid-langpack libecap3 libltdl7 libnetfilter-conntrack3 libnfnetlink0
+	DEBIAN_PROGRAMS=.venv/debian $(PY) -m pytest -q tests/proof/proxies
 
 .venv/bench.stamp: pyproject.toml .venv/test.stamp
 	$(QUIETLY)
@@ -144,6 +147,12 @@ mutants: .venv/test.stamp
 fuzz: .venv/test.stamp
 	$(PIP) install "atheris>=3"
 	PYTHON=$(PY) FUZZ_RUNS="$${FUZZ_RUNS:-100000}" fuzz/run.sh $(ARGS)
+
+# A registry to pull from is Debian's docker-registry behind its nginx.
+ollama: .venv/test.stamp .venv/model.stamp
+	.ci/ollama
+	.ci/debian docker-registry nginx
+	REAL_OLLAMA=.venv/ollama/ollama DEBIAN_PROGRAMS=.venv/debian $(PY) -m pytest -q --timeout 600 tests/real_ollama $(ARGS)
 
 interpreters:
 	.ci/interpreters $(ARGS)

@@ -188,7 +188,7 @@ _PATTERNS: Final = tuple(
 
 def refuses(message: str) -> bool:
     """Whether it says, on a 500, that the request is wrong: it would fail again. Only whole messages count, as Ollama
-    0.17 writes them of options, formats and names, and llama.cpp of pictures and sound.
+    0.17 writes them of options, formats, names and files, and llama.cpp of pictures and sound.
     """
     return len(message) <= MAX_TEXT and any_case(_REFUSED).fullmatch(message) is not None
 
@@ -196,6 +196,8 @@ def refuses(message: str) -> bool:
 _REFUSED: Final = (
     r'option "[^"]{1,80}" must be of (?:type \w{1,20}|an array of strings)'
     r'|invalid format: ".*"; expected "json" or a valid JSON Schema object|invalid JSON schema in format'
+    r"|quantization is only supported for .*|unsupported quantization type .*|json: cannot unmarshal .*"
+    r"|invalid digest format|open \S*blobs/sha256-\w+: no such file or directory"
     r"|unqualified name: .*|(?:image|audio|video) input is not supported - hint: .*"
 )
 

@@ -293,9 +293,9 @@ def test_nothing_is_uploaded_for_a_model_that_cannot_be_made(mode: str, tmp_path
 
     async def scenario(client: Any) -> None:
         with pytest.raises(LLMBadRequestError, match="parameters must be"):
-            await client.create_model("m", files={"f": file}, parameters=3)
+            await client.create_model("m", files={"f.gguf": file}, parameters=3)
         with pytest.raises(LLMBadRequestError, match="empty.gguf is empty"):
-            await client.create_model("m", files={"f": empty})
+            await client.create_model("m", files={"f.gguf": empty})
         with pytest.raises(FileNotFoundError):
             await client.create_model("m", files={"f": tmp_path / "missing.gguf"})
 

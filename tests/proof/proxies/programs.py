@@ -46,7 +46,11 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    command: list[str | Path], port: int, log: Path, end_with: signal.Signals = signal.SIGTERM
+    command: list[str | Path],
+    port: int,
+    log: Path,
+    end_with: signal.Signals = signal.SIGTERM,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The program, once it listens at the port. It is ended afterwards."""
     libraries = ":".join(map(str, (debian() / "usr/lib").glob("*-linux-*")))
@@ -58,7 +62,7 @@ def running(
             stdout=output,
             stderr=output,
             cwd=log.parent,
-            env={**os.environ, "LD_LIBRARY_PATH": libraries},
+            env={**os.environ, "LD_LIBRARY_PATH": libraries, **(environment or {})},
         )
         stack.callback(_end, process, end_with)
         until = monotonic() + _PATIENCE

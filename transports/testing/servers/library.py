@@ -151,6 +151,8 @@ class ModelLibrary:
             lines += [{"status": "using existing layer sha256:" + _digest(body["from"])}]
         elif body.get("files") is None:
             raise RefusedError(ScriptedError("neither 'from' or 'files' was specified", 400))
+        elif not any(file.endswith((".gguf", ".safetensors")) for file in body["files"]):
+            raise RefusedError(ScriptedError("unknown type", 400))
         else:
             lines += [{"status": "parsing GGUF"}]
             for digest in {**body["files"], **(body.get("adapters") or {})}.values():
@@ -195,7 +197,7 @@ class ModelLibrary:
     def _show(self, body: JSON) -> ReplyPlan:
         name = _name(body)
         if not _NAME.fullmatch(name):
-            raise RefusedError(ScriptedError("unqualified name: ", 500))
+            raise RefusedError(ScriptedError(f"unqualified name: {'/'.join(_key(name))}", 500))
         name = self.require(name)
         entry = self._entry(name)
         return _json(

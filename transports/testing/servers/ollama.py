@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import TYPE_CHECKING, Final
 
-from .script import Ask, ReceivedRequest, ReplyPlan, ScriptedError, ScriptedReply
+from .library import refuse_bad_options
+from .script import Ask, ReceivedRequest, RefusedError, ReplyPlan, ScriptedError, ScriptedReply
 from .served import (
     EPOCH,
     ServedWire,
@@ -125,6 +128,12 @@ def ollama_ask(body: JSONObject) -> Ask:
     read = [(message.get("role", ""), message.get("content") or "") for message in body.get("messages") or []]
     options = body.get("options") or {}
     wanted = body.get("format")
+    refuse_bad_options(options)
+    if wanted not in (None, "", "json") and not isinstance(wanted, dict):
+        shown = json.dumps(json.dumps(wanted))
+        raise RefusedError(
+            ScriptedError(f'invalid format: {shown}; expected "json" or a valid JSON Schema object', 500)
+        )
     return Ask(
         wire="ollama",
         model=body["model"],
