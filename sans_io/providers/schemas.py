@@ -399,7 +399,8 @@ class _Closing:
             raise unsupported(f"{path}.properties", _API, f"it must be an object, not {_shown(properties):.60}")
         if isinstance(more, dict) and more:
             raise unsupported(f"{path}.additionalProperties", _API, f"in structured output {_MAP}")
-        if not properties and more is not False:
+        # `"properties": {}` with no word of more is how a class without fields is written.
+        if not properties and more is not False and ("properties" not in node or "additionalProperties" in node):
             raise unsupported(path, _API, f"an object without properties is a map, and in structured output {_MAP}")
         if not isinstance(required, list):
             raise unsupported(f"{path}.required", _API, "it must be the list of the properties that are required")

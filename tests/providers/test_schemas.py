@@ -373,7 +373,7 @@ NOT_SAID = {
     "map behind a nullable type": ({"type": ["object", "null"], "additionalProperties": TEXT},
                                    "s.anyOf[0].additionalProperties"),
     "open map": ({"type": "object"}, "s"),
-    "open map with no properties": ({"type": "object", "properties": {}}, "s"),
+    "open map with no properties": ({"type": "object", "properties": {}, "additionalProperties": True}, "s"),
     "open map said to be one": ({"type": "object", "additionalProperties": True}, "s"),
     "map by patterns": ({"type": "object", "properties": {"a": TEXT}, "patternProperties": {"^x": TEXT}},
                         "s.patternProperties"),
@@ -412,6 +412,11 @@ def test_what_cannot_be_said_is_refused_by_its_path(name: str) -> None:
     with pytest.raises(LLMBadRequestError) as caught:
         closed_schema(schema, "s")
     assert caught.value.message.startswith(f"{path} is not supported by the Anthropic API: ")
+
+
+def test_a_class_without_fields_is_an_empty_object() -> None:
+    closed_class = {"type": "object", "properties": {}, "additionalProperties": False}
+    assert closed_schema({"type": "object", "properties": {}}) == closed_class
 
 
 def test_limits_of_one_request() -> None:

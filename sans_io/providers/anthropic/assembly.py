@@ -78,8 +78,8 @@ class MessageAssembler:
     """One message in the making, from either form of the reply."""
 
     __slots__ = (
-        "_blocks", "_calls", "_completed", "_head", "_joiner", "_usage", "_version", "choice", "reply", "stop_reason",
-        "tally", "waiting",
+        "_blocks", "_calls", "_completed", "_counted", "_head", "_joiner", "_usage", "_version", "choice", "reply",
+        "stop_reason", "tally", "waiting",
     )  # fmt: skip
 
     def __init__(self, version: str | None, limits: Limits) -> None:
@@ -92,6 +92,8 @@ class MessageAssembler:
         self._version = version
         self._head: JSONObject = {}
         self._usage: JSONObject = {}
+        #: Whether an output count above 0 came after the start.
+        self._counted = False
         self._blocks: list[Block] = []
         self._calls = 0
         self._completed: dict[int | None, ToolCall] = {}
@@ -105,7 +107,8 @@ class MessageAssembler:
                 self._head[key] = item
         usage = start.get("usage")
         if isinstance(usage, dict):
-            self.add_usage({key: item for key, item in usage.items() if key not in self._usage})
+            self._usage |= {key: item for key, item in usage.items() if key not in self._usage}
+            self.reply.usage = _usage(self._usage)
         model = self._head.get("model")
         if isinstance(model, str):
             self.reply.model = jsontext.well_formed(model)
@@ -228,10 +231,15 @@ class MessageAssembler:
         return [RefusalDelta(self.choice.refusal[0])]
 
     def add_usage(self, usage: JSON) -> bool:
-        """Counts known so far. False if there are none."""
+        """Counts known at the end, or so far. False if there are none."""
         if not isinstance(usage, dict) or not usage:
             return False
+        output = count(usage.get("output_tokens"))
         _update(self._usage, usage)
+        if output == 0 and not self._counted:
+            # What a message begins with is no count yet, so its first real one may be 0.
+            self._usage["output_tokens"] = 0
+        self._counted = self._counted or bool(output)
         self.reply.usage = _usage(self._usage)
         return True
 
@@ -291,13 +299,13 @@ def _parsed_input(text: str) -> JSON:
 
 
 def _update(known: JSONObject, sent: JSONObject) -> None:
-    """Later counts take the place of earlier ones; gateways end with zeros, which do not. Output may really be 0."""
+    """Later counts take the place of earlier ones; gateways end with zeros, which do not."""
     for key, item in sent.items():
         before = known.get(key)
         if isinstance(item, dict) and isinstance(before, dict):
             known[key] = dict(before)
             _update(known[key], item)
-        elif item or not before or (item is not None and key == "output_tokens"):
+        elif item or not before:
             known[key] = item if item is not None else before
 
 

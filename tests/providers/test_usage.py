@@ -162,3 +162,5 @@ def test_the_last_count_still_holds_on_anthropics_wire() -> None:
         8, 7
     )
     assert anthropic({"input_tokens": 9, "output_tokens": 1}, {"output_tokens": 0}).usage == Usage(9, 0), "nothing said"
+    later = [{"output_tokens": 7}, {"input_tokens": 0, "output_tokens": 0}]
+    assert anthropic({"input_tokens": 9, "output_tokens": 1}, *later).usage == Usage(9, 7), "said before the zeros"
