@@ -59,7 +59,7 @@ FINISH_REASONS: Final[dict[str, FinishReason]] = {
 _DELTA_KEYS: Final = frozenset({"role", "content", "tool_calls", "refusal"})
 _CHOICE_KEYS: Final = frozenset({"index", "delta", "message", "finish_reason", "error", "usage"})
 #: Padding against traffic analysis: of no meaning, different in every chunk.
-_NOISE: Final = frozenset({"obfuscation", "p"})
+_NOISE: Final = frozenset({"obfuscation", "p", "choices"})
 #: Keys whose first value counts: gateways begin with empty ones and repeat them.
 _FIRST: Final = frozenset({"id", "created", "model"})
 #: Keys of a delta that are content. Pieces of something longer, so that equal ones may follow each other ...
@@ -71,7 +71,6 @@ _CONTENT_WHOLES: Final = frozenset(
 #: Lists that a choice sends in pieces beside its delta.
 _GROWING: Final = frozenset({"logprobs", "token_ids"})
 _NO_USAGE: Final = Usage()
-_NO_KEYS: Final[JSONObject] = {}
 
 
 class ChunkInterpreter:
@@ -79,16 +78,17 @@ class ChunkInterpreter:
 
     __slots__ = (
         "_counted",
+        "_said",
+        "_settled",
         "_single",
         "_thinks_apart",
         "_top",
+        "_width",
         "answers",
         "assembler",
         "error",
         "finished",
         "model",
-        "noise",
-        "own",
         "provider",
         "rules",
     )
@@ -113,10 +113,10 @@ class ChunkInterpreter:
         self.finished: set[int] = set()
         #: The reply's own keys, as they will stand in `raw`.
         self._top: JSONObject = {}
-        #: Those of the last chunk, less what is `noise`. A chunk that says the same brings no news beside its choices.
-        self.own: JSONObject = _NO_KEYS
-        #: Keys that differ from chunk to chunk and mean nothing.
-        self.noise: tuple[str, ...] = ()
+        #: Of the last chunk that was kept: the number of its keys, those of which no value is news, and the others.
+        self._width = -1
+        self._settled: tuple[str, ...] = ()
+        self._said: tuple[tuple[str, JSON], ...] = ()
         self._single = single
         #: How many chunks came whose index was their number, where that may mean one answer; -1 once it does not.
         self._counted = 0 if single is None else -1
@@ -131,7 +131,7 @@ class ChunkInterpreter:
     # -- inputs -----------------------------------------------------------------------------------------------------
 
     def chunk(self, name: str, chunk: JSON) -> list[Event]:
-        """The payload of one event, which is taken apart. Look at `error` afterwards; the events before it count."""
+        """The payload of one event. Look at `error` afterwards; the events before it count."""
         events: list[Event] = []
         if not isinstance(chunk, dict):
             error = reported_error(chunk)
@@ -139,13 +139,11 @@ class ChunkInterpreter:
                 self._refuse("an event that is not a JSON object")
         else:
             error = reported_error(chunk)
-            choices = chunk.pop("choices", None)
+            choices = chunk.get("choices")
             # What the server says is wrong says more than what is wrong with the chunk that says it.
             if isinstance(choices, list) or (choices is not None and error is None):
                 self._choices(choices, events, whole=False)
-            for key in self.noise:
-                chunk.pop(key, None)
-            if chunk != self.own:
+            if self.brings_news(chunk):
                 self._count_all(chunk)
                 self._keep(chunk)
             if error is None and name == "error" and choices is None:
@@ -412,25 +410,37 @@ class ChunkInterpreter:
 
     # -- what describes the reply -----------------------------------------------------------------------------------
 
+    def brings_news(self, chunk: JSONObject) -> bool:
+        """Whether it says beside its choices what the one that was kept last did not say."""
+        if len(chunk) != self._width:
+            return True
+        for key in self._settled:
+            if key not in chunk:
+                return True
+        for key, value in self._said:  # noqa: SIM110  a generator that `any` leaves early swallows Ctrl-C
+            if chunk.get(key, chunk) != value:
+                return True
+        return False
+
     def _keep(self, chunk: JSONObject) -> None:
-        """A chunk's own keys, for `raw`; and what of them is noise."""
+        """A chunk's own keys, for `raw`."""
         top = self._top
+        settled: list[str] = []
+        said: list[tuple[str, JSON]] = []
         for key, value in chunk.items():
             if key in _NOISE:
+                settled.append(key)
                 continue
             if is_nothing(value) or (key in _FIRST and top.get(key)) or (key == "usage" and counts_nothing(value)):
                 if not top.get(key):
                     top.setdefault(key, value)
             else:
                 top[key] = value
-        known = self.own
-        self.own = chunk
-        if known and len(known) == len(chunk):
-            varying = [key for key, value in chunk.items() if known.get(key, _NO_KEYS) != value]
-            if all(key in _NOISE or (key in _FIRST and top.get(key)) for key in varying):
-                self.noise += tuple(varying)
-                for key in varying:
-                    del chunk[key]
+            if key == "object" or (key in _FIRST and top.get(key)):
+                settled.append(key)
+            else:
+                said.append((key, value))
+        self._width, self._settled, self._said = len(chunk), tuple(settled), tuple(said)
 
     def _count_all(self, chunk: JSONObject) -> None:
         """The model and the counts."""

@@ -78,14 +78,12 @@ class OpenAIStreamReader(StreamReader):
             return events
         if len(data) > LONG and not self._cutting:
             return self._receive_long(data, self._decoder, self._chunks.assembler.tally)
+        brings_news = self._chunks.brings_news
         for name, chunk in self._decoder.receive_data(data):
             pieces = self._pieces
-            if pieces is not None and type(chunk) is dict:
-                choices = chunk.pop("choices", None)
-                for key in self._chunks.noise:
-                    chunk.pop(key, None)
-                # Beside its choices it says what the one before it said: no usage, no error, nothing to keep.
-                if chunk == self._chunks.own and type(choices) is list and len(choices) == 1:
+            if pieces is not None and type(chunk) is dict and not brings_news(chunk):
+                choices = chunk.get("choices")
+                if type(choices) is list and len(choices) == 1:
                     choice = choices[0]
                     # Beside its index and delta such a choice says nothing: every other value is null.
                     if (
@@ -96,7 +94,9 @@ class OpenAIStreamReader(StreamReader):
                         delta = choice.get("delta")
                         if type(delta) is dict:
                             text = delta.get("content")
-                            said = len(delta) - [*delta.values()].count(None)
+                            said = len(delta)
+                            if said > 1:
+                                said -= [*delta.values()].count(None)
                             if type(text) is str and (said == 1 or (said == 2 and delta.get("role") is not None)):
                                 if not text.isascii():
                                     self._text(text, events)
@@ -107,7 +107,6 @@ class OpenAIStreamReader(StreamReader):
                                 else:
                                     self._silent += 1
                                 continue
-                chunk["choices"] = choices
             if chunk is DONE:
                 self._end(events)
                 return events
