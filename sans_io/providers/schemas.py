@@ -465,8 +465,9 @@ class _Closing:
         whole: JSONObject = {}
         for member in members:
             one = self._resolved(member, path, depth)
-            closed = whole.get("additionalProperties") is False or one.get("additionalProperties") is False
-            names = [tuple(each.get("properties") or ()) for each in (whole, one) if each]
+            for closed, other in ((whole, one), (one, whole)):
+                if closed.get("additionalProperties") is False and not _names(other) <= _names(closed):
+                    raise unsupported(path, _API, "one of its members is closed to what another has")
             for key, value in one.items():
                 if key not in whole:
                     whole[key] = value
@@ -481,10 +482,10 @@ class _Closing:
                     whole[key] = whole[key] if value in whole[key] else f"{value}\n\n{whole[key]}"
                 elif key == "title":
                     whole[key] = value
+                elif key == "additionalProperties" and isinstance(value, bool) and isinstance(whole[key], bool):
+                    whole[key] = value and whole[key]
                 elif value != whole[key]:
                     raise unsupported(path, _API, f"it says two things by {key!r:.40}: write it as one schema")
-            if closed and len(names) > 1 and set(names[0]) != set(names[1]):
-                raise unsupported(path, _API, "one of its members is closed to what the others have")
         return whole
 
     def _resolved(self, member: JSON, path: str, depth: int) -> JSONObject:
@@ -512,6 +513,11 @@ class _Closing:
             return self._all_of(member, path, depth + 1)
         kept: JSONObject = member
         return kept
+
+
+def _names(schema: JSONObject) -> set[str]:
+    properties = schema.get("properties")
+    return set(properties) if isinstance(properties, dict) else set()
 
 
 _RECURSIVE: Final = "is recursive, which structured output does not have: nest a fixed number of levels"

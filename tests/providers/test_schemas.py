@@ -328,6 +328,12 @@ SAID = {
         {"type": "object", "properties": {"a": TEXT, "b": TEXT}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
         {"anyOf": [{"type": "object", "properties": {"a": TEXT, "b": TEXT}, "additionalProperties": False, "required": [n]}
                    for n in "ab"]}),
+    "type and union": (
+        {"type": "object", "additionalProperties": True, "anyOf": [closed(), closed({"b": TEXT})]},
+        {"anyOf": [closed(), closed({"b": TEXT})]}),
+    "all of what is closed to what it has": (
+        {"allOf": [closed({"a": TEXT, "b": TEXT}), {"type": "object", "properties": {"b": TEXT}}]},
+        closed({"a": TEXT, "b": TEXT})),
     "all of one": ({"allOf": [{"$ref": "#/$defs/X"}], "description": "D", "$defs": {"X": {"type": "string", "title": "X"}}},
                    {"type": "string", "title": "X", "description": "D"}),
     "all of several": (
@@ -635,6 +641,13 @@ def test_strict_tools_are_closed_on_anthropic() -> None:
         assert tool["input_schema"] == {"type": "object", "properties": {}, "additionalProperties": False}
     with pytest.raises(LLMBadRequestError, match=r"^tools\[0\]\.parameters\.additionalProperties is not"):
         body(ANTHROPIC, tools=[{"name": "f", "strict": True, "parameters": A_MAP}])
+    either = {
+        "type": "object",
+        "properties": {"a": TEXT, "b": TEXT},
+        "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
+    }
+    with pytest.raises(LLMBadRequestError, match=r"^tools\[0\]\.parameters is not .* no union"):
+        body(ANTHROPIC, tools=[{"name": "f", "strict": True, "parameters": either}])
     with pytest.raises(LLMBadRequestError, match=r"^tools is not .* 20 strict tools, and these are 21"):
         body(ANTHROPIC, tools=[{"name": f"f{i}", "strict": True} for i in range(21)])
 

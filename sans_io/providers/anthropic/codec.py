@@ -280,7 +280,10 @@ def _strict_parameters(schema: JSONObject, path: str) -> JSONObject:
     if schema.get("properties") == {}:
         # A function without arguments, not one that takes any.
         schema = {**schema, "additionalProperties": False}
-    return closed_schema(schema, path)
+    closed = closed_schema(schema, path)
+    if closed.get("type") != "object":
+        raise unsupported(path, WIRE, "what a strict tool takes is one object, no union")
+    return closed
 
 
 def _check_grammars(body: JSONObject) -> None:
