@@ -64,13 +64,15 @@ PLANTED: list[tuple[Any, str, Any, str, list[dict[str, Any]], dict[str, Any], st
      "a call has only keys"),
     (openai_messages._Message, "_calls", lambda self, calls: calls, "groq", _go_on(SIGNED_CALL), {},
      "a call has only keys"),
-    (openai_messages, "_in_mistrals_order", lambda messages: messages, "mistral",
+    (openai_messages, "_says", lambda message: True, "mistral",
      [HELLO, {"role": "assistant", "content": ""}, HELLO], {}, "an assistant has text or calls"),
+    (openai_messages, "_in_mistrals_order", lambda messages: messages, "mistral",
+     [HELLO, {"role": "assistant", "content": "A"}], {}, "the last message is"),
     (anthropic_messages, "is_blank", lambda text: False, "anthropic", _go_on(BLANK), {}, "every turn says"),
     (anthropic_messages, "_THINKING", (), "anthropic", _go_on(CUT), {}, "does not end with thinking"),
     (schemas, "closed_schema", lambda schema, path: dict(schema), "anthropic", [HELLO], {"response_format": SCHEMA}, "a schema closes"),
     (openai_codec, "_strict_problems", lambda *_, **__: [], "openai", [HELLO], {"response_format": SCHEMA}, "requires every property"),
-    (ollama_messages, "_call", lambda call, path: call, "ollama", _go_on(LONG), {}, "calls have a name and an object"),
+    (ollama_messages, "_calls", lambda message, path: message.get("tool_calls") or [], "ollama", _go_on(LONG), {}, "calls have a name and an object"),
 ]  # fmt: skip
 
 
