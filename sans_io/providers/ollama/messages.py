@@ -188,7 +188,22 @@ def _tools(chat: ChatRequest) -> list[JSONObject]:
     for i, tool in enumerate(chat.tools):
         if tool["type"] != "function":
             raise unsupported(f"tools[{i}]", _WIRE, f"it has no tools of type {tool['type']!r:.60}")
-    return [{"type": "function", "function": tool["function"]} for tool in chat.tools]
+    return [
+        {"type": "function", "function": _with_schemas(tool["function"], f"tools[{i}].parameters.properties")}
+        for i, tool in enumerate(chat.tools)
+    ]
+
+
+def _with_schemas(function: JSONObject, path: str) -> JSONObject:
+    """The server reads each property into a struct, so that `true`, which is any value, is written as `{}`."""
+    properties = (function.get("parameters") or {}).get("properties")
+    if not isinstance(properties, dict) or all(isinstance(schema, dict) for schema in properties.values()):
+        return function
+    for name, schema in properties.items():
+        if schema is not True and not isinstance(schema, dict):
+            raise bad(f"{path}.{name}", "must be a JSON Schema (a dict)")
+    schemas = {name: {} if schema is True else schema for name, schema in properties.items()}
+    return {**function, "parameters": {**function["parameters"], "properties": schemas}}
 
 
 def _format(wanted: JSON) -> JSON:

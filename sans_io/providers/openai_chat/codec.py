@@ -323,6 +323,8 @@ def _tool(tool: JSONObject, path: str, dialect: Dialect) -> JSONObject:
         function = {**function, "parameters": {"type": "object", **(schema or {"properties": {}})}}
     if dialect.messages.keys is None:
         return tool if function is tool["function"] else {**tool, "function": function}
+    if schema and schema.get("type", "object") != "object":
+        raise bad(f"{path}.parameters.type", f'must be "object", not {schema["type"]!r:.60}')
     return {"type": "function", "function": {key: function[key] for key in _FUNCTION_KEYS if key in function}}
 
 

@@ -12,6 +12,7 @@ from sans_io.http.secret import Secret
 from sans_io.http.urls import parse_base_url
 from sans_io.policy.retry import FATAL, THROTTLED, TRANSIENT
 from sans_io.providers.ollama.codec import OllamaCodec, parse_ollama_host
+from sans_io.providers.ollama.messages import build_body
 from sans_io.providers.ollama.names import full_model_name, name_key
 from sans_io.providers.ollama.reply import ChatStreamReader, PullReader
 from tests.providers.ollama.kit import CODEC, call, last, line
@@ -582,3 +583,17 @@ def test_a_pull_is_a_post_with_a_body() -> None:
     for operation in (CODEC.models_operation(), CODEC.version_operation()):
         assert b"Content-Type" not in bytes(operation.request.wire())
         assert (operation.form, operation.model, operation.provider) == ("json", None, "ollama")
+
+
+@pytest.mark.parametrize(("schema", "sent"), [(True, {}), ({}, {}), ({"type": "string"}, {"type": "string"})])
+def test_a_property_that_takes_any_value_is_sent_as_an_object(schema: object, sent: dict) -> None:
+    tool = {"name": "f", "parameters": {"type": "object", "properties": {"a": schema}}}
+    body = build_body(chat_request([{"role": "user", "content": "x"}], "m", tools=[tool]))
+    assert body["tools"][0]["function"]["parameters"]["properties"] == {"a": sent}
+
+
+@pytest.mark.parametrize("schema", [False, None, 5, "string", []])
+def test_a_property_that_is_no_schema_is_refused_by_its_path(schema: object) -> None:
+    tool = {"name": "f", "parameters": {"type": "object", "properties": {"a": schema}}}
+    with pytest.raises(LLMBadRequestError, match=r"tools\[0\]\.parameters\.properties\.a must be a JSON Schema"):
+        build_body(chat_request([{"role": "user", "content": "x"}], "m", tools=[tool]))

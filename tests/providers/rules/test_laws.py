@@ -96,6 +96,62 @@ def test_each_option_alone_breaks_no_rule_or_is_refused_by_its_name(vendor: str,
         assert error.message.startswith(name), error.message
 
 
+SCHEMA_NAMES = st.sampled_from(["a", "b", "c", "$ref"])
+LEAVES = st.sampled_from(
+    [
+        {"type": "string"}, {"type": "string", "format": "date"}, {"type": "string", "format": "uri"},
+        {"type": "string", "minLength": 1, "description": "x"}, {"type": "string", "pattern": "^(?!x)"},
+        {"type": "integer", "minimum": 0, "default": 3}, {"type": ["string", "null"]}, {"enum": ["x", "y"]},
+        {"enum": [{"x": 1}]}, {"const": 7}, {"type": "array"}, {"type": "object"}, {}, True, {"$ref": "#"},
+        {"$ref": "#/$defs/D"}, {"$ref": "#/$defs/D", "description": "x"}, {"$ref": "#/$defs/E"},
+        {"type": "object", "additionalProperties": {"type": "integer"}}, {"not": {"type": "null"}},
+        {"type": "string", "title": "A title", "examples": ["x"]},
+    ]
+)  # fmt: skip
+
+
+@st.composite
+def _objects(draw: st.DrawFn, inside: st.SearchStrategy) -> dict:
+    properties = draw(st.dictionaries(SCHEMA_NAMES, inside, max_size=3))
+    schema = {"type": "object", "properties": properties}
+    if draw(st.booleans()):
+        schema["required"] = draw(st.sampled_from([list(properties), list(properties)[:1], ["z"]]))
+    if draw(st.booleans()):
+        schema["additionalProperties"] = draw(st.sampled_from([False, False, True]))
+    return schema
+
+
+SCHEMAS = st.recursive(
+    LEAVES,
+    lambda inside: (
+        _objects(inside)
+        | st.builds(lambda one: {"type": "array", "items": one, "maxItems": 3}, inside)
+        | st.builds(lambda some: {"anyOf": some}, st.lists(inside, min_size=1, max_size=3))
+        | st.builds(lambda some: {"oneOf": some, "discriminator": {"propertyName": "a"}}, st.lists(inside, min_size=1))
+        | st.builds(lambda some: {"allOf": some}, st.lists(inside, min_size=1, max_size=2))
+    ),
+    max_leaves=6,
+)
+
+
+@given(root=_objects(SCHEMAS) | SCHEMAS.filter(lambda one: isinstance(one, dict) and bool(one)), definition=LEAVES,
+       strict=st.sampled_from([None, True]))  # fmt: skip
+def test_any_schema_is_sent_as_its_vendor_takes_it_or_is_refused_by_name(
+    root: dict, definition: object, strict: bool | None
+) -> None:
+    schema = {**root, "$defs": {"D": definition}} if "#/$defs/D" in json.dumps(root) else root
+    inner = {"name": "x", "schema": schema} | ({} if strict is None else {"strict": strict})
+    tool = {"name": "f", "parameters": schema} | ({} if strict is None else {"strict": strict})
+    wishes: list[dict] = [{"response_format": {"type": "json_schema", "json_schema": inner}}, {"tools": [tool]}]
+    for vendor in VENDORS:
+        for wish in wishes:
+            error = refusal(vendor, [HELLO], **wish)
+            if error is None:
+                assert [one for one in broken(vendor, [HELLO], **wish) if about(vendor, one) == "form"] == [], vendor
+            else:
+                assert error.message.startswith(("response_format", "tools[0]")), error.message
+
+
 # -- (ii) and (iii) ---------------------------------------------------------------------------------------------------
 
 
