@@ -155,6 +155,31 @@ def models(
 
 @app.command()
 @stoppable
+def probe(
+    model: ModelOption = None,
+    base_url: BaseURLOption = None,
+    provider: ProviderOption = "openai",
+    local: LocalOption = False,
+    as_json: JSONOption = False,
+) -> None:
+    """Try a chat, a stream, two turns, a tool call and a JSON schema, and show what works and why the rest does not."""
+    from .probe import probe as questions
+
+    all_work, rows = True, []
+    with _client(provider, base_url, model, local) as client:
+        for found in questions(client):
+            all_work = all_work and found.works
+            rows.append(found._asdict())
+            if not as_json:
+                told = for_terminal(found.told).replace("\n", "\n" + " " * 20)
+                typer.echo(f"{'works' if found.works else 'fails'}  {found.name:<12} {told}")
+    if as_json:
+        typer.echo(json.dumps(rows))
+    raise typer.Exit(0 if all_work else 1)
+
+
+@app.command()
+@stoppable
 def demo(
     base_url: BaseURLOption = None,
     model: ModelOption = None,

@@ -125,7 +125,7 @@ def client_of(name: str, *, awaited: bool) -> Callable[..., object] | None:
         client = getattr(import_module(f"cloud.llm.{wire.name}"), wire.clients[awaited])
         if wire.name == "openai" and row.name != "openai":
             options.setdefault("dialect", row.name)
-        return client(api_key, model, **options)
+        return client(api_key=api_key, model=model, **options)
 
     return make
 
