@@ -77,8 +77,7 @@ class Try:
         if exchange is not None:
             if exchange.head is not None:
                 error.status_code = error.status_code or exchange.head.status
-                if limits := rate_limits(exchange.head.headers):
-                    error.rate_limits = limits
+                error.rate_limits = error.rate_limits or rate_limits(exchange.head.headers)
                 if operation is not None and error.request_id is None:
                     error.request_id = operation.request_id(exchange.head.headers)
             if stream and error.partial is None:

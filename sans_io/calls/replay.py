@@ -13,6 +13,7 @@ from ..chat.messages import ChatRequest
 from ..chat.response import ChatResponse
 from ..errors import LLMBadRequestError, LLMStreamError
 from ..http.heads import ResponseHead, media_type
+from ..http.rate_limits import rate_limits
 from ..http.urls import parse_base_url
 from ..limits import DEFAULT_LIMITS, Limits
 from ..providers.base import Headers, Operation
@@ -53,6 +54,7 @@ def decode(
         error.provider = error.provider or operation.provider
         error.status_code = error.status_code or status
         error.request_id = error.request_id or operation.request_id(fields)
+        error.rate_limits = error.rate_limits or rate_limits(fields)
         if stream and error.partial is None:
             error.partial = response
         raise error

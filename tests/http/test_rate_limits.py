@@ -140,5 +140,8 @@ def test_responses_and_errors_have_them(provider: str) -> None:
         decode(provider, 429, HEADERS, [b'{"error": "no"}'], stream=False)
     assert caught.value.rate_limits == EXPECTED
     assert pickle.loads(pickle.dumps(caught.value)).rate_limits == EXPECTED
+    with pytest.raises(LLMError) as caught:
+        decode(provider, 200, HEADERS, [b'{"error": "no"}'], stream=True)
+    assert caught.value.rate_limits == EXPECTED
     assert ChatResponse().rate_limits == {}
     assert LLMError("m").rate_limits == {}
