@@ -18,6 +18,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Final
 
 from ...chat.assembly import ReplyAssembler
@@ -68,6 +69,8 @@ _CONTENT_PIECES: Final = frozenset({"audio", "reasoning", "reasoning_content", "
 _CONTENT_WHOLES: Final = frozenset(
     {"annotations", "extra_content", "image", "images", "signature", "thinking_blocks", "thought_signature", "video"}
 )  # fmt: skip
+#: Gets a tuple, as `itemgetter` does of two keys.
+_CHOICES: Final = itemgetter("choices", "choices")
 #: Lists that a choice sends in pieces beside its delta.
 _GROWING: Final = frozenset({"logprobs", "token_ids"})
 _NO_USAGE: Final = Usage()
@@ -78,19 +81,20 @@ class ChunkInterpreter:
 
     __slots__ = (
         "_counted",
-        "_said",
-        "_settled",
         "_single",
         "_thinks_apart",
         "_top",
-        "_width",
         "answers",
         "assembler",
         "error",
         "finished",
         "model",
+        "others",
         "provider",
         "rules",
+        "said",
+        "settled",
+        "width",
     )
 
     def __init__(
@@ -113,10 +117,11 @@ class ChunkInterpreter:
         self.finished: set[int] = set()
         #: The reply's own keys, as they will stand in `raw`.
         self._top: JSONObject = {}
-        #: Of the last chunk that was kept: the number of its keys, those of which no value is news, and the others.
-        self._width = -1
-        self._settled: tuple[str, ...] = ()
-        self._said: tuple[tuple[str, JSON], ...] = ()
+        #: Of the last chunk that was kept: how many keys it had; what gets its choices and those of which no value is
+        #: news; what gets the others, and what it said there (None: there are none). See `brings_news`.
+        self.width = -1
+        self.settled = self.others = _CHOICES
+        self.said: JSON = None
         self._single = single
         #: How many chunks came whose index was their number, where that may mean one answer; -1 once it does not.
         self._counted = 0 if single is None else -1
@@ -412,21 +417,19 @@ class ChunkInterpreter:
 
     def brings_news(self, chunk: JSONObject) -> bool:
         """Whether it says beside its choices what the one that was kept last did not say."""
-        if len(chunk) != self._width:
+        if len(chunk) != self.width:
             return True
-        for key in self._settled:
-            if key not in chunk:
-                return True
-        for key, value in self._said:  # noqa: SIM110  a generator that `any` leaves early swallows Ctrl-C
-            if chunk.get(key, chunk) != value:
-                return True
-        return False
+        try:
+            self.settled(chunk)
+            return self.said is not None and bool(self.others(chunk) != self.said)
+        except KeyError:
+            return True
 
     def _keep(self, chunk: JSONObject) -> None:
         """A chunk's own keys, for `raw`."""
         top = self._top
         settled: list[str] = []
-        said: list[tuple[str, JSON]] = []
+        others: list[str] = []
         for key, value in chunk.items():
             if key in _NOISE:
                 settled.append(key)
@@ -439,8 +442,11 @@ class ChunkInterpreter:
             if key == "object" or (key in _FIRST and top.get(key)):
                 settled.append(key)
             else:
-                said.append((key, value))
-        self._width, self._settled, self._said = len(chunk), tuple(settled), tuple(said)
+                others.append(key)
+        self.width = len(chunk)
+        self.settled = itemgetter("choices", "choices", *settled)
+        self.others = itemgetter(*others, others[0]) if others else _CHOICES
+        self.said = self.others(chunk) if others else None
 
     def _count_all(self, chunk: JSONObject) -> None:
         """The model and the counts."""

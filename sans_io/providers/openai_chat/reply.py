@@ -78,11 +78,17 @@ class OpenAIStreamReader(StreamReader):
             return events
         if len(data) > LONG and not self._cutting:
             return self._receive_long(data, self._decoder, self._chunks.assembler.tally)
-        brings_news = self._chunks.brings_news
+        chunks = self._chunks
         for name, chunk in self._decoder.receive_data(data):
             pieces = self._pieces
-            if pieces is not None and type(chunk) is dict and not brings_news(chunk):
-                choices = chunk.get("choices")
+            if pieces is not None and type(chunk) is dict and len(chunk) == chunks.width:
+                # As `brings_news` says it: no usage, no error, nothing to keep.
+                try:
+                    choices = chunks.settled(chunk)[0]
+                    if chunks.said is not None and chunks.others(chunk) != chunks.said:
+                        choices = None
+                except KeyError:
+                    choices = None
                 if type(choices) is list and len(choices) == 1:
                     choice = choices[0]
                     # Beside its index and delta such a choice says nothing: every other value is null.
