@@ -12,7 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -123,15 +123,16 @@ class _Table:
         return known
 
 
-def _called(message: JSONObject) -> Iterator[str]:
+def _called(message: JSONObject) -> list[str]:
     """The ids that a message calls or has in its native blocks."""
-    for call in message.get("tool_calls") or ():
-        yield call["id"]
     native = message.get(NATIVE)
-    for blocks in (message.get("content"), native.get("blocks") if isinstance(native, dict) else None):
-        for block in blocks if isinstance(blocks, list) else ():
-            if isinstance(block, dict) and isinstance(block.get("id"), str):
-                yield block["id"]
+    places = [
+        message.get("tool_calls"),
+        message.get("content"),
+        native.get("blocks") if isinstance(native, dict) else (),
+    ]
+    blocks = [block for place in places if isinstance(place, list) for block in place if isinstance(block, dict)]
+    return [block["id"] for block in blocks if isinstance(block.get("id"), str)]
 
 
 def _minted(label: str, which: int, salt: int) -> str:

@@ -55,7 +55,7 @@ SAID: dict[str, tuple[Any, dict[str, Any]]] = {
     }),
     "thinking": (False, {"anthropic": {"thinking": {"type": "disabled"}}, "ollama": {"think": False}}),
     "verbosity": ("low", {"openai": {"verbosity": "low"}}),
-    "parallel_tool_calls": (True, {"openai": {"parallel_tool_calls": True}, "anthropic": {}, "ollama": {}}),
+    "parallel_tool_calls": (True, {"openai": {}, "anthropic": {}, "ollama": {}}),  # it goes with tools
     "service_tier": ("auto", {"openai": {"service_tier": "auto"}, "anthropic": {"service_tier": "auto"}}),
     "user": ("u-1", {"openai": {"user": "u-1"}, "anthropic": {"metadata": {"user_id": "u-1"}}}),
     "metadata": ({"run": "7"}, {"openai": {"metadata": {"run": "7"}}}),

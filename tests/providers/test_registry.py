@@ -23,7 +23,7 @@ from sans_io.providers.registry import DIALECTS, WIRES, Dialect, Wire, dialect_f
 PLAIN: dict[str, Any] = {
     "base_url": None, "key_variables": (), "needs_key": False, "auth": "bearer", "max_tokens_field": "max_tokens",
     "seed_field": "seed", "user_field": "user", "lacks": (), "required": "required", "usage_in_stream": True, "many_choices": True, "needs_model": True,
-    "tools": (), "needs_parameters": False, "schemas": True, "strict_schemas": False, "says_json": False,
+    "tools": (), "needs_parameters": False, "schemas": True, "strict_schemas": False, "says_json": False, "thinks_apart": False,
     "azure": False,
 }  # fmt: skip
 FUNCTIONS = ("function",)
@@ -87,6 +87,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "key_variables": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         "needs_key": True,
         "lacks": ("frequency_penalty", "presence_penalty"),
+        "thinks_apart": True,
         "tools": FUNCTIONS,
     },
     "together": keyed("TOGETHER_API_KEY", "https://api.together.xyz/v1", usage_in_stream=False),

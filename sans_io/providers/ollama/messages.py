@@ -10,7 +10,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from ...chat.message_checks import bad
@@ -119,16 +118,15 @@ def _message(message: JSONObject, path: str, names: dict[str, str]) -> JSONObjec
     return entry
 
 
-def _pictures(pictures: list[JSON], path: str, role: str) -> Iterator[str]:
+def _pictures(pictures: list[JSON], path: str, role: str) -> list[str]:
     """Raw base64, as this wire has it; or what other vendors put under the same key."""
+    found: list[str | None] = []
     for i, picture in enumerate(pictures):
         if isinstance(picture, str) and not picture.startswith(("data:", "http")):
-            yield picture
-            continue
-        for part in images_as_parts([picture], path):
-            data = _picture(part, f"{path}[{i}]", role)
-            if data is not None:
-                yield data
+            found.append(picture)
+        else:
+            found += [_picture(part, f"{path}[{i}]", role) for part in images_as_parts([picture], path)]
+    return [data for data in found if data is not None]
 
 
 def _content(content: JSON, path: str, role: str) -> tuple[str, list[str]]:

@@ -31,8 +31,24 @@ def content(name: str, *parts: dict) -> Any:
 )
 @pytest.mark.parametrize("name", OF_OPENAI)
 def test_developer_is_system_where_it_is_not_known(name: str, message: dict) -> None:
+    if "name" in message and name in ("mistral", "xai"):
+        with pytest.raises(LLMBadRequestError, match=r"^messages\[0\]\.name is not supported by the (mistral|xai) API"):
+            sent(name, [{"role": "developer", **message}, *HI])
+        return
     said = sent(name, [{"role": "developer", **message}, *HI])["messages"][0]
     assert said["role"] == ("developer" if name in ("openai", "azure", "groq", "openrouter") else "system")
+
+
+@pytest.mark.parametrize("key", ["name", "metadata", "id", "timestamp", "reasoning_content"])
+@pytest.mark.parametrize("name", ["mistral", "groq", "openai", "cerebras"])
+def test_a_user_s_own_key_is_refused_where_the_vendor_does_not_know_it(name: str, key: str) -> None:
+    message = {"role": "user", "content": "x", key: "y", "cache_control": {"type": "ephemeral"}}
+    if key == "name" and name != "mistral":
+        assert sent(name, [message])["messages"][0] == {"role": "user", "content": "x", "name": "y"}
+    else:
+        with pytest.raises(LLMBadRequestError, match=rf"^messages\[0\]\.{key} is not supported by the {name} API"):
+            sent(name, [message])
+    assert sent("generic", [message])["messages"][0] == message
 
 
 @pytest.mark.parametrize(
