@@ -171,7 +171,7 @@ class _Conversation:
                 return
             said: str | list[JSONObject] = [{"type": "text", "text": content}] if joins else content
         else:
-            said = self._user_blocks(message, f"messages[{i}]")
+            said = self._user_blocks(message, i)
             joins = bool(self._turns) and self._turns[-1] is self._results
             if not said:
                 return
@@ -206,7 +206,7 @@ class _Conversation:
         block: JSONObject = {"type": "tool_result", "tool_use_id": message["tool_call_id"]}
         content = message.get("content")
         if isinstance(content, list) or message.get("images"):
-            content = self._parts(message, path, _result_block)
+            content = list(filter(_says_something, self._parts(message, path, _result_block)))
         if content and not (isinstance(content, str) and is_blank(content)):
             block["content"] = content
         for key in ("is_error", "cache_control"):
@@ -214,12 +214,15 @@ class _Conversation:
                 block[key] = message[key]
         self._answer(block, f"{path}.tool_call_id", self._chat.messages[i]["tool_call_id"])
 
-    def _answer(self, block: JSONObject, path: str, said: str) -> None:
+    def _answer(self, block: JSONObject, path: str, said: JSON) -> None:
         """A result goes behind the turn that asked for it, whatever stands between. `said` is the id before it was
         made one of this wire.
         """
-        asked = self._asked.get(block["tool_use_id"])
-        if asked is None or asked.waiting.pop(block["tool_use_id"], None) is None:
+        label = block.get("tool_use_id")
+        if not isinstance(label, str):
+            raise bad(path, "is missing" if label is None else "must be a string")
+        asked = self._asked.get(label)
+        if asked is None or asked.waiting.pop(label, None) is None:
             why = "which no assistant message before it called" if asked is None else "which has its result already"
             raise bad(path, f"is {said!r:.80}, {why}")
         if asked.results is None:
@@ -233,28 +236,30 @@ class _Conversation:
 
     # -- what a user says ---------------------------------------------------------------------------------------------
 
-    def _user_blocks(self, message: JSONObject, path: str) -> list[JSONObject]:
+    def _user_blocks(self, message: JSONObject, i: int) -> list[JSONObject]:
         """The blocks of a user turn; results among them go where results belong."""
+        path = f"messages[{i}]"
         refuse_keys(message, path, _USER_KEYS, WIRE)
         said = []
         for k, block in enumerate(self._parts(message, path, self._user_block)):
-            if block["type"] == "tool_result" and block.get("tool_use_id") in self._asked:
-                self._answer(block, f"{path}.content[{k}].tool_use_id", block["tool_use_id"])
-            else:
+            if block["type"] == "tool_result":
+                label = self._chat.messages[i]["content"][k].get("tool_use_id")
+                self._answer(block, f"{path}.content[{k}].tool_use_id", label)
+            elif _says_something(block):
                 said.append(block)
         return _with_cache_control(said, message)
 
     def _parts(
         self, message: JSONObject, path: str, to_block: Callable[[JSONObject, str], JSONObject]
     ) -> list[JSONObject]:
-        """The blocks of a message's content and images; blank text, which the wire refuses, is left out."""
+        """The blocks of a message's content and images."""
         content = message.get("content")
         parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or ()
         blocks = [to_block(part, f"{path}.content[{k}]") for k, part in enumerate(parts)]
         if message.get("images"):
             images = images_as_parts(message["images"], f"{path}.images")
             blocks += [to_block(part, f"{path}.images[{k}]") for k, part in enumerate(images)]
-        return list(filter(_says_something, blocks))
+        return blocks
 
     def _user_block(self, part: JSONObject, path: str) -> JSONObject:
         kind = part["type"]

@@ -672,6 +672,13 @@ def test_results_in_the_form_of_this_wire_are_results() -> None:
     text = {"type": "text", "text": "And?"}
     sent = turns(*HELLO, {"role": "assistant", "content": [use]}, {"role": "user", "content": [text, result]})
     assert sent[1:] == [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result, text]}]
+    blank = {"type": "text", "text": " "}
+    for wrong in (
+        {**result, "tool_use_id": "u"},
+        {**result, "tool_use_id": 5},
+        {"type": "tool_result", "content": "1"},
+    ):
+        refused("messages[1].content[1].tool_use_id ", [*HELLO, {"role": "user", "content": [blank, wrong]}])
     refused(
         "messages[2].content[1].tool_use_id is 't'",
         [*HELLO, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result, result]}],
