@@ -119,7 +119,7 @@ def test_a_forwarding_proxy_that_wants_a_password_is_named(mode: Mode, wire: str
     )
     with w.WireServer(w.forever(w.read(), w.send(answer))) as proxy:
         url = proxy.url.replace("://", "://user:hunter22hunter22@")
-        client = mode.client("http://10.255.0.1:8000/v1", wire, proxy=url)
+        client = mode.client("http://10.255.0.1:8000" + ("/v1" if wire == "openai" else ""), wire, proxy=url)
 
         async def main() -> None:
             error = await failure(client, stream)

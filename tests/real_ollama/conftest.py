@@ -19,7 +19,7 @@ from tests.proof.proxies.programs import free_port, nginx, program, running
 
 MODEL = "smol"
 #: SmolLM2's own, with a place for tools.
-TEMPLATE = Path(__file__).with_name("template.gotmpl").read_text(encoding="utf-8")
+TEMPLATE = Path(__file__).with_name("template.gotmpl").read_text(encoding="utf-8").rstrip("\n")
 #: One thread: several wait for each other without sleeping, which takes minutes on a busy machine.
 PARAMETERS = {"temperature": 0, "stop": ["<|im_end|>"], "num_ctx": 1024, "num_thread": 1}
 
@@ -36,10 +36,7 @@ class RealOllama:
     log: Path
     #: The process, to be killed.
     pid: int
-
-    @property
-    def official(self) -> ollama.Client:
-        return ollama.Client(self.host)
+    official: ollama.Client
 
     def asked(self, path: str) -> int:
         """How many requests it has logged for a path."""
@@ -75,7 +72,9 @@ def serving(binary: Path, room: Path, port: int = 0, **environment: str) -> Iter
              "OLLAMA_NUM_PARALLEL": "3", **environment}  # fmt: skip
     log = room / f"log-{port}-{len(list(room.glob('log*')))}"
     with running([binary, "serve"], port, log, environment=given) as process:
-        yield RealOllama(f"http://127.0.0.1:{port}", log, process.pid)
+        official = ollama.Client(f"http://127.0.0.1:{port}")
+        yield RealOllama(f"http://127.0.0.1:{port}", log, process.pid, official)
+        official.close()
 
 
 @pytest.fixture(scope="session")
