@@ -19,7 +19,7 @@ def heading(block: str) -> str:
 
 
 def test_the_page_has_the_examples_it_promises() -> None:
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7
     assert sum(CONFTEST in block for block in BLOCKS) == 1
 
 
