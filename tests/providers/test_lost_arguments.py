@@ -63,6 +63,7 @@ PUT_TOGETHER = {
     "parameters": [{"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "parameters": {"x": 1}}}]}],
     "parameters in text": [{"tool_calls": [{"index": 0, "function": {"name": "f", "parameters": '{"x":1}'}}]}],
     "input": [{"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "input": {"x": 1}}}]}],
+    "args": [{"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "args": {"x": 1}}}]}],
     "input beside function": [delta(0, "a", "f", input={"x": 1})],
     "parameters, no function": [{"tool_calls": [{"index": 0, "id": "a", "name": "f", "parameters": {"x": 1}}]}],
     "parameters beside empty arguments": [
@@ -224,6 +225,18 @@ def test_input_of_another_block(case: str) -> None:
     assert anthropic(*SCATTERED[case]) == ([], [("f", LOST)])
 
 
+def test_pieces_of_odd_types() -> None:
+    def odd(delta: dict) -> dict:
+        return event("content_block_delta", index=0, delta=delta)
+
+    whole, untyped = {"type": "input_json_delta", "partial_json": {"x": 1}}, {"partial_json": '{"x":1}'}
+    for delta in (whole, untyped):
+        assert anthropic(start(0), odd(delta), stop(0)) == ([("f", X)], [])
+    for lost in (7, [1], True):
+        pieces = odd({"type": "input_json_delta", "partial_json": lost})
+        assert anthropic(start(0), pieces, stop(0)) == ([], [("f", LOST)])
+
+
 def test_input_for_a_call_that_is_closed_already() -> None:
     both = anthropic(start(0), piece(0, '{"x":1}'), stop(0), start(1, name="g"), piece(0, '{"y":2}'), stop(1))
     assert both == ([("f", X)], [("g", LOST)])
@@ -248,7 +261,7 @@ def test_a_block_without_input_and_another_end(reason: str, text: str | None) ->
         assert calls_of(whole) == ([], [("f", INCOMPLETE)])
 
 
-@pytest.mark.parametrize("key", ["arguments", "parameters", "input"])
+@pytest.mark.parametrize("key", ["arguments", "parameters", "input", "args"])
 @pytest.mark.parametrize("value", [{"x": 1}, '{"x":1}'])
 def test_input_under_another_name(key: str, value: Any) -> None:
     native = {"type": "tool_use", "id": "t", "name": "f", key: value}

@@ -36,7 +36,7 @@ FINISH_REASONS: Final[dict[str, FinishReason]] = {
 
 
 #: Where a call's input may be; the wire's own place first.
-_INPUT_KEYS: Final = ("input", "arguments", "parameters")
+_INPUT_KEYS: Final = ("input", "arguments", "parameters", "args")
 
 
 class Block:
@@ -163,8 +163,10 @@ class MessageAssembler:
 
     def add(self, block: Block | None, kind: JSON, delta: JSONObject) -> list[Event]:
         """A delta that is not text."""
-        if kind == "input_json_delta":
+        if kind == "input_json_delta" or (kind is None and "partial_json" in delta):
             piece = delta.get("partial_json")
+            if isinstance(piece, dict):
+                piece = jsontext.dumps(jsontext.well_formed_tree(piece)).decode()
             if isinstance(piece, str) and piece:
                 if block is not None and not block.closed:
                     if block.call is not None:
@@ -176,6 +178,8 @@ class MessageAssembler:
                         return []
                 if not piece.isspace():
                     self.choice.tools.lose()
+            elif piece:
+                self.choice.tools.lose()
         elif block is None:
             return []
         elif kind == "signature_delta":
