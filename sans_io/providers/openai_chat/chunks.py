@@ -445,7 +445,7 @@ class ChunkInterpreter:
                 others.append(key)
         self.width = len(chunk)
         self.settled = itemgetter("choices", "choices", *settled)
-        self.others = itemgetter(*others, others[0]) if others else _CHOICES
+        self.others = itemgetter(others[0], *others) if others else _CHOICES
         self.said = self.others(chunk) if others else None
 
     def _count_all(self, chunk: JSONObject) -> None:
