@@ -69,7 +69,7 @@ def line_after_line(wire: bytes) -> tuple[str, bool]:
         text = jsontext.decode_utf8(last)
         values += [jsontext.decode(text)] if text.strip(" \t\r") else []
     except jsontext.JSONTextError:
-        return repr(values), True  # it was cut
+        return repr(values), False  # it was cut
     return repr(values), True
 
 
