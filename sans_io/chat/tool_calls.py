@@ -144,11 +144,13 @@ class ToolCallAssembler:
 
     def cut(self, number: int) -> None:
         """The call with this number may be cut: it stays invalid."""
-        self._calls[number].cut = True
+        for call in self._calls[number : number + 1]:  # none beyond a cap
+            call.cut = True
 
     def left_open(self, number: int) -> None:
         """The call with this number was begun and never closed, on a wire that says when a call is whole."""
-        self._calls[number].open = True
+        for call in self._calls[number : number + 1]:
+            call.open = True
 
     def lose(self) -> None:
         """Argument text came that belongs to no call."""

@@ -12,6 +12,7 @@ import pytest
 from sans_io.calls.replay import decode
 from sans_io.chat.response import ChatResponse
 from sans_io.chat.tool_calls import INCOMPLETE, LOST
+from sans_io.errors import LLMProtocolError
 from tests.providers.openai.kit import body, chunk, sse
 
 NAMELESS = "the call has no name"
@@ -223,6 +224,27 @@ SCATTERED = {
 @pytest.mark.parametrize("case", SCATTERED)
 def test_input_of_another_block(case: str) -> None:
     assert anthropic(*SCATTERED[case]) == ([], [("f", LOST)])
+
+
+def test_a_nameless_block_with_the_id_of_another() -> None:
+    runnable, invalid = anthropic(
+        start(0), piece(0, '{"x":1}'), stop(0), start(1, id="t0", name=""), start(2, name="g")
+    )
+    assert runnable == [("f", X)]
+    assert invalid == [("", NAMELESS), ("g", INCOMPLETE)]
+
+
+def test_more_open_blocks_than_the_cap_allows() -> None:
+    message = {"type": "message_start", "message": {"type": "message", "content": []}}
+    events = [message, *map(start, range(300)), {"type": "message_stop"}]
+    with pytest.raises(LLMProtocolError, match="tool call"):
+        decode(
+            "anthropic",
+            200,
+            {},
+            [b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in events)],
+            stream=True,
+        )
 
 
 def test_pieces_of_odd_types() -> None:

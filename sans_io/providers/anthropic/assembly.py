@@ -124,7 +124,9 @@ class MessageAssembler:
         if block.kind == "tool_use":
             block.call = self._calls
             self._calls += 1
-            events += self.choice.tools.fragment(index=block.call, id=native.get("id"), name=native.get("name"))
+            events += self.choice.tools.fragment(
+                index=block.call, id=native.get("id"), name=native.get("name"), apart=True
+            )
         elif block.kind in ("text", "thinking"):
             text = native.get(block.kind)
             if isinstance(text, str) and text:
