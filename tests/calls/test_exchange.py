@@ -249,7 +249,7 @@ def test_where_a_redirect_leads_is_said_without_secrets(location: str, shown: st
         (b'data: {"choices": 5}\n\n', "garbled"),
         (sse(text("Hi"), done=False), "truncated"),
         (b"", "truncated"),
-        (b"data: " + b"x" * (DEFAULT_LIMITS.max_json + 1), "oversize"),
+        (b"data: " + b"x" * DEFAULT_LIMITS.max_sse_line, "oversize"),
         (sse(chunk({"tool_calls": [{"index": 999, "id": "c", "function": {"name": "f"}}]})), "oversize"),
     ],
 )

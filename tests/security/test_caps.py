@@ -261,7 +261,7 @@ BOMBS: dict[str, Bomb] = {
     "one-byte chunks without end": Bomb(endless(CHUNKED, b"1\r\n \r\n"), {"too_large"}, limits=SMALLER, peak=16),
     "JSON without end": Bomb(endless(OPEN, b"[1,"), {"too_large"}, peak=16 * 2 + 8),
     "white space without end": Bomb(endless(OPEN, b" "), {"too_large"}, limits=SMALLER, peak=16),
-    "an event line without end": Bomb(endless(OPEN_STREAM + b"data: ", b"x"), {"sse_line_too_long"}, stream=True),
+    "an event line without end": Bomb(endless(OPEN_STREAM + b"data: ", b"x"), {"sse_line_too_long"}, stream=True, peak=16 + 8),
     "data lines without end": Bomb(endless(OPEN_STREAM, b"data: xxxxxxxxxxxxxxxx\n"), {"sse_event_too_large"}, stream=True, limits=Limits(max_sse_event=MIB), peak=12),
     "comments without end": Bomb(endless(OPEN_STREAM, b": ping\n\n"), {"too_large"}, stream=True, limits=SMALLER),
     "empty lines without end": Bomb(endless(OPEN_STREAM, b"\n"), {"too_large"}, stream=True, limits=SMALLER),
