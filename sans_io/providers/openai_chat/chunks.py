@@ -89,11 +89,11 @@ class ChunkInterpreter:
         "error",
         "finished",
         "model",
-        "others",
         "provider",
         "rules",
         "said",
-        "settled",
+        "telling",
+        "values",
         "width",
     )
 
@@ -117,11 +117,12 @@ class ChunkInterpreter:
         self.finished: set[int] = set()
         #: The reply's own keys, as they will stand in `raw`.
         self._top: JSONObject = {}
-        #: Of the last chunk that was kept: how many keys it had; what gets its choices and those of which no value is
-        #: news; what gets the others, and what it said there (None: there are none). See `brings_news`.
+        #: Of the last chunk that was kept: how many keys it had; what gets the values of all of them, its choices first
+        #: and those of which no value is news last; how many come before these, and what the others said.
         self.width = -1
-        self.settled = self.others = _CHOICES
-        self.said: JSON = None
+        self.values = _CHOICES
+        self.telling = 1
+        self.said: tuple[JSON, ...] = ()
         self._single = single
         #: How many chunks came whose index was their number, where that may mean one answer; -1 once it does not.
         self._counted = 0 if single is None else -1
@@ -420,8 +421,7 @@ class ChunkInterpreter:
         if len(chunk) != self.width:
             return True
         try:
-            self.settled(chunk)
-            return self.said is not None and bool(self.others(chunk) != self.said)
+            return bool(self.values(chunk)[1 : self.telling] != self.said)
         except KeyError:
             return True
 
@@ -432,7 +432,8 @@ class ChunkInterpreter:
         others: list[str] = []
         for key, value in chunk.items():
             if key in _NOISE:
-                settled.append(key)
+                if key != "choices":
+                    settled.append(key)
                 continue
             if is_nothing(value) or (key in _FIRST and top.get(key)) or (key == "usage" and counts_nothing(value)):
                 if not top.get(key):
@@ -444,9 +445,9 @@ class ChunkInterpreter:
             else:
                 others.append(key)
         self.width = len(chunk)
-        self.settled = itemgetter("choices", "choices", *settled)
-        self.others = itemgetter(others[0], *others) if others else _CHOICES
-        self.said = self.others(chunk) if others else None
+        self.values = itemgetter("choices", *others, *settled, "choices")
+        self.telling = 1 + len(others)
+        self.said = tuple([chunk[key] for key in others])
 
     def _count_all(self, chunk: JSONObject) -> None:
         """The model and the counts."""

@@ -84,9 +84,8 @@ class OpenAIStreamReader(StreamReader):
             if pieces is not None and type(chunk) is dict and len(chunk) == chunks.width:
                 # As `brings_news` says it: no usage, no error, nothing to keep.
                 try:
-                    choices = chunks.settled(chunk)[0]
-                    if chunks.said is not None and chunks.others(chunk) != chunks.said:
-                        choices = None
+                    values = chunks.values(chunk)
+                    choices = values[0] if values[1 : chunks.telling] == chunks.said else None
                 except KeyError:
                     choices = None
                 if type(choices) is list and len(choices) == 1:
