@@ -38,7 +38,7 @@ def checked_key(api_key: object, variables: tuple[str, ...]) -> tuple[Key, str |
             code="invalid_argument",
         )
     if api_key is not None and api_key != "":
-        return _key(cast("str", api_key), "api_key"), None
+        return _key(api_key, "api_key"), None
     for name in variables:
         value = config.from_environment(name)
         if value is not None:
@@ -46,14 +46,14 @@ def checked_key(api_key: object, variables: tuple[str, ...]) -> tuple[Key, str |
     return None, None
 
 
-def _key(value: str, what: str) -> Secret:
+def _key(value: object, what: str) -> Secret:
     """A key as a `Secret`. Raises `LLMBadRequestError` for what is none, without echoing it."""
     if isinstance(value, str) and value[:7].lower() == "bearer ":
         raise LLMBadRequestError(
             f"{what} begins with the word Bearer, which the client adds by itself: give the key alone",
             code="invalid_argument",
         )
-    return Secret(value, what)
+    return Secret(cast("str", value), what)
 
 
 def missing_key(vendor: str, variables: tuple[str, ...], arguments: str = "api_key=") -> LLMAuthError:
@@ -97,7 +97,7 @@ def called_key(value: object) -> object:
     """What an api_key callable returned: an awaitable as it is, else a `Secret`. Raises `LLMBadRequestError`."""
     if isinstance(value, Secret) or isawaitable(value):
         return value
-    return _key(cast("str", value), "what the api_key callable returned")
+    return _key(value, "what the api_key callable returned")
 
 
 def brings_credential(headers: Mapping[str, str | Secret] | None) -> bool:
