@@ -13,7 +13,6 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ..chat.message_checks import MAX_DEPTH
@@ -316,12 +315,12 @@ def check_closed(schemas: list[JSONObject], path: str) -> None:
             raise unsupported(path, _API, f"structured output has at most {most} {what}, and this has {count}")
 
 
-def _nodes(node: JSONObject) -> Iterator[JSONObject]:
+def _nodes(node: JSONObject) -> list[JSONObject]:
     """Every part of a closed schema."""
-    yield node
     nested = [*node.get("properties", {}).values(), *node.get("$defs", {}).values(), *node.get("anyOf", ())]
-    for one in [*nested, *([node["items"]] if "items" in node else [])]:
-        yield from _nodes(one)
+    if "items" in node:
+        nested.append(node["items"])
+    return [node, *(inner for one in nested for inner in _nodes(one))]
 
 
 class _Closing:

@@ -94,7 +94,7 @@ def version_of_thinking(messages: tuple[JSONObject, ...]) -> str | None:
 
 def _native(message: JSONObject, path: str) -> JSONObject | None:
     """The native form of a message if it is of this wire. Raises `LLMBadRequestError` if it is not what it was."""
-    native = message.get(NATIVE)
+    native: JSONObject | None = message.get(NATIVE)
     if native is None or native["wire"] != _NAME:
         return None
     blocks, version = native.get("blocks"), native.get("version")
@@ -102,7 +102,7 @@ def _native(message: JSONObject, path: str) -> JSONObject | None:
         raise bad(f"{path}.{NATIVE}.blocks", "must be the list of blocks that response.message had")
     if not isinstance(version, (str, type(None))):
         raise bad(f"{path}.{NATIVE}.version", f"must be a string, not {type(version).__name__}")
-    return native  # type: ignore[no-any-return]
+    return native
 
 
 # -- the conversation -----------------------------------------------------------------------------------------------
