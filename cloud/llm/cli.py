@@ -88,6 +88,7 @@ ProviderOption = Annotated[
 ]
 LocalOption = Annotated[bool, typer.Option("--local", help="Start the embedded model on this machine and ask it.")]
 JSONOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+InsecureOption = Annotated[bool, typer.Option("--insecure", help="Let the server use a registry without https.")]
 HostOption = Annotated[
     str | None, typer.Option("--host", help="The Ollama server; else OLLAMA_HOST, else this machine.")
 ]
@@ -231,20 +232,101 @@ def list_installed(host: HostOption = None, as_json: JSONOption = False) -> None
 
 @ollama.command()
 @stoppable
-def pull(model_name: Annotated[str, typer.Argument()], host: HostOption = None) -> None:
+def pull(
+    model_name: Annotated[str, typer.Argument()], host: HostOption = None, insecure: InsecureOption = False
+) -> None:
     """Download a model, or what is new of it."""
     with _progress_bars() as show:
-        _ollama(host).pull_model(model_name, on_progress=show)
+        _ollama(host).pull_model(model_name, on_progress=show, insecure=insecure)
     typer.echo(f"{for_terminal(model_name)} is installed.")
 
 
 @ollama.command()
 @stoppable
-def ensure(model_name: Annotated[str, typer.Argument()], host: HostOption = None) -> None:
+def ensure(
+    model_name: Annotated[str, typer.Argument()], host: HostOption = None, insecure: InsecureOption = False
+) -> None:
     """Download a model unless it is installed."""
     with _progress_bars() as show:
-        _ollama(host).ensure_model(model_name, on_progress=show)
+        _ollama(host).ensure_model(model_name, on_progress=show, insecure=insecure)
     typer.echo(f"{for_terminal(model_name)} is installed.")
+
+
+@ollama.command("show")
+@stoppable
+def show_installed(
+    model_name: Annotated[str, typer.Argument()], host: HostOption = None, as_json: JSONOption = False
+) -> None:
+    """What the server knows of a model."""
+    shown = _ollama(host).show_model(model_name)
+    if as_json:
+        typer.echo(json.dumps(shown.raw))
+        return
+    details = shown.details
+    rows = {
+        "family": details.family,
+        "size": details.parameter_size,
+        "quantization": details.quantization_level,
+        "context": "" if shown.context_length is None else f"{shown.context_length} tokens",
+        "capabilities": ", ".join(shown.capabilities),
+        "system": shown.system,
+        "parameters": "; ".join(" ".join(line.split()) for line in shown.parameters.splitlines()),
+    }
+    for name, text in rows.items():
+        if text:
+            typer.echo(f"{name:<13} {for_terminal(text)}")
+
+
+@ollama.command()
+@stoppable
+def running(host: HostOption = None, as_json: JSONOption = False) -> None:
+    """The models that are in memory."""
+    models = _ollama(host).running_models()
+    if as_json:
+        typer.echo(json.dumps([model.raw for model in models]))
+        return
+    for model in models:
+        size = "" if model.size is None else f"{model.size / 1e9:.1f} GB"
+        until = "" if model.expires_at is None else f"until {model.expires_at:%Y-%m-%d %H:%M}"
+        typer.echo("  ".join(filter(None, (for_terminal(model.name), size, until))))
+
+
+@ollama.command()
+@stoppable
+def load(
+    model_name: Annotated[str, typer.Argument()],
+    host: HostOption = None,
+    keep_alive: Annotated[str | None, typer.Option("--keep-alive", help="How long it stays unused, like 10m.")] = None,
+) -> None:
+    """Load a model into memory."""
+    _ollama(host).load_model(model_name, keep_alive=keep_alive)
+    typer.echo(f"{for_terminal(model_name)} is in memory.")
+
+
+@ollama.command()
+@stoppable
+def unload(model_name: Annotated[str, typer.Argument()], host: HostOption = None) -> None:
+    """Let a model go out of memory."""
+    _ollama(host).unload_model(model_name)
+    typer.echo(f"{for_terminal(model_name)} is let go.")
+
+
+@ollama.command()
+@stoppable
+def copy(
+    source: Annotated[str, typer.Argument()], destination: Annotated[str, typer.Argument()], host: HostOption = None
+) -> None:
+    """Give a model a second name."""
+    _ollama(host).copy_model(source, destination)
+    typer.echo(f"{for_terminal(destination)} is {for_terminal(source)}.")
+
+
+@ollama.command()
+@stoppable
+def delete(model_name: Annotated[str, typer.Argument()], host: HostOption = None) -> None:
+    """Delete a model."""
+    _ollama(host).delete_model(model_name)
+    typer.echo(f"{for_terminal(model_name)} is deleted.")
 
 
 # -- what the commands are made of ------------------------------------------------------------------------------------

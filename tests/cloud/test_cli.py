@@ -171,6 +171,33 @@ def test_ollama_models(server: LoopbackServer, capsys: Captured) -> None:
     assert "manifest" in capsys.readouterr().err
 
 
+def test_the_life_of_an_ollama_model(server: LoopbackServer, capsys: Captured) -> None:
+    host = ["--host", server.base_url("ollama")]
+    for words, shown in (
+        (["show", "LLAMA3.2"], "family        test\nsize          3B\nquantization  Q4_K_M\n"
+                               "context       32768 tokens\ncapabilities  completion, tools\n"),
+        (["running"], ""),
+        (["load", "llama3.2", "--keep-alive", "10m"], "llama3.2 is in memory.\n"),
+        (["running"], "llama3.2:latest  1.9 GB  until 2026-11-22 12:05\n"),
+        (["unload", "llama3.2"], "llama3.2 is let go.\n"),
+        (["copy", "llama3.2", "mine"], "mine is llama3.2.\n"),
+        (["delete", "mine"], "mine is deleted.\n"),
+        (["ensure", "codellama", "--insecure"], "codellama is installed.\n"),
+    ):  # fmt: skip
+        assert main(["ollama", *words, *host]) == 0
+        assert capsys.readouterr().out == shown
+    assert json.loads(server.requests[-1].body)["insecure"] is True
+    assert main(["ollama", "show", "llama3.2", "--json", *host]) == 0
+    assert json.loads(capsys.readouterr().out)["capabilities"] == ["completion", "tools"]
+    assert main(["ollama", "running", "--json", *host]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    for words in (["show"], ["delete"], ["load"], ["unload"]):
+        assert main(["ollama", *words, "mine", *host]) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert "model 'mine' not found" in captured.err
+
+
 def test_local_runs_the_embedded_model_and_stops_it(
     server: LoopbackServer, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
