@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, Any, ClassVar, Final, ParamSpec, Self, TypedDict, TypeVar, Unpack
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Never, Self, TypedDict, Unpack
 
 from sans_io.errors import LLMBadRequestError, LLMConnectionError, LLMNotFoundError, LLMTimeoutError
 from sans_io.records import replace
-from transports.loading import need, need_anyio, need_here
+from transports.loading import need, need_here
 
 from . import config
 from .chatting import ChatClient
 from .credentials import checked_key, forgetful
-from .loops import running_loop
 from .options import ClientOptions, documented, documented_constructor
-from .single_flight import AsyncPulls, SyncPulls
+from .single_flight import AsyncPulls, SyncPulls, let_others_run
 from .sync_async import AsyncClient, SyncClient
 
 if TYPE_CHECKING:
@@ -65,36 +64,14 @@ class CreateOptions(TypedDict, total=False):
     quantize: str | None
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _by_name_only(init: Callable[P, T]) -> Callable[P, T]:
-    """Say where things go that the official client takes by position: a server there would be a key here."""
-
-    @wraps(init)
-    def called(*args: P.args, **kwargs: P.kwargs) -> T:
-        if len(args) > 1:
-            name = type(args[0]).__name__
-            del args, kwargs
-            raise TypeError(
-                f"{name}() takes no positional arguments: a server goes into host='http://...:11434', "
-                "a model into model='...'"
-            )
-        return init(*args, **kwargs)
-
-    return called
-
-
 class _Ollama(ChatClient["OllamaCodec"]):
     provider: ClassVar[str] = "ollama"
 
     @forgetful
-    @_by_name_only
     @documented_constructor
     def __init__(
         self,
-        *,
+        *positional: Never,
         api_key: AsyncKey = None,
         model: str | None = None,
         host: str | None = None,
@@ -105,6 +82,11 @@ class _Ollama(ChatClient["OllamaCodec"]):
         "host:port", a URL; without any it is port 11434 of this machine. A key (or OLLAMA_API_KEY) is for ollama.com
         and proxies only. `model` is the default of each call.
         """
+        if positional:  # by the official client's habit a server, which would be a key here
+            raise TypeError(
+                f"{type(self).__name__}() takes no positional arguments: a server goes into host='http://...:11434', "
+                "a model into model='...'"
+            )
         settings = self._settings(options)
         config.check_place(host, "host")
         if host is not None and base_url is not None:
@@ -177,6 +159,11 @@ class _Ollama(ChatClient["OllamaCodec"]):
 
     def _progress(self, build: Callable[[OllamaCodec], Operation]) -> Job[OllamaCodec]:
         return self._job(build, stream=True, timers=config.progress_timers(self._timeout))
+
+    def _loading(self, model_name: str, keep_alive: object, options: object) -> Job[OllamaCodec]:
+        if not isinstance(keep_alive, str) and keep_alive == 0:
+            raise LLMBadRequestError("keep_alive=0 lets a model go: call unload_model()", code="invalid_argument")
+        return self._job(lambda codec: _management().load(codec, model_name, keep_alive, options))
 
     def _deletion(self, model_name: str) -> Job[OllamaCodec]:
         """Not tried again where it may have happened: the second attempt would not find the model."""
@@ -383,9 +370,7 @@ class OllamaClient(_Ollama, SyncClient["OllamaCodec"]):
         minutes. `options`: Ollama's, of which those count that decide how it is loaded ({"num_ctx": 8192}). Returns
         when it is loaded, within the client's `timeout`: `with_options(timeout=600)` waits for large ones.
         """
-        if not isinstance(keep_alive, str) and keep_alive == 0:
-            raise LLMBadRequestError("keep_alive=0 lets a model go: call unload_model()", code="invalid_argument")
-        self._run(self._job(lambda codec: _management().load(codec, model_name, keep_alive, options)))
+        self._run(self._loading(model_name, keep_alive, options))
         return True
 
     def unload_model(self, model_name: str) -> bool:
@@ -560,9 +545,7 @@ class AsyncOllamaClient(_Ollama, AsyncClient["OllamaCodec"]):
         minutes. `options`: Ollama's, of which those count that decide how it is loaded ({"num_ctx": 8192}). Returns
         when it is loaded, within the client's `timeout`: `with_options(timeout=600)` waits for large ones.
         """
-        if not isinstance(keep_alive, str) and keep_alive == 0:
-            raise LLMBadRequestError("keep_alive=0 lets a model go: call unload_model()", code="invalid_argument")
-        await self._run(self._job(lambda codec: _management().load(codec, model_name, keep_alive, options)))
+        await self._run(self._loading(model_name, keep_alive, options))
         return True
 
     async def unload_model(self, model_name: str) -> bool:
@@ -627,12 +610,9 @@ class AsyncOllamaClient(_Ollama, AsyncClient["OllamaCodec"]):
 
         It is read twice, in pieces. Raises `OSError` if it cannot be read, or an `LLMError`.
         """
-        need_anyio(running_loop() or "asyncio")
-        from anyio.lowlevel import checkpoint
-
         with _content(path) as content:
             for _ in content.hashing():
-                await checkpoint()
+                await let_others_run()
             try:
                 await self._run(self._blob_exists(content))
             except LLMNotFoundError:

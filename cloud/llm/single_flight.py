@@ -250,6 +250,14 @@ class AsyncPulls(_Pulls["AsyncPump"]):
         return current_time
 
 
+async def let_others_run() -> None:
+    """A pause of no length; a place to be cancelled."""
+    need_anyio(running_loop() or "asyncio")
+    from anyio.lowlevel import checkpoint
+
+    await checkpoint()
+
+
 class _ThreadWakeup:
     """Woken by anyone, waited for by one thread, any number of times. A raw lock that is free once it was woken."""
 

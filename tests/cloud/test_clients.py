@@ -280,10 +280,11 @@ def test_the_order_of_arguments_is_the_contract(wire: str) -> None:
             assert [p.annotation for p in parameters if p.kind is p.VAR_KEYWORD] == ["Unpack[CallOptions]"]
             assert not any(p.kind is p.VAR_POSITIONAL for p in parameters)
         constructor = list(inspect.signature(cls).parameters.values())
-        assert [p.name for p in constructor if p.kind is p.POSITIONAL_OR_KEYWORD] == ["api_key", "model"]
+        by_position = [] if wire == "ollama" else ["api_key", "model"]
+        assert [p.name for p in constructor if p.kind is p.POSITIONAL_OR_KEYWORD] == by_position
         assert [p.annotation for p in constructor if p.kind is p.VAR_KEYWORD] == ["Unpack[ClientOptions]"]
-        assert cls("k", base_url="http://127.0.0.1:9").timeout == 120.0
-        assert cls("k", base_url="http://127.0.0.1:9").max_retries == 3
+        assert cls(api_key="k", base_url="http://127.0.0.1:9").timeout == 120.0
+        assert cls(api_key="k", base_url="http://127.0.0.1:9").max_retries == 3
 
 
 def test_options_are_defined_once() -> None:
@@ -335,7 +336,7 @@ def test_with_options_keeps_everything_else() -> None:
     with pytest.raises(TypeError):
         client.with_options(tiemout=3.0)
     for wire in WIRES:
-        base = BLOCKING[wire]("sk-x", base_url="http://127.0.0.1:9")
+        base = BLOCKING[wire](api_key="sk-x", base_url="http://127.0.0.1:9")
         assert base.with_options().build_request(HELLO) == base.build_request(HELLO)
 
 

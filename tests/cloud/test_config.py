@@ -234,9 +234,9 @@ def test_a_blank_place_is_refused_by_name(name: str, blank: str) -> None:
         with pytest.raises(
             LLMBadRequestError, match=f"^{name} is blank: give a value, or leave it out for the default"
         ):
-            make("k", **{name: blank})
+            make(api_key="k", **{name: blank})
         with pytest.raises(LLMBadRequestError, match="is blank"):
-            make("k").with_options(**{name: blank})
+            make(api_key="k").with_options(**{name: blank})
 
 
 @pytest.mark.parametrize("wrong", [False, 0, [], b"", b"http://h.example", 5], ids=repr)
@@ -244,7 +244,7 @@ def test_a_place_that_is_no_string_is_refused_by_name(wrong: Any) -> None:
     for make in BLOCKING.values():
         for name in ("base_url", "ca_file"):
             with pytest.raises(LLMBadRequestError, match=f"^{name} must be a string, not {type(wrong).__name__}$"):
-                make("k", **{name: wrong})
+                make(api_key="k", **{name: wrong})
     with pytest.raises(LLMBadRequestError, match=f"^host must be a string, not {type(wrong).__name__}$"):
         OllamaClient(host=wrong)
 
@@ -282,9 +282,10 @@ def test_a_variable_that_is_blank_names_no_place(
     monkeypatch.setenv(variable, "not a url")
     with pytest.raises(LLMBadRequestError, match=f"^{variable} "):
         make()
-    monkeypatch.setenv(variable, "  https://h.example/v1 ")
+    place = "https://h.example:443/ollama" if variable == "OLLAMA_HOST" else "https://h.example/v1"
+    monkeypatch.setenv(variable, f"  {place} ")
     made = make()
-    assert getattr(made, "client", made).base_url == "https://h.example/v1"
+    assert getattr(made, "client", made).base_url == place.replace(":443", "")
 
 
 def test_a_variable_of_another_vendor_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,7 +458,7 @@ def test_models_by_default() -> None:
 def test_wrong_keys_are_refused_and_not_echoed(key: Any) -> None:
     for wire in WIRES:
         with pytest.raises(LLMBadRequestError) as caught:
-            BLOCKING[wire](key)
+            BLOCKING[wire](api_key=key)
         assert "api_key" in caught.value.message
         assert str(key) not in caught.value.message or key == 5
 
@@ -513,9 +514,9 @@ def test_a_key_in_clear_text_warns_once_per_origin(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(config, "_warned", type(config._warned)())
     for wire in WIRES:
         with pytest.warns(InsecureTransportWarning) as caught:
-            BLOCKING[wire]("k", base_url=f"http://{wire}.example:80")
+            BLOCKING[wire](api_key="k", base_url=f"http://{wire}.example:80")
         assert caught[0].filename == __file__
-        BLOCKING[wire]("k2", base_url=f"http://{wire}.example:80")
+        BLOCKING[wire](api_key="k2", base_url=f"http://{wire}.example:80")
     with pytest.warns(InsecureTransportWarning):
         OpenAICompatClient(base_url="http://h.example/v1", headers={"Authorization": "Bearer x"})
     # Nothing to steal, nobody to steal it, or nothing to read.

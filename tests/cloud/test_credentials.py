@@ -190,7 +190,7 @@ def assert_clean(text: str) -> None:
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_nothing_about_a_client_shows_its_key(wire: str) -> None:
-    client = BLOCKING[wire](CANARY, base_url=PLACES[wire], headers={"X-Auth": CANARY}, model="m")
+    client = BLOCKING[wire](api_key=CANARY, base_url=PLACES[wire], headers={"X-Auth": CANARY}, model="m")
     client.build_request(HELLO)
     for text in (repr(client), str(client), repr(vars(client)), repr(client.__dict__), f"{client}"):
         assert_clean(text)
@@ -201,7 +201,7 @@ def test_nothing_about_a_client_shows_its_key(wire: str) -> None:
 @pytest.mark.parametrize("wire", WIRES)
 def test_a_pickled_client_has_lost_its_key_and_says_so(wire: str) -> None:
     transport = scripted("blocking")
-    client = BLOCKING[wire](CANARY, base_url=PLACES[wire], model=MODELS[wire])
+    client = BLOCKING[wire](api_key=CANARY, base_url=PLACES[wire], model=MODELS[wire])
     data = pickle.dumps(client)
     assert_clean(data.decode("latin-1"))
     other = pickle.loads(data).with_options(transport=transport)
@@ -392,7 +392,7 @@ def test_servers_steer_no_terminal() -> None:
 def test_fake_servers_refuse_wrong_keys_over_each_wire() -> None:
     for wire in WIRES:
         server = FakeLLMServer(api_keys={"right"})
-        client = BLOCKING[wire]("wrong", base_url=PLACES[wire], transport=ScriptedTransport(server), model="m")
+        client = BLOCKING[wire](api_key="wrong", base_url=PLACES[wire], transport=ScriptedTransport(server), model="m")
         with pytest.raises(LLMAuthError):
             client.chat(HELLO)
 

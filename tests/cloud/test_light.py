@@ -35,7 +35,7 @@ import cloud.llm
 light = {{name.partition(".")[0] for name in set(sys.modules) - before}}
 assert not any(name.startswith("sans_io") for name in sys.modules), "import cloud.llm alone loads no core"
 from cloud.llm import {name}
-{name}("k")
+{name}(api_key="k")
 print(sorted({{name.partition(".")[0] for name in set(sys.modules) - before}} & {HEAVY!r}))
 print(sorted(name for name in sys.modules if name.startswith("transports")))
 """
@@ -60,10 +60,10 @@ def test_every_public_name_is_there_and_listed() -> None:
 @pytest.mark.parametrize("wire", WIRES)
 def test_a_client_is_small(wire: str) -> None:
     for cls in (BLOCKING[wire], AWAITED[wire]):
-        cls("warm")
+        cls(api_key="warm")
         gc.collect()
         tracemalloc.start()
-        kept = [cls(f"key-{i}") for i in range(500)]
+        kept = [cls(api_key=f"key-{i}") for i in range(500)]
         size = tracemalloc.get_traced_memory()[0] / len(kept)
         tracemalloc.stop()
         assert size < 1024

@@ -225,27 +225,27 @@ GUESSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "with_options() has no option 'tiemout'; did you mean timeout?",
     ),
     "ollama.Client('http://host:11434')": (
-        lambda: OllamaClient("http://host:11434"), TypeError,  # type: ignore[misc]
+        lambda: OllamaClient("http://host:11434"), TypeError,  # type: ignore[arg-type]
         "OllamaClient() takes no positional arguments: a server goes into host='http://...:11434', a model into "
         "model='...'",
     ),
     "ollama.AsyncClient('gpu:11434')": (
-        lambda: AsyncOllamaClient("gpu:11434"), TypeError,  # type: ignore[misc]
+        lambda: AsyncOllamaClient("gpu:11434"), TypeError,  # type: ignore[arg-type]
         "AsyncOllamaClient() takes no positional arguments: a server goes into host='http://...:11434', a model into "
         "model='...'",
     ),
     "OllamaClient('llama3.2')": (
-        lambda: OllamaClient("llama3.2"), TypeError,  # type: ignore[misc]
+        lambda: OllamaClient("llama3.2"), TypeError,  # type: ignore[arg-type]
         "OllamaClient() takes no positional arguments: a server goes into host='http://...:11434', a model into "
         "model='...'",
     ),
     "OllamaClient(None, 'llama3.2')": (
-        lambda: OllamaClient(None, "llama3.2"), TypeError,  # type: ignore[misc]
+        lambda: OllamaClient(None, "llama3.2"), TypeError,  # type: ignore[arg-type]
         "OllamaClient() takes no positional arguments: a server goes into host='http://...:11434', a model into "
         "model='...'",
     ),
     "OllamaClient('llama3.2', host='gpu')": (
-        lambda: OllamaClient("llama3.2", host="gpu"), TypeError,  # type: ignore[misc]
+        lambda: OllamaClient("llama3.2", host="gpu"), TypeError,  # type: ignore[arg-type]
         "OllamaClient() takes no positional arguments: a server goes into host='http://...:11434', a model into "
         "model='...'",
     ),

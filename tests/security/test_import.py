@@ -136,7 +136,7 @@ OpenAICompatClient("k", "m", base_url="https://h.example/", dialect="azure", api
 AnthropicClient("k")
 AsyncAnthropicClient("k", "m", base_url="https://h.example", ca_file="/nowhere/ca.pem")
 OllamaClient()
-AsyncOllamaClient("m", host="http://h.example:11434")
+AsyncOllamaClient(model="m", host="http://h.example:11434")
 OpenAICompatClient("k", "m", base_url="https://h.example/v1", timeout=3.0, headers={"X-A": "b"})
 OpenAICompatClient("k", "m", base_url="https://h.example/v1", proxy="http://proxy.example:3128")
 """
