@@ -152,7 +152,7 @@ fuzz: .venv/test.stamp
 ollama: .venv/test.stamp .venv/model.stamp
 	.ci/ollama
 	.ci/debian docker-registry nginx
-	REAL_OLLAMA=.venv/ollama/ollama DEBIAN_PROGRAMS=.venv/debian $(PY) -m pytest -q --timeout 600 tests/real_ollama $(ARGS)
+	REAL_OLLAMA=.venv/ollama/ollama DEBIAN_PROGRAMS=.venv/debian $(PY) -m pytest -q --timeout 1800 tests/real_ollama $(ARGS)
 
 interpreters:
 	.ci/interpreters $(ARGS)

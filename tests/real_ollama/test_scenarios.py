@@ -39,7 +39,7 @@ pytestmark = pytest.mark.parametrize("mode", MODES, ids=str)
 
 
 def client_of(mode: Mode, server: RealOllama, **options: Any) -> Any:
-    return mode.client(server.host, "ollama", **{"model": MODEL, "timeout": 300.0, **options})
+    return mode.client(server.host, "ollama", **{"model": MODEL, "timeout": 900.0, **options})
 
 
 async def streamed(client: Any, messages: Any, **options: Any) -> tuple[str, Any]:
@@ -106,7 +106,9 @@ def test_tools_are_called_and_answered(mode: Mode, server: RealOllama) -> None:
             [call] = ours.tool_calls
             assert (call.name, call.arguments) == ("get_weather", {"city": "Paris"})
             assert ours.finish_reason == "tool_calls"
-        again = await chat(client, [*conversation, whole.message, call.result("rainy")], tools=[WEATHER], max_tokens=20)
+        again = await chat(
+            client, [*conversation, response.message, call.result("rainy")], tools=[WEATHER], max_tokens=20
+        )
         assert again.content or again.tool_calls
 
     mode.run(main)
@@ -147,7 +149,7 @@ def test_its_openai_compatible_side(mode: Mode, server: RealOllama) -> None:
     theirs = server.official.chat(MODEL, SAY, options={"num_predict": 8})
 
     async def main() -> None:
-        client = mode.client(f"{server.host}/v1", model=MODEL, timeout=300.0)
+        client = mode.client(f"{server.host}/v1", model=MODEL, timeout=900.0)
         whole = await chat(client, SAY, max_tokens=8, temperature=0)
         text, response = await streamed(client, SAY, max_tokens=8, temperature=0)
         assert whole.content == text == official_text(theirs)
