@@ -18,7 +18,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-from operator import itemgetter
 from typing import Final
 
 from ...chat.assembly import ReplyAssembler
@@ -60,7 +59,7 @@ FINISH_REASONS: Final[dict[str, FinishReason]] = {
 _DELTA_KEYS: Final = frozenset({"role", "content", "tool_calls", "refusal"})
 _CHOICE_KEYS: Final = frozenset({"index", "delta", "message", "finish_reason", "error", "usage"})
 #: Padding against traffic analysis: of no meaning, different in every chunk.
-_NOISE: Final = frozenset({"obfuscation", "p", "choices"})
+_NOISE: Final = frozenset({"obfuscation", "p"})
 #: Keys whose first value counts: gateways begin with empty ones and repeat them.
 _FIRST: Final = frozenset({"id", "created", "model"})
 #: Keys of a delta that are content. Pieces of something longer, so that equal ones may follow each other ...
@@ -69,8 +68,6 @@ _CONTENT_PIECES: Final = frozenset({"audio", "reasoning", "reasoning_content", "
 _CONTENT_WHOLES: Final = frozenset(
     {"annotations", "extra_content", "image", "images", "signature", "thinking_blocks", "thought_signature", "video"}
 )  # fmt: skip
-#: Gets a tuple, as `itemgetter` does of two keys.
-_CHOICES: Final = itemgetter("choices", "choices")
 #: Lists that a choice sends in pieces beside its delta.
 _GROWING: Final = frozenset({"logprobs", "token_ids"})
 _NO_USAGE: Final = Usage()
@@ -80,21 +77,19 @@ class ChunkInterpreter:
     """Chunks in, events out: `chunk()` for each or `body()` once, then `finish()`. `error` stays once it is set."""
 
     __slots__ = (
-        "_counted",
         "_single",
         "_thinks_apart",
         "_top",
         "answers",
         "assembler",
+        "counted",
         "error",
         "finished",
+        "last",
         "model",
         "provider",
         "rules",
-        "said",
-        "telling",
-        "values",
-        "width",
+        "varying",
     )
 
     def __init__(
@@ -117,15 +112,14 @@ class ChunkInterpreter:
         self.finished: set[int] = set()
         #: The reply's own keys, as they will stand in `raw`.
         self._top: JSONObject = {}
-        #: Of the last chunk that was kept: how many keys it had; what gets the values of all of them, its choices first
-        #: and those of which no value is news last; how many come before these, and what the others said.
-        self.width = -1
-        self.values = _CHOICES
-        self.telling = 1
-        self.said: tuple[JSON, ...] = ()
+        #: The last chunk that was kept, and which of its keys differ from chunk to chunk without being news. Whoever
+        #: compares another one with it first takes over that one's choices and what these keys say there.
+        self.last: JSONObject = {}
+        self.varying: tuple[str, ...] = ()
         self._single = single
-        #: How many chunks came whose index was their number, where that may mean one answer; -1 once it does not.
-        self._counted = 0 if single is None else -1
+        #: How many chunks came whose index was their number, where that may mean one answer; -1 once it does not. After
+        #: the first, the next one decides.
+        self.counted = 0 if single is None else -1
         self._thinks_apart = thinks_apart
         self.error: LLMError | None = None
 
@@ -258,11 +252,11 @@ class ChunkInterpreter:
         if whole:
             while index in self.answers:
                 index += 1  # A whole reply holds each answer once, whatever the servers number them.
-        elif self._counted >= 0:
-            if index == self._counted and not position and not self.finished:
-                self._counted += 1
+        elif self.counted >= 0:
+            if index == self.counted and not position and not self.finished:
+                self.counted += 1
                 return 0
-            self._counted = -1
+            self.counted = -1
         return index
 
     def _answer(self, index: int) -> Answer | None:
@@ -418,36 +412,33 @@ class ChunkInterpreter:
 
     def brings_news(self, chunk: JSONObject) -> bool:
         """Whether it says beside its choices what the one that was kept last did not say."""
-        if len(chunk) != self.width:
-            return True
-        try:
-            return bool(self.values(chunk)[1 : self.telling] != self.said)
-        except KeyError:
-            return True
+        last = self.last
+        last["choices"] = chunk.get("choices")
+        for key in self.varying:
+            last[key] = chunk.get(key)
+        return chunk != last
 
     def _keep(self, chunk: JSONObject) -> None:
         """A chunk's own keys, for `raw`."""
-        top = self._top
-        settled: list[str] = []
-        others: list[str] = []
+        top, last = self._top, self.last
+        varying: list[str] = []
         for key, value in chunk.items():
+            if key == "choices":
+                continue
             if key in _NOISE:
-                if key != "choices":
-                    settled.append(key)
+                varying.append(key)
                 continue
             if is_nothing(value) or (key in _FIRST and top.get(key)) or (key == "usage" and counts_nothing(value)):
                 if not top.get(key):
                     top.setdefault(key, value)
             else:
                 top[key] = value
-            if key == "object" or (key in _FIRST and top.get(key)):
-                settled.append(key)
-            else:
-                others.append(key)
-        self.width = len(chunk)
-        self.values = itemgetter("choices", *others, *settled, "choices")
-        self.telling = 1 + len(others)
-        self.said = tuple([chunk[key] for key in others])
+            if (key == "object" or (key in _FIRST and top.get(key))) and (
+                key in self.varying or last.get(key, value) != value
+            ):
+                varying.append(key)
+        self.last = dict(chunk)
+        self.varying = tuple(varying)
 
     def _count_all(self, chunk: JSONObject) -> None:
         """The model and the counts."""

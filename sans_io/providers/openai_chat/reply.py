@@ -34,7 +34,7 @@ class OpenAIStreamReader(StreamReader):
     was one, so that every choice is that one (None: nobody knows). `thinks_apart`: see `usage_of`.
     """
 
-    __slots__ = ("_chunks", "_decoder", "_ended", "_expected", "_pieces")
+    __slots__ = ("_chunks", "_decoder", "_delta", "_ended", "_expected", "_pieces")
 
     def __init__(
         self,
@@ -52,8 +52,10 @@ class OpenAIStreamReader(StreamReader):
         self._decoder = SSEJSONDecoder(limits)
         self._expected = expected
         self._ended = False
-        #: Where the text of choice 0 goes; None while the fast path must not be taken.
-        self._pieces: list[str] | None = None
+        #: The delta of the last chunk, where that was nothing but text: the fast path is for chunks that are equal but
+        #: for this text. And where the text goes.
+        self._delta: JSONObject | None = None
+        self._pieces: list[str] = []
 
     @property
     def ended(self) -> bool:
@@ -80,38 +82,27 @@ class OpenAIStreamReader(StreamReader):
             return self._receive_long(data, self._decoder, self._chunks.assembler.tally)
         chunks = self._chunks
         for name, chunk in self._decoder.receive_data(data):
-            pieces = self._pieces
-            if pieces is not None and type(chunk) is dict and len(chunk) == chunks.width:
-                # As `brings_news` says it: no usage, no error, nothing to keep.
+            delta = self._delta
+            if delta is not None:
                 try:
-                    values = chunks.values(chunk)
-                    choices = values[0] if values[1 : chunks.telling] == chunks.said else None
-                except KeyError:
-                    choices = None
-                if type(choices) is list and len(choices) == 1:
-                    choice = choices[0]
-                    # Beside its index and delta such a choice says nothing: every other value is null.
-                    if (
-                        type(choice) is dict
-                        and choice.get("index") == 0
-                        and [*choice.values()].count(None) == len(choice) - 2
-                    ):
-                        delta = choice.get("delta")
-                        if type(delta) is dict:
-                            text = delta.get("content")
-                            said = len(delta)
-                            if said > 1:
-                                said -= [*delta.values()].count(None)
-                            if type(text) is str and (said == 1 or (said == 2 and delta.get("role") is not None)):
-                                if not text.isascii():
-                                    self._text(text, events)
-                                elif text:
-                                    self.content_events += 1
-                                    pieces.append(text)
-                                    events.append(TextDelta(text))
-                                else:
-                                    self._silent += 1
-                                continue
+                    text = chunk["choices"][0]["delta"]["content"]
+                except (KeyError, IndexError, TypeError):
+                    text = None
+                if type(text) is str:
+                    delta["content"] = text
+                    last = chunks.last
+                    for key in chunks.varying:
+                        last[key] = chunk.get(key)
+                    if chunk == last:
+                        if not text.isascii():
+                            self._text(text, events)
+                        elif text:
+                            self.content_events += 1
+                            self._pieces.append(text)
+                            events.append(TextDelta(text))
+                        else:
+                            self._silent += 1
+                        continue
             if chunk is DONE:
                 self._end(events)
                 return events
@@ -155,9 +146,11 @@ class OpenAIStreamReader(StreamReader):
         if chunks.error is not None:
             self._fail(chunks.error)
             return False
+        self._delta = None
         answer = chunks.answers.get(0)
-        if answer is not None:
-            self._pieces = None if answer.text_joiner.waiting else answer.choice.text
+        if answer is not None and not answer.text_joiner.waiting and chunks.counted != 1:
+            self._delta = _delta_of_text(chunk)
+            self._pieces = answer.choice.text
         return True
 
     def _text(self, text: str, events: list[Event]) -> None:
@@ -168,7 +161,7 @@ class OpenAIStreamReader(StreamReader):
         self._took(said, self._chunks.assembler.tally)
         events += said
         if answer.text_joiner.waiting:
-            self._pieces = None
+            self._delta = None
 
     def _end(self, events: list[Event]) -> None:
         events += self._chunks.finish()
@@ -186,6 +179,24 @@ class OpenAIStreamReader(StreamReader):
         error.model = error.model or self._chunks.model
         self.error = error
         error.partial = self.response()
+
+
+def _delta_of_text(chunk: JSON) -> JSONObject | None:
+    """The delta of a chunk that holds one choice, number 0, with nothing but text."""
+    choices = chunk.get("choices") if isinstance(chunk, dict) else None
+    choice = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
+    # Beside its index and delta such a choice says nothing: every other value is null.
+    if not isinstance(choice, dict) or choice.get("index") != 0 or _said(choice) != 2:
+        return None
+    delta = choice.get("delta")
+    if not isinstance(delta, dict) or not isinstance(delta.get("content"), str):
+        return None
+    return delta if _said(delta) - (delta.get("role") is not None) == 1 else None
+
+
+def _said(value: JSONObject) -> int:
+    """How many of its keys are not null."""
+    return len(value) - list(value.values()).count(None)
 
 
 def _adds_to_the_answer(chunk: JSON) -> bool:

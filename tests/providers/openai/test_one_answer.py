@@ -92,6 +92,13 @@ def test_two_answers_stay_two(indexes: tuple[int, ...]) -> None:
         assert response.content == "answer 0"
 
 
+def test_two_answers_of_an_unknown_request_one_after_the_other() -> None:
+    """Where the second chunk has index 0 again, nothing counts up."""
+    data = sse(say(0, "a"), say(0, "b"), say(1, "c"), say(1, "d"), chunk({}, "stop", 0), chunk({}, "stop", 1))
+    response = decode("openai", 200, {}, [data], stream=True)
+    assert [choice.content for choice in response.choices] == ["ab", "cd"]
+
+
 @pytest.mark.parametrize("options", [{"n": 2}, {"extra_body": {"n": 2}}])
 def test_two_were_asked_for(options: dict) -> None:
     value = body()

@@ -22,15 +22,15 @@ class Slow(OpenAIStreamReader):
 
     def receive_data(self, data: bytes) -> list[Any]:
         events = []
-        self._pieces = None
+        self._delta = None
         for i in range(len(data)):  # each event alone, so that the road is closed again before the next one
             events += super().receive_data(data[i : i + 1])
-            self._pieces = None
+            self._delta = None
         return events
 
 
-def slow(data: bytes) -> ChatResponse:
-    reader = Slow("test", "m")
+def slow(data: bytes, *, single: bool | None = False) -> ChatResponse:
+    reader = Slow("test", "m", single=single)
     reader.receive_data(data)
     reader.receive_eof()
     return reader.response()
@@ -85,6 +85,7 @@ deltas = st.fixed_dictionaries(
         "tool_calls": st.sampled_from([None, []]),
     },
 )
+indexes = st.sampled_from([0, 0, 0, 1, 2])
 choice_extras = st.dictionaries(
     st.sampled_from(["logprobs", "stop_reason", "content_filter_results", "seed", "usage", "native_finish_reason"]),
     values,
@@ -105,18 +106,18 @@ def streams(draw: st.DrawFn) -> bytes:
                 top.pop(key, None)
         if draw(st.integers(0, 3)) == 0:
             extras = draw(choice_extras)
-        choice = {"index": 0, "delta": draw(deltas), "finish_reason": None, **extras}
+        choice = {"index": draw(indexes), "delta": draw(deltas), "finish_reason": None, **extras}
         chunks.append({**top, "choices": [choice]})
     chunks.append({**top, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     return b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in chunks) + b"data: [DONE]\n\n"
 
 
-@given(streams())
-def test_the_fast_road_of_streams_gives_what_the_interpreter_gives(data: bytes) -> None:
-    reader = OpenAIStreamReader("test", "m")
+@given(streams(), st.sampled_from([False, True, None]))
+def test_the_fast_road_of_streams_gives_what_the_interpreter_gives(data: bytes, single: bool | None) -> None:
+    reader = OpenAIStreamReader("test", "m", single=single)
     reader.receive_data(data)
     reader.receive_eof()
-    response, expected = reader.response(), slow(data)
+    response, expected = reader.response(), slow(data, single=single)
     assert response == expected
     assert json.dumps(response.raw) == json.dumps(expected.raw)
 
