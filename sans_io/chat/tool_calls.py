@@ -31,12 +31,14 @@ ARGUMENT_KEYS = ("arguments", "parameters", "input", "args")
 
 
 def name_and_arguments(call: JSONObject, function: JSONObject) -> tuple[JSON, JSON]:
-    """Name and arguments of a call, from its `function` or from beside it, under any of their names."""
+    """Name and arguments of a call, from its `function` or from beside it, under any of their names. An empty object is
+    the arguments only where there are no others.
+    """
     name, arguments = function.get("name"), function.get("arguments")
-    if not arguments:
+    if not arguments or arguments == "{}":
         for place in (function, call):
             for key in ARGUMENT_KEYS:
-                if place.get(key):
+                if place.get(key) and place[key] != "{}":
                     return name or call.get("name"), place[key]
     return name or call.get("name"), arguments
 
@@ -103,6 +105,8 @@ class ToolCallAssembler:
         label, title = as_label(id), as_label(name)
         call = None if apart else self._find(place, label, title, arguments)
         if call is None:
+            if not (apart or label or title or extras) and arguments in (None, ""):
+                return []
             if len(self._calls) > self._limits.max_tool_index:
                 return self._refuse("too_many_tool_calls", f"more than {len(self._calls)} tool calls")
             call = _OpenCall(len(self._calls), place)
@@ -336,7 +340,9 @@ class _OpenCall:
         return text if first else ""
 
     def text(self) -> str:
-        return "".join(self._pieces) or self._given or ""
+        # An empty object may come first where the arguments begin; they follow it.
+        later = self._pieces[1:] if self._pieces[:1] == ["{}"] else self._pieces
+        return "".join(later) or self._given or "".join(self._pieces)
 
     def text_to_show(self) -> str:
         """What came before the call could be shown. An empty object is no text: text may still follow it."""

@@ -69,6 +69,12 @@ PUT_TOGETHER = {
     "parameters, no function": [{"tool_calls": [{"index": 0, "id": "a", "name": "f", "parameters": {"x": 1}}]}],
     "parameters beside empty arguments": [
         {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": {}, "parameters": {"x": 1}}}]}],
+    "an object after an empty one in text": [delta(0, "a", "f", "{}"), delta(0, None, None, {"x": 1})],
+    "text after an empty object in text": [delta(0, "a", "f", "{}"), delta(0, text='{"x"'), delta(0, text=":1}")],
+    "an empty entry at another index": [delta(0, "a", "f", '{"x":1}'), delta(1, "", "", "")],
+    "beside an empty object in text": [delta(0, "a", "f", "{}", arguments='{"x":1}')],
+    "under two names, empty objects in text": [
+        {"tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}", "args": "{}", "input": {"x": 1}}}]}],
     "name beside function": [{"tool_calls": [{"index": 0, "name": "f", "function": {"arguments": '{"x":1}'}}]}],
 }  # fmt: skip
 
@@ -144,6 +150,7 @@ def test_a_name_and_then_done_without_a_word() -> None:
 @pytest.mark.parametrize("finish", ["stop", "tool_calls", "function_call", "eos", "end_turn", "tool_use"])
 @pytest.mark.parametrize("text", [None, "", "{}", "null"])
 def test_a_tool_without_arguments_is_run(finish: str, text: str | None) -> None:
+    assert openai(delta(1, "", "", ""), delta(0, "a", "f", text), finish=finish) == ([("f", {})], [])
     assert openai(delta(0, "a", "f", text), finish=finish) == ([("f", {})], [])
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": text}}
     reply = json.dumps(body({"role": "assistant", "content": None, "tool_calls": [call]}, finish)).encode()
@@ -158,6 +165,8 @@ def test_a_tool_without_arguments_is_run(finish: str, text: str | None) -> None:
         {"function": {"name": "f", "arguments": "", "input": '{"x":1}'}},
         {"name": "f", "arguments": {"x": 1}},
         {"name": "f", "parameters": '{"x":1}'},
+        {"function": {"name": "f", "arguments": "{}"}, "arguments": {"x": 1}},
+        {"function": {"name": "f", "arguments": {}, "parameters": '{"x":1}'}},
         {"name": "f", "function": {"arguments": '{"x":1}'}},
     ],
 )
@@ -175,6 +184,14 @@ def test_a_whole_reply_with_a_nameless_call() -> None:
     reply = json.dumps(body({"role": "assistant", "tool_calls": calls})).encode()
     runnable, invalid = calls_of(decode("openai", 200, {}, [reply], stream=False))
     assert (runnable, [name for name, _ in invalid]) == ([], ["f", ""])
+
+
+def test_a_function_call_that_comes_again_as_a_tool_call() -> None:
+    function = {"name": "f", "arguments": '{"x":1}'}
+    old, new = {"function_call": function}, delta(0, "a", "f", '{"x":1}')
+    assert openai(old, new) == ([("f", X)], [("f", INCOMPLETE)])
+    for deltas in ([new, old], [{**old, **new}], [{**old, "tool_calls": []}, {"tool_calls": [{"index": 0, "id": ""}]}]):
+        assert openai(*deltas) == ([("f", X)], [])
 
 
 def test_two_calls_without_id_and_index_in_one_chunk() -> None:
@@ -259,6 +276,23 @@ def test_pieces_of_odd_types() -> None:
         assert anthropic(start(0), pieces, stop(0)) == ([], [("f", LOST)])
 
 
+@pytest.mark.parametrize("key", ["input_json", "text", "arguments", "input"])
+@pytest.mark.parametrize("value", ['{"x":1}', {"x": 1}])
+def test_pieces_under_another_name(key: str, value: Any) -> None:
+    delta = {"type": "input_json_delta", key: value}
+    pieces = event("content_block_delta", index=0, delta=delta)
+    assert anthropic(start(0), pieces, stop(0)) == ([], [("f", LOST)])
+    pieces["delta"] = {"type": "input_json_delta", key: "", "partial_json": None}
+    assert anthropic(start(0), pieces, stop(0)) == ([("f", {})], []), "nothing said"
+
+
+@pytest.mark.parametrize("text", ["", "{}"])
+@pytest.mark.parametrize("given", [{"x": 1}, '{"x":1}'])
+def test_whole_input_and_an_empty_piece(text: str, given: Any) -> None:
+    assert anthropic(start(0, input=given), piece(0, text), stop(0)) == ([("f", X)], [])
+    assert anthropic(start(0, input=given), piece(0, text)) == ([("f", X)], []), "never closed"
+
+
 def test_input_for_a_call_that_is_closed_already() -> None:
     both = anthropic(start(0), piece(0, '{"x":1}'), stop(0), start(1, name="g"), piece(0, '{"y":2}'), stop(1))
     assert both == ([("f", X)], [("g", LOST)])
@@ -323,6 +357,7 @@ def ollama(*entries: dict, reason: str | None = "stop") -> list[tuple[Calls, Cal
         {"function": {"name": "f"}, "arguments": '{"x":1}'},
         {"name": "f", "arguments": {"x": 1}},
         {"function": {"name": "f", "arguments": {}}, "input": {"x": 1}},
+        {"function": {"name": "f", "arguments": "{}"}, "parameters": {"x": 1}},
     ],
 )
 def test_ollama_arguments_in_other_places(entry: dict) -> None:

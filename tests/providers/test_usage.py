@@ -67,6 +67,8 @@ def test_thinking_that_only_the_total_counts(usage: dict, output: int) -> None:
     """Gemini's endpoint. Of other vendors nobody knows what the rest is."""
     assert both(usage, "gemini").usage.output_tokens == output
     assert both(counted(8, 9, 217), "groq").usage == Usage(8, 9)
+    assert both({"prompt_tokens": 8, "total_tokens": 217}, "gemini").usage == Usage(8, 209), "zeros are left out"
+    assert both({"prompt_tokens": 8, "total_tokens": 217}, "groq").usage == Usage(8, None)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,12 @@ def test_later_zeros_take_no_counts_place(later: dict) -> None:
         response = decode("openai", 200, {}, [sse(*chunks)], stream=True)
         assert (response.usage, response.total_tokens) == (expected, 16)
         assert response.raw["usage"] == usage
+
+
+def test_what_stands_beside_later_zeros_is_kept() -> None:
+    chunks = [text("Hi", usage=counted(9, 7, 16)), chunk({}, "stop"), usage_chunk(**ZEROS, cost=0.1)]
+    response = decode("openrouter", 200, {}, [sse(*chunks)], stream=True)
+    assert response.raw["usage"] == {**counted(9, 7, 16), "cost": 0.1}
 
 
 def test_growing_counts_and_zeros_that_are_all_there_is() -> None:

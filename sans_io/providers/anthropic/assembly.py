@@ -167,6 +167,8 @@ class MessageAssembler:
         """A delta that is not text."""
         if kind == "input_json_delta" or (kind is None and "partial_json" in delta):
             piece = delta.get("partial_json")
+            if piece is None:  # Under another name nobody knows what it is.
+                piece = [item for key, item in delta.items() if item and key != "type"]
             if isinstance(piece, dict):
                 piece = jsontext.dumps(jsontext.well_formed_tree(piece)).decode()
             if isinstance(piece, str) and piece:
@@ -208,12 +210,12 @@ class MessageAssembler:
             block.native.update(keys)
 
     def close(self, block: Block) -> list[Event]:
-        """A block ended. Input that came whole with its start counts unless pieces followed."""
+        """A block ended. Input that came whole with its start counts unless pieces of another followed."""
         if block.closed:
             return []
         block.closed = True
         given = block.given
-        if block.call is None or block.pieces or not given:
+        if block.call is None or "".join(block.pieces) not in ("", "{}") or not given:
             return []
         return self.choice.tools.fragment(index=block.call, arguments=given)
 

@@ -320,7 +320,7 @@ class _Answer:
         if isinstance(text, str) and text:
             events += self._add_text(self.joiner.join(text))
         calls = message.get("tool_calls")
-        for call in calls if isinstance(calls, list) else ():
+        for call in calls if isinstance(calls, list) else (calls,):
             if isinstance(call, dict):
                 events += self._add_call(call)
         return events

@@ -172,7 +172,8 @@ def usage_of(usage: JSONObject, thinks_apart: bool = False) -> Usage:
     """Token counts of a `usage` object; what is no count is None. `prompt_tokens` includes cached ones on this wire.
 
     Some totals hold more than prompt and completion: reasoning tokens (xAI), or tokens of a recording (Mistral), that
-    are counted apart. Ours include them. `thinks_apart`: what nothing explains is thinking (Gemini).
+    are counted apart. Ours include them. `thinks_apart`: what nothing explains is thinking (Gemini, which leaves out a
+    completion of no tokens).
     """
     get = usage.get
     prompt, completion = get("prompt_tokens_details"), get("completion_tokens_details")
@@ -184,6 +185,8 @@ def usage_of(usage: JSONObject, thinks_apart: bool = False) -> Usage:
     )
     reasoning = _first(completion.get("reasoning_tokens"), get("reasoning_tokens"))
     total = get("total_tokens")
+    if made is None and thinks_apart and total is not None:
+        made = 0
     if type(total) is int and sent is not None and made is not None and sent + made < total <= MAX_COUNT:
         rest = total - sent - made
         if reasoning and reasoning <= rest:

@@ -300,6 +300,8 @@ class ChunkInterpreter:
             self._refusal(answer, index, refusal, events)
         calls = delta.get("tool_calls")
         if calls is not None:
+            if answer.has_function and not is_shell(calls):
+                answer.choice.tools.cut(0)  # The same call again, in the form that has an id.
             self._tool_calls(answer, calls, events, whole)
         if function is not None and (answer.has_function or not answer.choice.has_tools):
             # Beside `tool_calls` it says the same once more.
@@ -429,8 +431,9 @@ class ChunkInterpreter:
                 varying.append(key)
                 continue
             if is_nothing(value) or (key in _FIRST and top.get(key)) or (key == "usage" and counts_nothing(value)):
-                if not top.get(key):
-                    top.setdefault(key, value)
+                known = top.setdefault(key, value)
+                if key == "usage" and isinstance(known, dict) and isinstance(value, dict):
+                    top[key] = {**value, **known}
             else:
                 top[key] = value
             if (key == "object" or (key in _FIRST and top.get(key))) and (
