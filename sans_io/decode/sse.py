@@ -5,13 +5,14 @@ Rules of this file:
 - Lines end in LF, CR or CRLF and nothing else (U+2028, U+0085 are text), so lines are cut as bytes and decoded after:
   a character never spans a line end. Invalid UTF-8 becomes U+FFFD, as the standard decodes.
 - A blank line dispatches; an event without one is discarded at the end of the stream, but see `unfinished`.
-- With `errors`, a field `error: WORDS` is an event of that name beside the one it is in, which the standard would drop:
-  some servers end a stream so. Its last line need not be ended.
+- With `errors`, a field `error: WORDS` is an event of that name beside the one it is in, which the standard would drop,
+  and so is a bare line `{"error": ...}`: some servers end a stream so. Its last line need not be ended.
 - Linear and bounded: partial lines and data grow in bytearrays, up to `max_sse_line`, `max_sse_event`, `max_stream`.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from ..errors import LLMProtocolError
@@ -101,8 +102,9 @@ class SSEDecoder:
         if self.error is not None:
             return None
         reported = self._reported
-        if self._errors and self._line.startswith(_ERROR):
-            reported = bytes(self._line[len(_ERROR) :]).strip()
+        found = _ERROR.match(self._line) if self._errors else None
+        if found:
+            reported = bytes(self._line[found.end() :]).strip()
         if reported is not None:
             return self._error(reported)
         if self._data is None or self._line:
@@ -185,8 +187,8 @@ class SSEDecoder:
         elif name == b"id":
             if _NUL not in value:
                 self._id = _text(value)
-        elif name == b"error" and self._errors:
-            self._reported = value
+        elif self._errors and (found := _ERROR.match(line)):
+            self._reported = line[found.end() :]
         elif name == b"retry" and value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
             self._retry = int(value)
 
@@ -212,7 +214,7 @@ class SSEDecoder:
         self._data = None
 
 
-_ERROR: Final = b"error:"
+_ERROR: Final = re.compile(rb'error: ?|(?=\{\s*"error"\s*:)')
 _BOM: Final = b"\xef\xbb\xbf"
 #: As numbers: looking for a byte is ten times as fast as looking for a string of one byte.
 _CR: Final = 13
