@@ -105,8 +105,6 @@ class ToolCallAssembler:
         label, title = as_label(id), as_label(name)
         call = None if apart else self._find(place, label, title, arguments)
         if call is None:
-            if not (apart or label or title or extras) and arguments in (None, ""):
-                return []
             if len(self._calls) > self._limits.max_tool_index:
                 return self._refuse("too_many_tool_calls", f"more than {len(self._calls)} tool calls")
             call = _OpenCall(len(self._calls), place)

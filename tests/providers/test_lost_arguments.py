@@ -179,6 +179,13 @@ def test_a_whole_reply_with_arguments_in_other_places(entry: dict) -> None:
     assert entry["function"].keys() == {"name", "arguments"}
 
 
+def test_an_empty_entry_of_a_whole_reply_is_no_call() -> None:
+    for empty in ({}, {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}, {"function": {}}):
+        calls = [{"id": "a", "function": {"name": "f"}}, empty]
+        reply = json.dumps(body({"role": "assistant", "tool_calls": calls}, "tool_calls")).encode()
+        assert calls_of(decode("openai", 200, {}, [reply], stream=False)) == ([("f", {})], [])
+
+
 def test_a_whole_reply_with_a_nameless_call() -> None:
     calls = [{"id": "a", "function": {"name": "f"}}, {"id": "b", "function": {"arguments": '{"x":1}'}}]
     reply = json.dumps(body({"role": "assistant", "tool_calls": calls})).encode()

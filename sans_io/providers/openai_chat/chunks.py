@@ -389,12 +389,15 @@ class ChunkInterpreter:
                 self._refuse("a tool call that is not an object")
                 return
             name, arguments = name_and_arguments(call, function)
+            extras = call_extras(call, function)
+            if not (name or call.get("id") or extras) and is_shell(arguments):
+                continue
             events += tools.fragment(
                 index=place,
                 id=call.get("id"),
                 name=name,
                 arguments=arguments,
-                extras=call_extras(call, function),
+                extras=extras,
                 apart=whole or (position > 0 and place is None and bool(name) and not call.get("id")),
             )
         if tools.error is not None:
