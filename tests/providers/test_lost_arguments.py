@@ -197,6 +197,8 @@ def test_a_function_call_that_comes_again_as_a_tool_call() -> None:
     function = {"name": "f", "arguments": '{"x":1}'}
     old, new = {"function_call": function}, delta(0, "a", "f", '{"x":1}')
     assert openai(old, new) == ([("f", X)], [("f", INCOMPLETE)])
+    in_turns = [{"function_call": {"name": "f"}}, delta(0, "a", "f"), {"function_call": {"arguments": '{"x":1}'}}]
+    assert openai(*in_turns, delta(0, text='{"x":1}')) == ([("f", X)], [("f", INCOMPLETE)])
     for deltas in ([new, old], [{**old, **new}], [{**old, "tool_calls": []}, {"tool_calls": [{"index": 0, "id": ""}]}]):
         assert openai(*deltas) == ([("f", X)], [])
 

@@ -301,7 +301,8 @@ class ChunkInterpreter:
         calls = delta.get("tool_calls")
         if calls is not None:
             if answer.has_function and not is_shell(calls):
-                answer.choice.tools.cut(0)  # The same call again, in the form that has an id.
+                answer.choice.tools.cut(0)  # The same call again, in the form that has an id: no more of this one.
+                answer.has_function = False
             self._tool_calls(answer, calls, events, whole)
         if function is not None and (answer.has_function or not answer.choice.has_tools):
             # Beside `tool_calls` it says the same once more.
