@@ -211,18 +211,21 @@ def test_shown_as_the_official_client_shows_it(mode: Mode, server: RealOllama) -
 
 
 def test_the_life_of_a_model(mode: Mode, server: RealOllama, gguf: Path) -> None:
+    if mode.name == "threads":
+        pytest.skip("the server deletes a layer with one model that it has just promised to another")
     official = server.official
 
     async def main() -> None:
         client = client_of(mode, server)
         name = f"made-{mode}-{id(client)}"
+        own = {"seed": id(client) % 2**31}
         steps: list[PullProgress] = []
-        assert await settled(client.create_model(name, files={"model.gguf": gguf}, template=TEMPLATE, system="Be brief.",
-                                                 parameters=PARAMETERS, license=["MIT"], on_progress=steps.append))  # fmt: skip
+        assert await settled(client.create_model(name, files={"model.gguf": gguf}, template=TEMPLATE, system=f"Be {name}.",
+                                                 parameters={**PARAMETERS, **own}, license=[name], on_progress=steps.append))  # fmt: skip
         assert steps[-1].status == "success"
         shown = await settled(client.show_model(name))
-        assert (shown.system, shown.license) == ("Be brief.", "MIT")
-        assert await settled(client.create_model(f"{name}-2", name, parameters={"num_predict": 3}))
+        assert (shown.system, shown.license) == (f"Be {name}.", name)
+        assert await settled(client.create_model(f"{name}-2", name, parameters={**own, "num_predict": 3}))
         assert (await chat(client, SAY, model=f"{name}-2")).usage.output_tokens <= 3
         assert await settled(client.copy_model(name.upper(), f"Me/{name}:v1"))
         assert await settled(client.has_model(f"me/{name}:V1"))
