@@ -328,7 +328,7 @@ def test_10_data_lines_without_end_are_read_in_linear_time_and_capped(mode: Mode
         assert type(await failure(drain(client.chat_stream(HELLO)))) is LLMProtocolError
 
     served(
-        mode, again(send(STREAM_HEAD + chunk(b"data: " + b"x" * (1 << 19) + b"\n") * 17 + LAST)), capped, timeout=60.0
+        mode, again(send(STREAM_HEAD + chunk(b"data: " + b"x" * (1 << 19) + b"\n") * 33 + LAST)), capped, timeout=60.0
     )
 
 
