@@ -18,7 +18,7 @@ WEATHER = ToolUse("get_weather", {"location": "Oslo"})
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(RUN) >= 7
+    assert len(RUN) >= 8
     assert len(BLOCKS) == len(RUN) + 1
 
 
@@ -26,6 +26,8 @@ def test_there_is_something_to_run() -> None:
 def test_a_block_runs_as_written(block: str, server: FakeLLMServer, capsys: pytest.CaptureFixture[str]) -> None:
     if "tools" in block:
         server.script(ScriptedReply(tool_calls=(WEATHER,)), ScriptedReply(text=["It is", " mild."]))
+    if "response_format" in block:
+        server.script(*[ScriptedReply('{"name": "Ana", "age": 30}')] * 3)
     exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
     shown = capsys.readouterr().out
     assert shown.strip()
@@ -34,3 +36,5 @@ def test_a_block_runs_as_written(block: str, server: FakeLLMServer, capsys: pyte
     if "tools" in block:
         assert "get_weather({'location': 'Oslo'})" in shown
         assert "It is mild." in shown
+    if "response_format" in block:
+        assert shown.split() == ["Ana"] * 3
