@@ -126,6 +126,15 @@ def checked_parts(content: JSON, path: str) -> list[JSONObject]:
     return parts
 
 
+def is_part(part: JSONObject) -> bool:
+    """Whether this could stand in the content of a message."""
+    try:
+        checked_parts([part], "")
+    except LLMBadRequestError:
+        return False
+    return True
+
+
 def _is(one: JSON, other: JSON) -> bool:
     return one is other
 
@@ -243,7 +252,12 @@ def _checked_tool_call(call: JSON, path: str) -> JSONObject:
     if not isinstance(call.get("id"), str) or not call["id"]:
         raise bad(f"{path}.id", "must be a non-empty string")
     check_json(call, path)
-    if call.get("type", "function") != "function" and not isinstance(call.get("function"), dict):
+    kind = call.get("type")
+    if kind not in (None, "function") and not isinstance(call.get("function"), dict):
+        if not isinstance(kind, str):
+            raise bad(f"{path}.type", "must be a string")
+        if kind == "custom":
+            _check_custom(call.get("custom"), f"{path}.custom")
         return call
     entry: JSONObject = call
     function = entry.get("function")
@@ -255,6 +269,12 @@ def _checked_tool_call(call: JSON, path: str) -> JSONObject:
     if entry.get("type") == "function" and arguments is function.get("arguments"):
         return entry
     return {**entry, "type": "function", "function": {**function, "arguments": arguments}}
+
+
+def _check_custom(custom: JSON, path: str) -> None:
+    name, said = (custom.get("name"), custom.get("input")) if isinstance(custom, dict) else (None, None)
+    if not isinstance(name, str) or not name or not isinstance(said, str):
+        raise bad(path, "must be a dict with name and input, both text")
 
 
 def _argument_text(arguments: JSON, path: str) -> str:

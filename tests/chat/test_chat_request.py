@@ -226,6 +226,24 @@ def test_calls_of_other_kinds_pass() -> None:
 
 
 @pytest.mark.parametrize(
+    ("call", "path"),
+    [
+        ({"type": []}, "type must be a string"), ({"type": {}}, "type must be a string"),
+        ({"type": 5}, "type must be a string"), ({"type": None}, "function must be a dict with name and arguments"),
+        ({"type": "custom"}, "custom must be a dict with name and input"),
+        ({"type": "custom", "custom": None}, "custom must be a dict with name and input"),
+        ({"type": "custom", "custom": {"name": "sql"}}, "custom must be a dict with name and input"),
+        ({"type": "custom", "custom": {"name": "", "input": "x"}}, "custom must be a dict with name and input"),
+        ({"type": "custom", "custom": {"name": "sql", "input": {}}}, "custom must be a dict with name and input"),
+    ],
+)  # fmt: skip
+def test_a_call_of_another_kind_is_whole(call: dict, path: str) -> None:
+    assert refused([*HI, {"role": "assistant", "tool_calls": [{"id": "c", **call}]}]).startswith(
+        f"messages[1].tool_calls[0].{path}"
+    )
+
+
+@pytest.mark.parametrize(
     ("result", "path"),
     [
         ({"content": "x"}, "messages[2].tool_call_id is missing"),
