@@ -33,7 +33,7 @@ def build_body(chat: ChatRequest) -> JSONObject:
     refuse_foreign(said, "ollama", _WIRE)
     if said.get("n", 1) != 1:
         raise unsupported("n", _WIRE, "it gives one answer for each request")
-    if said.get("parallel_tool_calls") is False:
+    if said.get("parallel_tool_calls") is False and chat.tools:
         raise unsupported("parallel_tool_calls", _WIRE, "the model decides how many tools it calls")
     # The server's own default is to stream.
     body: JSONObject = {"model": chat.model, "messages": _messages(chat), "stream": chat.stream}
@@ -125,7 +125,8 @@ def _pictures(pictures: list[JSON], path: str, role: str) -> list[str]:
         if isinstance(picture, str) and not picture.startswith(("data:", "http")):
             found.append(picture)
         else:
-            found += [_picture(part, f"{path}[{i}]", role) for part in images_as_parts([picture], path)]
+            parts = images_as_parts([picture], path, only=role == "assistant")
+            found += [_picture(part, f"{path}[{i}]", role) for part in parts]
     return [data for data in found if data is not None]
 
 

@@ -80,7 +80,8 @@ def test_think(effort: str, think: object) -> None:
 
 def test_what_the_wire_cannot_say() -> None:
     refused("n ", n=2)
-    refused("parallel_tool_calls ", parallel_tool_calls=False)
+    refused("parallel_tool_calls ", parallel_tool_calls=False, tools=[{"name": "f"}])
+    assert body(parallel_tool_calls=False) == body()
     assert body(parallel_tool_calls=True) == body()
     refused("reasoning_effort ", reasoning_effort="xhigh")
     for choice in ("required", "f", {"type": "function", "function": {"name": "f"}}):
