@@ -51,17 +51,18 @@ _PICTURES: Final = (
 )  # fmt: skip
 
 
-def images_as_parts(images: JSON, path: str) -> list[JSONObject]:
+def images_as_parts(images: JSON, path: str, *, only: bool = False) -> list[JSONObject]:
     """What a message has under `images` as image_url parts: such parts, URLs, or bare base64 as Ollama has it.
 
-    Raises `LLMBadRequestError` naming `path` for anything else.
+    Raises `LLMBadRequestError` naming `path` for anything else; with `only`, that is left out.
     """
     parts = []
     for i, image in enumerate(images if isinstance(images, list) else [images]):
-        if isinstance(image, dict):
-            found = image.get("image_url")
-            image = found.get("url") if isinstance(found, dict) else found
-        url = _picture_url(image) if isinstance(image, str) else None
+        said = image.get("image_url") if isinstance(image, dict) else image
+        said = said.get("url") if isinstance(said, dict) else said
+        url = _picture_url(said) if isinstance(said, str) else None
+        if url is None and only:
+            continue
         if url is None:
             raise LLMBadRequestError(
                 f"{path}[{i}] must be a picture: base64 of a PNG, JPEG, GIF or WebP, a URL, or an image_url part",
@@ -106,7 +107,8 @@ def said_elsewhere(message: JSONObject, path: str, api: str) -> str:
     call in the form of 2023 has no result that could go with it, so it is refused.
     """
     called = message.get("function_call")
-    if isinstance(called, dict) and called.get("name") and not message.get("tool_calls"):
+    name = called.get("name") if isinstance(called, dict) else None
+    if isinstance(name, str) and name and not message.get("tool_calls"):
         raise unsupported(f"{path}.function_call", api, "give the call as tool_calls, and its result as a tool message")
     audio = message.get("audio")
     spoken = audio.get("transcript") if isinstance(audio, dict) else None

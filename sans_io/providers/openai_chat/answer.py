@@ -163,6 +163,15 @@ def _add_thinking(parts: list[JSONObject], piece: JSONObject) -> None:
                 part["thinking"].append({"type": "text", "text": [text]})
 
 
+def _own_parts(parts: list[JSONObject]) -> list[JSONObject]:
+    """Those that a server of this wire may put into the history: parts, and no blocks of Anthropic's."""
+    from ...chat.message_checks import is_part  # few servers answer in parts
+    from ..blocks import is_block
+
+    own = [part for part in parts if part.get("type") == "thinking" or not is_block(part.get("type"))]
+    return list(filter(is_part, own))
+
+
 CALL_KEYS: Final = frozenset({"index", "id", "type", "function", "custom"})
 #: Keys of a call, or of its function, that are read, or say no more than its place.
 _READ_KEYS: Final = frozenset({"index", "name", *ARGUMENT_KEYS})

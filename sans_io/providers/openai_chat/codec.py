@@ -204,8 +204,8 @@ class OpenAICodec:
         return self.dialect.azure and "/deployments/" in self.endpoint.base_url.path
 
     def _model_in_body(self) -> bool:
-        """Whether the path needs no deployment: it has one, or the URL is that of the v1 API, where the model names it."""
-        return self._deployment_in_url() or self.endpoint.base_url.path.endswith("/v1")
+        """Whether a path needs no deployment: the URL has one, or is that of an API where the body's model names it."""
+        return self._deployment_in_url() or self.endpoint.base_url.path.endswith(_MODEL_IN_BODY)
 
 
 #: Options that are fields of the body, under the same names and as they are.
@@ -246,7 +246,7 @@ def _messages(chat: ChatRequest, dialect: Dialect) -> list[JSONObject]:
         messages.append({"role": "system", "content": chat.system})
     # Most conversations are roles and texts only.
     plain = dialect.messages.silent and _are_plain(chat.messages)
-    return messages + (list(chat.messages) if plain else translated(chat.messages, dialect))
+    return messages + (list(chat.messages) if plain else translated(chat.messages, dialect, chat.tools))
 
 
 def _are_plain(messages: tuple[JSONObject, ...]) -> bool:
@@ -274,16 +274,23 @@ def _check_metadata(pairs: JSONObject) -> None:
             raise bad(f"metadata.{key}", f"has {len(value)} characters; the API takes 512")
 
 
+#: How the URLs of Azure's APIs end that are asked for a model in the body; the second is that of its model catalogue.
+_MODEL_IN_BODY: Final = ("/v1", "/models")
+
+
 def _azure_path(base_url: BaseURL, api_version: str | None) -> tuple[str, str]:
     """What goes before and behind each path below `base_url`, which may be the bare endpoint."""
     base = base_url.path
     if api_version is None:
-        return ("" if base.endswith("/v1") or "/openai" in base else "/openai/v1"), ""
+        if base.endswith("/models") or "/deployments/" in base:
+            raise bad("api_version", "is missing: this address wants one, and that of Azure's /openai/v1 needs none")
+        return ("" if base.endswith("/v1") else "/v1" if base.endswith("/openai") else "/openai/v1"), ""
     version = path_segment(api_version, "api_version")
     said = base_url.parameter("api-version")
     if said is not None and said != version:
         raise bad("api_version", f"is {api_version!r:.60}, and base_url has another api-version: leave one of them out")
-    return ("" if "/openai" in base else "/openai"), ("" if said is not None else f"?api-version={version}")
+    before = "" if "/openai" in base or base.endswith("/models") else "/openai"
+    return before, ("" if said is not None else f"?api-version={version}")
 
 
 def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:
@@ -299,6 +306,9 @@ def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:
 _DATED_TOOL: Final = re.compile(r"[a-z_]+_20[0-9]{6}")
 
 
+#: What a function without arguments takes, and in strict mode.
+_NOTHING: Final[JSONObject] = {"properties": {}}
+_CLOSED: Final[JSONObject] = {"properties": {}, "required": [], "additionalProperties": False}
 #: Keys of a function's declaration.
 _FUNCTION_KEYS: Final = ("name", "description", "parameters", "strict")
 
@@ -317,10 +327,16 @@ def _tool(tool: JSONObject, path: str, dialect: Dialect) -> JSONObject:
         return tool
     function = tool["function"]
     schema = function.get("parameters")
+    strict = bool(function.get("strict"))
     if schema is None and dialect.needs_parameters:
         schema = {}
     if schema is not None and "type" not in schema:
-        function = {**function, "parameters": {"type": "object", **(schema or {"properties": {}})}}
+        schema = {"type": "object", **(schema or (_CLOSED if strict else _NOTHING))}
+        function = {**function, "parameters": schema}
+    if schema and strict and dialect.strict_schemas:
+        problems = _strict_problems(schema, f"{path}.parameters", certain=True)
+        if problems:
+            raise _not_strict(problems)
     if dialect.messages.keys is None:
         return tool if function is tool["function"] else {**tool, "function": function}
     if schema and schema.get("type", "object") != "object":

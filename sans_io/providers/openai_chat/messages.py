@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from ...chat.message_checks import bad
@@ -51,21 +52,24 @@ _INNER_KEYS: Final = {
     "input_audio": ("data", "format"),
     "file": ("file_id", "file_data", "filename"),
 }
-#: What the Responses API calls a text.
-_TEXTS: Final = ("input_text", "output_text")
+#: What the names of tools may not have.
+_NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
 #: Documented for histories of other models: base64 of "skip_thought_signature_validator".
 _NO_SIGNATURE: Final = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 
 
-def translated(messages: Sequence[JSONObject], dialect: Dialect) -> list[JSONObject]:
-    """The messages for this server. Raises `LLMBadRequestError` naming the path of what has no place."""
+def translated(messages: Sequence[JSONObject], dialect: Dialect, tools: Sequence[JSONObject] = ()) -> list[JSONObject]:
+    """The messages for this server. Raises `LLMBadRequestError` naming the path of what has no place. `tools` are those
+    of the request.
+    """
     rules = dialect.messages
-    if rules.keys is not None:
-        _check_results(messages, in_front=rules.mistral)
+    declared = frozenset(tool["function"]["name"] for tool in tools if tool["type"] == "function")
     out = [
-        _Message(message, f"messages[{i}]", dialect).translated()
+        _Message(message, f"messages[{i}]", dialect, declared).translated()
         for i, message in enumerate(with_valid_ids(messages, rules.ids))
     ]
+    if rules.keys is not None:
+        _check_results(messages, in_front=rules.mistral)
     if not rules.silent:
         out = [message for message in out if message["role"] != "assistant" or _says(message)]
     if rules.signed:
@@ -123,12 +127,14 @@ def _with_names(messages: list[JSONObject]) -> list[JSONObject]:
 class _Message:
     """One message on its way."""
 
-    __slots__ = ("_dialect", "_message", "_path", "_role", "_rules")
+    __slots__ = ("_declared", "_dialect", "_message", "_path", "_role", "_rules")
 
-    def __init__(self, message: JSONObject, path: str, dialect: Dialect) -> None:
+    def __init__(self, message: JSONObject, path: str, dialect: Dialect, declared: frozenset[str]) -> None:
         self._message = message
         self._path = path
         self._dialect = dialect
+        #: Names of the request's tools.
+        self._declared = declared
         self._rules: MessageRules = dialect.messages
         self._role: str = message["role"]
         if self._role == "developer" and not self._rules.developer:
@@ -160,10 +166,12 @@ class _Message:
 
     def _keep(self, key: str, value: JSON, out: JSONObject) -> None:
         """A key that has a place on this server, unless it says nothing."""
-        if key == "audio" and isinstance(value, dict):
-            if value.get("id"):
+        if key == "audio":
+            if isinstance(value, dict) and value.get("id"):
                 out[key] = {"id": value["id"]}  # What came back with an answer holds its data too.
-        elif key == "function_call" and isinstance(value, dict):
+        elif key == "name" and self._role == "tool":
+            out[key] = self._tool_name(value)
+        elif key == "function_call":
             if self._is_call(value):
                 out[key] = {name: value[name] for name in ("name", "arguments") if name in value}
         elif value not in ("", [], {}):
@@ -198,7 +206,8 @@ class _Message:
 
     def _is_call(self, call: JSON) -> bool:
         """Whether a `function_call` is one: not the empty shell of some replies, nor one that `tool_calls` has."""
-        return isinstance(call, dict) and bool(call.get("name")) and not self._message.get("tool_calls")
+        name = call.get("name") if isinstance(call, dict) else None
+        return isinstance(name, str) and name != "" and not self._message.get("tool_calls")
 
     def _calls(self, calls: list[JSONObject]) -> list[JSONObject]:
         if self._rules.keys is None:
@@ -212,10 +221,19 @@ class _Message:
                     where = f"{self._path}.tool_calls[{i}]"
                     raise unsupported(where, self._dialect.name, "only function calls have a place there")
                 function = _only(function, ("name", "arguments"))
+                name = self._tool_name(function["name"])
+                if name != function["name"]:
+                    function = {**function, "name": name}
                 if function is not new.get("function"):
                     new = {**new, "type": "function", "function": function}
             kept.append(new)
         return kept
+
+    def _tool_name(self, name: JSON) -> JSON:
+        """The name of a tool as every vendor takes it: models make up others. One that the caller declares is kept."""
+        if self._rules.keys is None or not isinstance(name, str) or name in self._declared:
+            return name
+        return _NOT_IN_NAME.sub("_", name)[:64]
 
     # -- content ------------------------------------------------------------------------------------------------------
 
@@ -264,7 +282,10 @@ class _Message:
         """Pictures in a key of their own: what a model painted (OpenRouter), or the form of Ollama's wire."""
         if not images or (self._role == "assistant" and not self._rules.images):
             return
-        parts = [self._part(part, f"{self._path}.images") for part in images_as_parts(images, f"{self._path}.images")]
+        pictures = images_as_parts(images, f"{self._path}.images", only=self._role == "assistant")
+        parts = [self._part(part, f"{self._path}.images") for part in pictures]
+        if not parts:
+            return
         content = out.get("content")
         said = content if isinstance(content, list) else [{"type": "text", "text": content}] if content else []
         out["content"] = [*said, *parts]

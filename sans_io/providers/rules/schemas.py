@@ -119,6 +119,7 @@ def _target(root: JSONObject, reference: JSON) -> JSON:
         return root
     start, _, name = reference.rpartition("/")
     definitions = root.get(start[2:]) if start in ("#/$defs", "#/definitions") else None
+    name = name.replace("~1", "/").replace("~0", "~")
     found = definitions.get(name) if isinstance(definitions, dict) else None
     return found if isinstance(found, dict) else None
 

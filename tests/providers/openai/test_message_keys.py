@@ -178,6 +178,22 @@ def test_ids_are_unique_within_a_reply(labels: tuple[Any, ...]) -> None:
     assert len({tuple(call.id for call in response.tool_calls) for response in forms}) == 1
 
 
+PARTS = [
+    {}, {"type": "text"}, {"type": 5}, {"type": ""}, {"type": "image_url", "image_url": {"url": "file:///x"}},
+    {"type": "image_url"}, {"type": "input_audio", "input_audio": {}}, {"type": "file"}, {"type": "refusal"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_is_none_is_not_kept(part: dict) -> None:
+    text, picture = {"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "https://a.example/x"}}
+    for response in (whole({"content": [part, text]}), streamed({"content": [part]}, {"content": "x"})):
+        assert response.message["content"] == [text]
+        assert response.raw["choices"][0]["message"]["content"] == [part, text]
+    assert whole({"content": [part, text, picture]}).message["content"] == [text, picture]
+    assert not whole({"content": [part]}).message["content"]
+
+
 @pytest.mark.parametrize("where", ["call", "function"])
 def test_a_stray_index_is_not_kept(where: str) -> None:
     call = {"id": "a1B2c3D4e", "type": "function", "function": {"name": "f", "arguments": "{}"}}

@@ -154,6 +154,16 @@ def test_what_is_no_picture_is_refused_by_its_place(pictures: object) -> None:
         sent("openai", [{"role": "user", "content": "x", "images": pictures}])
 
 
+@pytest.mark.parametrize("picture", ["?", 5, None, {"b64_json": PNG}, {"image_url": {}}, {"type": "text"}])
+@pytest.mark.parametrize("name", ["openrouter", "generic", "openai", "mistral"])
+def test_what_a_model_painted_in_another_form_is_left_out(name: str, picture: object) -> None:
+    painted = {**SAY, "images": [picture, {"image_url": {"url": "https://a.example/x.png"}}]}
+    said = sent(name, [*HI, painted, *HI])["messages"][1]
+    part = {"type": "image_url", "image_url": {"url": "https://a.example/x.png"}}
+    kept = name in ("openrouter", "generic")
+    assert said["content"] == ([{"type": "text", "text": "a"}, part] if kept else "a")
+
+
 # -- Mistral's order --------------------------------------------------------------------------------------------------
 
 SAY, EMPTY = {"role": "assistant", "content": "a"}, {"role": "assistant", "content": ""}
@@ -257,6 +267,20 @@ def test_a_tool_without_arguments_has_parameters_at_mistral(tool: dict) -> None:
     assert function == {"name": "f", "parameters": {"type": "object", "properties": {}}}
 
 
+@pytest.mark.parametrize("parameters", [{}, {"parameters": {}}, {"parameters": None}, {"input_schema": {}}])
+@pytest.mark.parametrize("name", OF_OPENAI)
+def test_a_strict_tool_without_arguments_is_closed(name: str, parameters: dict) -> None:
+    function = sent(name, tools=[{"name": "f", "strict": True, **parameters}])["tools"][0]["function"]
+    closed = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    assert function.get("parameters", closed) == closed
+
+
+def test_a_strict_tool_is_judged_by_what_is_sent() -> None:
+    schema = {"properties": {"x": {"type": "string"}}, "required": ["x"], "additionalProperties": False}
+    function = sent("openai", tools=[{"name": "f", "strict": True, "parameters": schema}])["tools"][0]["function"]
+    assert function == {"name": "f", "strict": True, "parameters": {"type": "object", **schema}}
+
+
 @pytest.mark.parametrize("name", OF_OPENAI)
 def test_parameters_are_of_type_object(name: str) -> None:
     tool = {
@@ -332,7 +356,8 @@ def test_json_is_asked_for_in_words_too(name: str, arguments: dict, said: bool) 
     "shell",
     [{"function_call": {"name": ""}}, {"function_call": {}}, {"audio": {"id": ""}}, {"audio": {}}, {"tool_calls": []},
      {"annotations": []}, {"reasoning_content": ""}, {"refusal": ""}, {"images": []}, {"function_call": None},
-     {"function_call": {"name": None, "arguments": ""}}],
+     {"function_call": {"name": None, "arguments": ""}}, {"function_call": True}, {"function_call": "auto"},
+     {"function_call": {"name": 5}}, {"audio": True}, {"audio": "x"}],
 )  # fmt: skip
 @pytest.mark.parametrize("name", OF_OPENAI)
 def test_shells_stay_behind(name: str, shell: dict) -> None:
@@ -393,6 +418,13 @@ def test_a_system_message_between_call_and_result_goes_to_the_front_at_mistral()
         sent("openai", [*HI, CALLS, SYSTEM, RESULT])
 
 
+@pytest.mark.parametrize("result", [RESULT, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a"}]}])
+def test_a_call_in_anthropic_s_form_is_what_is_refused(result: dict) -> None:
+    part = {"type": "tool_use", "id": RESULT["tool_call_id"], "name": "f", "input": {}}
+    with pytest.raises(LLMBadRequestError, match=r"^messages\[1\]\.content\[0\] .*'tool_use' is Anthropic's"):
+        sent("openai", [*HI, {"role": "assistant", "content": [part]}, result])
+
+
 def test_gemini_gets_the_name_of_a_result() -> None:
     assert sent("gemini", [*HI, CALLS, RESULT])["messages"][2]["name"] == "f"
     assert sent("gemini", [*HI, CALLS, {**RESULT, "name": "g"}])["messages"][2]["name"] == "g"
@@ -407,6 +439,24 @@ def test_gemini_gets_the_name_of_a_result() -> None:
 def test_a_call_has_only_the_keys_that_the_vendor_knows(name: str, entry: dict) -> None:
     said = sent(name, [*HI, {"role": "assistant", "tool_calls": [entry]}, RESULT])["messages"][1]["tool_calls"][0]
     assert {**said, "id": "call_1"} == CALL
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [("functions.get", "functions_get"), ("get<|channel|>commentary", "get__channel__commentary"),
+     ("get weather", "get_weather"), ("größe", "gr__e"), ("f" * 70, "f" * 64), ("a-b_C9", "a-b_C9")],
+)  # fmt: skip
+@pytest.mark.parametrize("name", [name for name in OF_OPENAI if DIALECTS[name].messages.keys])
+def test_a_tool_that_a_model_made_up_has_a_name_that_every_vendor_takes(name: str, said: str, written: str) -> None:
+    call = {**CALL, "function": {"name": said, "arguments": "{}"}}
+    history = [*HI, {"role": "assistant", "tool_calls": [call]}, {**RESULT, "name": said}]
+    messages = sent(name, history)["messages"]
+    assert messages[1]["tool_calls"][0]["function"]["name"] == written
+    assert messages[2].get("name", written) == written
+    # What the caller calls a tool is the caller's business, and the server's.
+    declared = sent(name, history, tools=[{"name": said}])["messages"]
+    assert declared[1]["tool_calls"][0]["function"]["name"] == said
+    assert sent("generic", history)["messages"] == history
 
 
 @pytest.mark.parametrize("text", ["1 + 1", "", "ü\n"])

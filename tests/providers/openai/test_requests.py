@@ -277,6 +277,16 @@ def test_where_a_chat_is_posted(base_url: str, target: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "base_url",
+    ["https://r.openai.azure.com/openai/deployments/d", "https://r.openai.azure.com/openai/deployments/d/",
+     "https://r.services.ai.azure.com/models", "https://r.openai.azure.com/openai/deployments/d?a=b"],
+)  # fmt: skip
+def test_azure_s_older_addresses_need_a_version(base_url: str) -> None:
+    with pytest.raises(LLMBadRequestError, match=r"^api_version is missing: .*/openai/v1 needs none"):
+        codec("azure", base_url)
+
+
+@pytest.mark.parametrize(
     ("base_url", "version", "target"),
     [
         (
@@ -293,6 +303,10 @@ def test_where_a_chat_is_posted(base_url: str, target: str) -> None:
         ("https://r.openai.azure.com", None, "/openai/v1/chat/completions"),
         ("https://r.openai.azure.com/openai/v1", None, "/openai/v1/chat/completions"),
         ("https://r.services.ai.azure.com/openai/v1", None, "/openai/v1/chat/completions"),
+        ("https://r.openai.azure.com/openai", None, "/openai/v1/chat/completions"),
+        ("https://r.openai.azure.com/openai/", None, "/openai/v1/chat/completions"),
+        ("https://r.services.ai.azure.com/models", "v", "/models/chat/completions?api-version=v"),
+        ("https://r.services.ai.azure.com/models?api-version=v", None, "/models/chat/completions?api-version=v"),
     ],
 )
 def test_azure_in_both_styles(base_url: str, version: str | None, target: str) -> None:
