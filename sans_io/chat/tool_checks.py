@@ -171,15 +171,21 @@ def _normal_format(value: JSONObject) -> JSONObject:
             return _schema_format(value["schema"])
         if not isinstance(inner, dict) or not isinstance(inner.get("schema"), (dict, type(None))):
             raise bad("response_format.json_schema", "must be a dict with name and schema")
-        name = inner.get("name")
-        if name is not None and (not isinstance(name, str) or not name):
+        said = {key: item for key, item in inner.items() if item is not None}
+        name = said.get("name", "answer")
+        if not isinstance(name, str) or not name:
             raise bad("response_format.json_schema.name", "must be a non-empty string")
-        return value if name is not None else {**value, "json_schema": {"name": "answer", **inner}}
+        said["name"] = _as_name(name)
+        return value if said == inner else {**value, "json_schema": said}
     return _schema_format(value)
 
 
 def _schema_format(schema: JSONObject) -> JSONObject:
     title = schema.get("title")
-    # OpenAI takes names of [a-zA-Z0-9_-], at most 64 characters.
-    name = _NOT_IN_NAME.sub("_", title[:64]) if isinstance(title, str) else ""
+    name = _as_name(title) if isinstance(title, str) else ""
     return {"type": "json_schema", "json_schema": {"name": name or "answer", "schema": schema}}
+
+
+def _as_name(text: str) -> str:
+    """OpenAI takes names of [a-zA-Z0-9_-], at most 64 characters."""
+    return _NOT_IN_NAME.sub("_", text[:64])

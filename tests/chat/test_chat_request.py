@@ -388,6 +388,12 @@ def test_a_tool_choice_without_tools() -> None:
          {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA, "strict": True}}),
         ({"type": "json_schema", "json_schema": {"schema": SCHEMA}},
          {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}),
+        ({"type": "json_schema", "json_schema": {"name": None, "schema": SCHEMA, "strict": None, "description": None}},
+         {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}),
+        ({"type": "json_schema", "json_schema": {"name": "Page[User item]", "schema": None}},
+         {"type": "json_schema", "json_schema": {"name": "Page_User_item_"}}),
+        ({"type": "json_schema", "json_schema": {"name": "x" * 70, "schema": SCHEMA}},
+         {"type": "json_schema", "json_schema": {"name": "x" * 64, "schema": SCHEMA}}),
     ],
 )  # fmt: skip
 def test_response_formats(value: object, normal: dict) -> None:

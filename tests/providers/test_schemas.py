@@ -254,6 +254,7 @@ def test_strict_that_was_asked_for_goes_where_some_models_take_it() -> None:
     assert sent("openai", tools=[{"name": "f", "strict": True}])["tools"][0]["function"] == {
         "name": "f",
         "strict": True,
+        "parameters": closed({}),
     }
 
 

@@ -328,7 +328,7 @@ def _tool(tool: JSONObject, path: str, dialect: Dialect) -> JSONObject:
     function = tool["function"]
     schema = function.get("parameters")
     strict = bool(function.get("strict"))
-    if schema is None and dialect.needs_parameters:
+    if schema is None and (dialect.needs_parameters or (strict and dialect.strict_schemas)):
         schema = {}
     if schema is not None and "type" not in schema:
         schema = {"type": "object", **(schema or (_CLOSED if strict else _NOTHING))}

@@ -678,11 +678,11 @@ _PAIRS: Final = (
     ),
 )
 _NAMED_MODEL: Final = Rule("model is named", _API, _model, "model")
-_FUNCTIONS_ONLY: Final = (
+_CALLS: Final = (
     Rule("calls have id, type, name and arguments as text", _API, _call_forms("function")),
-    Rule("tools are functions with a name", _API, _tool_forms("function")),
     *_PAIRS,
 )
+_FUNCTIONS_ONLY: Final = (*_CALLS, Rule("tools are functions with a name", _API, _tool_forms("function")))
 _OPENAI_CONTENT: Final = (
     Rule("parts are those of their role", _API, _part_forms(**_OPENAI_PARTS)),
     Rule("an image is an http(s) or a data URL", _API, _images),
@@ -851,7 +851,8 @@ _CEREBRAS: Final = (
          _one_of("reasoning_effort", "none", "low", "medium", "high"), "value"),
 )  # fmt: skip
 
-_OPENROUTER: Final = (*_COMMON, *_FUNCTIONS_ONLY, _WORDS)
+#: Its own tools, named by their type, stand beside functions.
+_OPENROUTER: Final = (*_COMMON, *_CALLS)
 
 _GEMINI: Final = (
     *_COMMON,

@@ -98,3 +98,11 @@ def test_a_client_does_not_load_the_rules() -> None:
         "assert not [name for name in sys.modules if '.rules' in name]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_openrouter_s_own_tools_stand_beside_functions() -> None:
+    tools = [{"type": "openrouter:web_search"}, {"type": "function", "function": {"name": "f"}}]
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": tools}
+    for choice in ("auto", {"type": "openrouter:web_search"}, {"type": "function", "function": {"name": "f"}}):
+        assert violations("openrouter", body | {"tool_choice": choice}) == []
+        assert violations("xai", body | {"tool_choice": choice}) != []
