@@ -94,18 +94,19 @@ class MessageRules:
 
     `keys`: role -> keys beside `role` and `content`, None: any but those of another wire. `call_keys`: keys of a tool
     call, `part_keys`: keys of a content part beside those of its own form, both where `keys` is given. `parts`: role ->
-    types of content parts, for roles that have not all. `strings`: text goes as a string, never as parts.
-    `developer`: the role is known beside "system". `silent`: an assistant's message may say nothing. `images`: it may
-    hold pictures. `ids`: a pattern of the ids of calls. `reasoning`: the `reasoning_content` of a message with calls
-    that has none; None: not wanted. `signed`: the first call of a message must have a signature, at least the
-    documented dummy, and its result the name of the tool. `mistral`: thinking parts, files and audio in Mistral's own
-    forms, and its order of turns.
+    types of content parts, for roles that have not all. `audio`: formats of recordings, empty for any. `strings`: text
+    goes as a string, never as parts. `developer`: the role is known beside "system". `silent`: an assistant's message
+    may say nothing. `images`: it may hold pictures. `ids`: a pattern of the ids of calls. `reasoning`: the
+    `reasoning_content` of a message with calls that has none; None: not wanted. `signed`: the first call of a message
+    must have a signature, at least the documented dummy, and its result the name of the tool. `mistral`: thinking
+    parts, files and audio in Mistral's own forms, and its order of turns.
     """
 
     keys: Mapping[str, frozenset[str]] | None = None
     call_keys: frozenset[str] = frozenset({"id", "type", "function"})
     part_keys: frozenset[str] = frozenset()
     parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    audio: tuple[str, ...] = ()
     strings: bool = False
     developer: bool = False
     silent: bool = True
@@ -224,6 +225,7 @@ _OPENAI_MESSAGES: Final = MessageRules(
     part_keys=frozenset({"prompt_cache_breakpoint"}),
     parts=_keys(system="text", developer="text", user="text image_url input_audio file", assistant="text refusal",
                 tool="text"),
+    audio=("wav", "mp3"),
     developer=True,
     images=False,
     ids=r".{1,40}",

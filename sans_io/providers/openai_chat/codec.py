@@ -324,6 +324,8 @@ def _tool(tool: JSONObject, path: str, dialect: Dialect) -> JSONObject:
     if kind != "function":
         if dialect.tools and kind not in dialect.tools:
             raise unsupported(path, dialect.name, f"its tools are of type {', '.join(dialect.tools)}, not {kind!r:.60}")
+        if kind == "custom" and not (isinstance(tool.get(kind), dict) and tool[kind].get("name")):
+            raise bad(f"{path}.custom", "must be a dict with the name of the tool")
         return tool
     function = tool["function"]
     schema = function.get("parameters")

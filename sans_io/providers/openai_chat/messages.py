@@ -271,6 +271,10 @@ class _Message:
             hint = "; put it into a user message" if role == "tool" and "image_url" in rules.parts.get("user", ()) else ""
             takes = ", ".join(sorted(known))
             raise unsupported(path, self._dialect.name, f"a {role} message holds {takes}, not {kind!r:.60}{hint}")
+        if kind == "input_audio" and rules.audio and part["input_audio"]["format"] not in rules.audio:
+            said = part["input_audio"]["format"]
+            formats = f"recordings are {' or '.join(rules.audio)}, not {said!r:.60}"
+            raise unsupported(f"{path}.input_audio.format", self._dialect.name, formats)
         kept = _only(part, ("type", *_PART_KEYS.get(kind, (kind,)), *rules.part_keys))
         inner = kept.get(kind)
         if kind in _INNER_KEYS and isinstance(inner, dict):

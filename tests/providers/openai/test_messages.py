@@ -114,6 +114,17 @@ def test_a_picture_as_a_result_is_told_where_to_go(name: str) -> None:
         sent(name, [*HI, {"role": "assistant", "tool_calls": [CALL]}, result])
 
 
+@pytest.mark.parametrize("name", OF_OPENAI)
+@pytest.mark.parametrize("form", ["wav", "mp3", "flac", "webm", "WAV"])
+def test_recordings_are_of_the_formats_that_the_vendor_takes(name: str, form: str) -> None:
+    part = {"type": "input_audio", "input_audio": {"data": WAV, "format": form}}
+    if name in ("openai", "azure") and form not in ("wav", "mp3"):
+        with pytest.raises(LLMBadRequestError, match=r"input_audio\.format is not supported .*wav or mp3, not"):
+            sent(name, user(part))
+    elif name not in ("groq", "deepseek", "cerebras"):
+        assert content(name, part) == [{**part, "input_audio": WAV} if name == "mistral" else part]
+
+
 def test_deepseek_gets_texts_and_no_parts() -> None:
     text = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     result = {"role": "tool", "tool_call_id": "call_1", "content": text}
@@ -292,6 +303,13 @@ def test_parameters_are_of_type_object(name: str) -> None:
     said = sent(name, tools=[tool])["tools"][0]
     assert said["function"]["parameters"] == {"type": "object", "properties": {"x": {"type": "string"}}}
     assert ("cache_control" in said) == (DIALECTS[name].messages.keys is None)
+
+
+@pytest.mark.parametrize("more", [{}, {"name": "c"}, {"custom": None}, {"custom": {}}, {"custom": {"name": ""}}])
+@pytest.mark.parametrize("name", ["openai", "azure", "openrouter", "generic"])
+def test_a_custom_tool_has_a_name(name: str, more: dict) -> None:
+    with pytest.raises(LLMBadRequestError, match=r"^tools\[0\]\.custom must be a dict with the name of the tool"):
+        sent(name, tools=[{"type": "custom", **more}])
 
 
 @pytest.mark.parametrize("tool", [{"type": "custom", "custom": {"name": "c"}}, {"type": "web_search"}])
