@@ -220,6 +220,13 @@ def test_what_a_vendor_wants_back_comes_back(name: str, vendor: str) -> None:
     assert got == expected
 
 
+@pytest.mark.parametrize("signature", [5, True, [], None, ""])
+def test_gemini_s_signature_is_text(signature: object) -> None:
+    signed = call("a", extra_content={"google": {"thought_signature": signature}})
+    result = {"role": "tool", "tool_call_id": "a", "content": "r"}
+    assert broken("gemini", sent("gemini", [HI, {"role": "assistant", "tool_calls": [signed]}, result])) == []
+
+
 def test_gemini_s_calls_keep_their_signatures_and_those_of_others_get_the_documented_one() -> None:
     calls = sent("gemini", [HI, *answered(REPLIES["gemini called"])])["messages"][1]["tool_calls"]
     assert [each.get("extra_content") for each in calls] == [SIGNED["extra_content"], None]

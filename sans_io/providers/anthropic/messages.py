@@ -244,7 +244,7 @@ class _Conversation:
         for k, block in enumerate(self._parts(message, path, self._user_block)):
             if block["type"] == "tool_result":
                 label = self._chat.messages[i]["content"][k].get("tool_use_id")
-                self._answer(block, f"{path}.content[{k}].tool_use_id", label)
+                self._answer(_without_blanks(block), f"{path}.content[{k}].tool_use_id", label)
             elif _says_something(block):
                 said.append(block)
         return _with_cache_control(said, message)
@@ -365,6 +365,18 @@ def is_blank(text: str) -> bool:
 def _says_something(block: JSONObject) -> bool:
     text = block.get("text")
     return block["type"] != "text" or (isinstance(text, str) and not is_blank(text))
+
+
+def _without_blanks(result: JSONObject) -> JSONObject:
+    """A tool_result without blank text, as one that is made of a tool message."""
+    content = result.get("content")
+    if isinstance(content, list):
+        content = [one for one in content if not isinstance(one, dict) or "type" not in one or _says_something(one)]
+    elif isinstance(content, str) and is_blank(content):
+        content = None
+    if content:
+        return {**result, "content": content}
+    return {key: value for key, value in result.items() if key != "content"}
 
 
 def _known(block: JSONObject) -> JSONObject:

@@ -303,7 +303,8 @@ def _signature(call: JSONObject) -> bool:
     """Whether Gemini signed this call."""
     extra = call.get("extra_content")
     google = extra.get("google") if isinstance(extra, dict) else None
-    return isinstance(google, dict) and bool(google.get("thought_signature"))
+    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    return isinstance(signature, str) and signature != ""
 
 
 # -- Mistral's forms --------------------------------------------------------------------------------------------------

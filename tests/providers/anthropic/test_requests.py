@@ -620,7 +620,12 @@ def test_blank_text_is_left_out_everywhere(blank: str) -> None:
             {"role": "assistant", "tool_calls": [call("c")]},
             {"role": "tool", "tool_call_id": "c", "content": said},
         )
-        assert answered[2]["content"] == [{"type": "tool_result", "tool_use_id": "c"}]
+        bare = {"type": "tool_result", "tool_use_id": "c"}
+        assert answered[2]["content"] == [bare]
+        in_its_form = turns(
+            *HELLO, {"role": "assistant", "content": [use]}, {"role": "user", "content": [{**bare, "content": said}]}
+        )
+        assert in_its_form[2]["content"] == [bare]
     assert "system" not in body([{"role": "system", "content": blank}, *HELLO], system=blank)
     assert body([{"role": "system", "content": [nothing, x]}, *HELLO])["system"] == "x"
     assert turns(*HELLO, {"role": "system", "content": blank}) == HELLO
