@@ -8,6 +8,7 @@ What a stream came to, from its chunks as they were read:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 from ..chat.messages import ChatRequest
 from ..chat.response import ChatResponse
@@ -38,15 +39,13 @@ def decode(
     """
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     fields: Headers = tuple((name.lower(), value) for name, value in pairs)
-    operation = _operation(provider, limits, stream=stream)
-    exchange = Exchange(operation, limits)
-    exchange.begin(ResponseHead(status, fields), media_type(fields))
-    for chunk in chunks:
-        if chunk:
-            exchange.receive_body(bytes(chunk))
-        if exchange.done:
-            break
-    exchange.end_body()
+    coming = iter(chunks)
+    # Nobody knows how many answers were asked for. An index that counts up with each chunk says: one.
+    operation = _operation(provider, limits, stream=stream, n=None)
+    exchange, read = _read(operation, status, fields, coming, limits)
+    if getattr(exchange.reader, "counts_up", False):
+        operation = _operation(provider, limits, stream=stream, n=1)
+        exchange, _ = _read(operation, status, fields, chain(read, coming), limits)
     error = exchange.error
     response = exchange.response()
     if error is not None or response is None:
@@ -61,14 +60,30 @@ def decode(
     return response
 
 
-def _operation(provider: str, limits: Limits, *, stream: bool) -> Operation:
+def _read(
+    operation: Operation, status: int, fields: Headers, chunks: Iterable[bytes], limits: Limits
+) -> tuple[Exchange, list[bytes]]:
+    """The exchange at its end, and the chunks that it took."""
+    exchange = Exchange(operation, limits)
+    exchange.begin(ResponseHead(status, fields), media_type(fields))
+    read: list[bytes] = []
+    for chunk in chunks:
+        if chunk:
+            read.append(bytes(chunk))
+            exchange.receive_body(read[-1])
+        if exchange.done:
+            break
+    exchange.end_body()
+    return exchange, read
+
+
+def _operation(provider: str, limits: Limits, *, stream: bool, n: int | None) -> Operation:
     found = spoken(provider)
     if found is None:
         known = ", ".join(dict.fromkeys((*WIRES, *DIALECTS)))
         raise LLMBadRequestError(f"unknown provider {provider!r}; known: {known}", code="invalid_argument")
     dialect, wire = found
-    # Nobody knows how many answers were asked for.
-    chat = ChatRequest(messages=({"role": "user", "content": "-"},), model="-", stream=stream, extra_body={"n": None})
+    chat = ChatRequest(messages=({"role": "user", "content": "-"},), model="-", stream=stream, extra_body={"n": n})
     # The codec knows the dialect by its place; one that has none (azure) by a host.
     host = next(iter(dialect.hosts), dialect.name)
     place = dialect.place(wire.name) or f"https://{'resource' if host.startswith('.') else ''}{host}/v1"

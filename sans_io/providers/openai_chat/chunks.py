@@ -117,8 +117,8 @@ class ChunkInterpreter:
         self.last: JSONObject = {}
         self.varying: tuple[str, ...] = ()
         self._single = single
-        #: How many chunks came whose index was their number, where that may mean one answer; -1 once it does not. After
-        #: the first, the next one decides.
+        #: How many chunks came whose index was their number (at the end it may be 0), where nobody knows what was asked;
+        #: -1 once one was not.
         self.counted = 0 if single is None else -1
         self._thinks_apart = thinks_apart
         self.error: LLMError | None = None
@@ -253,10 +253,9 @@ class ChunkInterpreter:
             while index in self.answers:
                 index += 1  # A whole reply holds each answer once, whatever the servers number them.
         elif self.counted >= 0:
-            if index == self.counted and not position and not self.finished:
-                self.counted += 1
-                return 0
-            self.counted = -1
+            ends = index == 0 and self.counted > 2 and bool(choice.get("finish_reason"))
+            counts_on = (index == self.counted or ends) and not position and not self.finished
+            self.counted = self.counted + 1 if counts_on else -1
         return index
 
     def _answer(self, index: int) -> Answer | None:

@@ -66,6 +66,11 @@ class OpenAIStreamReader(StreamReader):
         return self._ended or (self.error is None and self._chunks.all_finished)
 
     @property
+    def counts_up(self) -> bool:
+        """Whether each chunk so far had the next index: one answer, if one was asked for. Only where that is unknown."""
+        return self._chunks.counted > 1
+
+    @property
     def finishing(self) -> bool:
         return self._chunks.all_finished and len(self._chunks.finished) >= self._expected
 
@@ -148,7 +153,7 @@ class OpenAIStreamReader(StreamReader):
             return False
         self._delta = None
         answer = chunks.answers.get(0)
-        if answer is not None and not answer.text_joiner.waiting and chunks.counted != 1:
+        if answer is not None and not answer.text_joiner.waiting and chunks.counted < 0:
             self._delta = _delta_of_text(chunk)
             self._pieces = answer.choice.text
         return True

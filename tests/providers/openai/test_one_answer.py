@@ -92,6 +92,14 @@ def test_two_answers_stay_two(indexes: tuple[int, ...]) -> None:
         assert response.content == "answer 0"
 
 
+@pytest.mark.parametrize("answers", [2, 3])
+def test_answers_that_take_turns_from_their_first_word_on(answers: int) -> None:
+    said = [say(i, f"{word}{i} ") for word in ("a", "b", "c") for i in range(answers)]
+    ends = [chunk({}, "stop", i) for i in range(answers)]
+    response = decode("openai", 200, {}, [sse(*said, *ends)], stream=True)
+    assert [choice.content for choice in response.choices] == [f"a{i} b{i} c{i} " for i in range(answers)]
+
+
 def test_two_answers_of_an_unknown_request_one_after_the_other() -> None:
     """Where the second chunk has index 0 again, nothing counts up."""
     data = sse(say(0, "a"), say(0, "b"), say(1, "c"), say(1, "d"), chunk({}, "stop", 0), chunk({}, "stop", 1))
