@@ -117,8 +117,8 @@ class ChunkInterpreter:
         self.last: JSONObject = {}
         self.varying: tuple[str, ...] = ()
         self._single = single
-        #: How many chunks came whose index was their number (at the end it may be 0), where nobody knows what was asked;
-        #: -1 once one was not.
+        #: How many chunks came whose index was their number (the last one's may be 0), where nobody knows what was
+        #: asked for; -1 once one's was not.
         self.counted = 0 if single is None else -1
         self._thinks_apart = thinks_apart
         self.error: LLMError | None = None

@@ -67,7 +67,7 @@ class OpenAIStreamReader(StreamReader):
 
     @property
     def counts_up(self) -> bool:
-        """Whether each chunk so far had the next index: one answer, if one was asked for. Only where that is unknown."""
+        """Whether each chunk so far had the next index; told only where nobody knows what was asked for."""
         return self._chunks.counted > 1
 
     @property
