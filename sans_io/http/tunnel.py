@@ -30,7 +30,10 @@ def refusal(head: ResponseHead, proxy: Proxy) -> str:
         reason = proxy.authorization.hide(reason)
     shown = f"{head.status} {reason[:80]}".rstrip()
     if head.status in (401, 407):
-        shown += " (put its user name and password into the proxy URL)"
+        given = proxy.authorization is not None
+        shown += (
+            f" ({'check the' if given else 'put its'} user name and password {'in' if given else 'into'} the proxy URL)"
+        )
     return shown
 
 

@@ -51,7 +51,6 @@ _CODES: Final[Mapping[str, RetryClass]] = {
     "quota": FATAL,
     "content_filter": FATAL,
     "context_length_exceeded": FATAL,
-    "refused_request": FATAL,
     "overloaded": THROTTLED,
     "overloaded_error": THROTTLED,
     "rate_limit_error": THROTTLED,

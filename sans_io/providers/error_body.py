@@ -40,9 +40,9 @@ _SHOWN: Final = 2000
 class Said:
     """What an error body says.
 
-    `words` are all codes, types and statuses in it, in lower case. `prose` is the message without what it quotes,
-    `kinds` what that speaks of. `place` is the part of the request that it complains of, `headers` are those of the
-    server behind a router.
+    `words` are all codes, types and statuses in it, in lower case. `upstream` is the message, and `headers` are those,
+    of the server behind a router. `prose` is both messages without what they quote, `kinds` what that speaks of.
+    `place` is the part of the request that it complains of.
     """
 
     body: JSON = None
@@ -55,6 +55,7 @@ class Said:
     request_id: str | None = None
     retry_after: float | None = None
     overflow: Numbers | None = None
+    upstream: str = ""
     prose: str = ""
     kinds: set[Kind] = field(default_factory=set)
     place: str = ""
@@ -85,6 +86,8 @@ def read_error(value: JSON) -> Said:
         said.message = text
     said.words.update(class_names(message or said.message))
     said.prose = prose(message or said.message)
+    if said.upstream:
+        said.prose = f"{said.prose}\n{prose(said.upstream)}"
     said.kinds = kinds(said.prose)
     _judge_place(said)
     # Which kind it is was decided without quotations; the numbers may stand in one.
@@ -106,6 +109,10 @@ def _read(value: JSON, said: Said, depth: int) -> None:
         _read_object(value, said, depth)
 
 
+#: A gateway's `str({"error": "..."})`.
+_PYTHON: Final = r"\{'(?:error|message|detail)': (['\"])(.*)\1\}"
+
+
 def _read_text(text: str, said: Said, depth: int) -> None:
     if text[:1] in ("{", "["):
         try:
@@ -117,6 +124,8 @@ def _read_text(text: str, said: Said, depth: int) -> None:
             _read(inner, said, depth + 1)
             if said.message != before:
                 return
+        elif match := re.fullmatch(_PYTHON, text, re.DOTALL):
+            text = match[2]
     if text.strip():
         said.message = text
 
@@ -220,11 +229,12 @@ def _read_details(value: JSONObject, said: Said, depth: int) -> None:
             pairs = list(fields.items())[:50]
             said.headers = tuple((name.lower(), value) for name, value in pairs if isinstance(value, str))
         raw = metadata.get("raw")
-        if isinstance(raw, str) and raw and depth < _MAX_NESTING:
+        if raw:
             quoted = Said()
-            _read_text(raw, quoted, depth + 1)
+            _read(raw, quoted, depth + 1)
             said.words |= quoted.words
             if quoted.message and isinstance(value.get("message"), str) and quoted.message not in value["message"]:
+                said.upstream = quoted.message
                 said.hints.append(printable(quoted.message, 300))
     details = value.get("details")
     if isinstance(details, dict):  # Anthropic

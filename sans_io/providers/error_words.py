@@ -90,7 +90,7 @@ _KINDS: Final[dict[Kind, str]] = {
     "quota": (
         r"credit balance is too low|(?<![\w-])balance is insufficient"
         r"|(?<![\w-])insufficient (?:account )?(?:balance|credits?|funds)(?![\w-])"
-        r"|not enough credits"
+        r"|not enough credits|(?:used all available|n[o']t have any) credits"
         r"|(?:billing|spend(?:ing)?|usage) (?:hard )?limits? (?:has been |have been |was )?(?:reached|exceeded)"
         r"|reached your specified (?:workspace )?(?:api )?(?:usage|spend)"
     ),
@@ -110,7 +110,7 @@ def kinds(text: str) -> set[Kind]:
 
 _WAIT: Final = (
     r"(?<![\w-])(?:try(?:ing)? (?:it |this )?again|retry(?:ing)?|wait(?:ing)?|resets?|available(?: again)?)"
-    r"(?: (?:your|the|this) request)?"
+    r"(?: (?:your|the|this) requests?)?"
     r"(?: in| after| for| at least| about| approximately| another){0,3} ((?:[0-9.,]+ ?[a-z\xb5]+(?:,? and |,? )?){1,4})"
 )
 _PART: Final = r"([0-9]{1,9}(?:\.[0-9]{1,12})?) ?([a-z\xb5]+)"
@@ -152,16 +152,19 @@ _PATTERNS: Final = tuple(
         (r"context length is N# tokens.{0,80}?(?:requested|resulted in|has)(?: about)? N# (?:input )?tokens", "lr"),
         (r"maximum context length is N# tokens.{0,200}?\(N# in the messages", "lr"),
         (r"passed N# input tokens.{0,200}?context length is only N#", "rl"),
+        (r"context length of N# tokens.{0,40}?requested a total of N# tokens", "lr"),
         (r"(?:maximum|max) (?:model )?context length (?:is|of) (?:only )?N#", "l"),
         (r"exceeds? the (?:model'?s? )?context (?:window|length|limit)", ""),
         # Anthropic
         (r"prompt is too long: N# tokens > N# maximum", "rl"),
         (r"input length and (?:max_tokens|'') exceed context limit: N# \+ N# > N#", "r+l"),
+        (r"prompt is too long: N#, model maximum context length: N#", "rl"),
         (r"prompt is too long", ""),
         # Bedrock, Gemini, Groq, Mistral, xAI, Perplexity
         (r"input is too long for requested model", ""),
         (r"input token count \(?N#\)? exceeds the maximum number of tokens allowed \(?N#\)?", "rl"),
         (r"input token count.{0,40}exceeds the maximum", ""),
+        (r"reduce the length of the messages or completion\. Current length is N# while limit is N#", "rl"),
         (r"reduce the length of the messages or completion", ""),
         (r"(?:contains|has) N# tokens.{0,120}too large for model with N# maximum context length", "rl"),
         (r"too large for model with N# maximum context length", "l"),
@@ -174,6 +177,13 @@ _PATTERNS: Final = tuple(
         (r"input length exceeds the (?:maximum )?context length", ""),
         (r"prompt is longer than the context length", ""),
         (r"exceeded max context length by N# tokens", "x"),
+        (r"keep the first N# tokens when context the overflows.{0,80}?context length of (?:only )?N#", "rl"),
+        # vLLM, SGLang, Text Generation Inference
+        (r"prompt \((?:total )?length N#\) is longer than the maximum model length of N#", "rl"),
+        (r"prompt \((?:total )?length N#\) is too long to fit into the model \(context length N#", "rl"),
+        (r"input \(N# tokens\) is longer than the model'?s context length \(N# tokens\)", "rl"),
+        (r"'' must have less than N# tokens\. Given: N#", "lr"),
+        (r"'' tokens \+ '' must be <= N#\. Given: N# '' tokens and N#", "lr+"),
         # Together, MiniMax, Kimi, DashScope
         (r"longer than the model'?s context length", ""),
         (r"context window exceeds limit", ""),

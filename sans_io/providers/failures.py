@@ -219,6 +219,7 @@ _KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "contextwindowexceedederror": "context",
         "too_many_prompt_tokens": "context",
         "model_max_prompt_tokens_exceeded": "context",
+        "tokens_limit_reached": "context",
         # load
         "overloaded": "overloaded",
         "overloaded_error": "overloaded",
@@ -423,8 +424,6 @@ def _code(kind: Kind, status: int | None, said: Said) -> str | None:
         return code if code is not None and code.lower() in QUOTA_CODES else "insufficient_quota"
     if kind == "context" and (code is None or _KINDS.get(code.lower()) != "context"):
         return "context_length_exceeded"
-    if kind == "bad_request" and status in (None, 500) and refuses(said.message):
-        return "refused_request"
     if kind == "not_found" and status == 400 and (code is None or code == "400"):
         return "model_not_found"
     if kind == "content_filter" and (code is None or _KINDS.get(code.lower()) != "content_filter"):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from sans_io.calls.actions import Authorize, Receive, Release, Wait
 from sans_io.calls.call import EXPLAINING, FINISHING, Call
+from sans_io.chat.messages import ChatRequest
 from sans_io.errors import LLMError, LLMProtocolError
+from sans_io.http.urls import parse_base_url
 from sans_io.limits import DEFAULT_LIMITS
 from sans_io.policy.deadline import Timers
 from sans_io.policy.retry import RetryPolicy
+from sans_io.providers.registry import WIRES
 from tests.calls.kit import ROUTE, operation, reply
 from tests.calls.test_call import make, to_receive
 
@@ -256,3 +260,56 @@ def test_of_a_body_that_is_too_long_the_beginning_explains() -> None:
     error = failure_of(whole, max_error_body=49)
     assert str(error) == "x" * 49 + " (the rest of its body was dropped; see Limits.max_error_body)"
     assert error.args == (error.message,)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "attempts"),
+    [
+        (400, "overloaded", 1), (401, "rate_limit_exceeded", 1), (403, "overloaded_error", 1), (404, "slow_down", 1),
+        (422, "overloaded", 1), (413, "rate_limit_exceeded", 1), (500, "content_filter_error", 1), (402, "slow_down", 1),
+        (400, "rate_limit_exceeded", 3), (403, "rate_limit_exceeded", 3), (500, "rate_limit_exceeded", 3), (503, "overloaded", 3),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("stream", [False, True], ids=["chat", "stream"])
+@pytest.mark.parametrize("wire", ["openai", "anthropic", "ollama"])
+def test_no_code_makes_a_final_error_tried_again(
+    wire: str, stream: bool, status: int, code: str, attempts: int
+) -> None:
+    body = json.dumps({"error": {"message": "no", "code": code, "type": code}}).encode()
+    assert attempts_of(wire, stream, reply(body, status=status)) == attempts
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        ({"code": 429}, 3), ({"code": 502}, 3), ({"code": 503}, 3), ({"code": "503"}, 3), ({"code": 400}, 1), ({"code": 402}, 1),
+        ({"code": 401}, 1), ({"code": 413}, 1), ({"type": "overloaded_error"}, 3), ({"type": "invalid_request_error"}, 1),
+        ({"code": 401, "type": "overloaded_error"}, 1), ({"code": 5}, 1),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("stream", [False, True], ids=["chat", "stream"])
+def test_a_status_inside_a_2xx_is_heard_like_one(stream: bool, error: dict[str, object], attempts: int) -> None:
+    """OpenRouter reports so what its upstream answered."""
+    body = json.dumps({"error": {"message": "Provider returned error", **error}}).encode()
+    answer = reply(body)
+    if stream:
+        answer = reply(b"data: " + body + b"\n\n").replace(b"application/json", b"text/event-stream")
+    assert attempts_of("openai", stream, answer) == attempts
+
+
+def attempts_of(wire: str, stream: bool, answer: bytes) -> int:
+    """How often a call asks that is always answered so."""
+    chat = ChatRequest(messages=({"role": "user", "content": "-"},), model="m", stream=stream)
+    asked = WIRES[wire].new_codec(parse_base_url("http://api.test")).operation(chat)
+    call = Call(asked, ROUTE, Timers(total=None), now=0.0, stream=stream, retry=RetryPolicy(max_retries=2))
+    now = 0.0
+    while not call.finished:
+        to_receive(call, now)
+        call.on_data(answer, now)
+        assert isinstance(call.next_action(now), Release)
+        call.on_released(now)
+        wait = call.next_action(now)
+        if isinstance(wait, Wait):
+            now = wait.until
+            call.on_waited(now)
+    return len(call.attempts)

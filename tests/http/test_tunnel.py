@@ -38,7 +38,7 @@ CASES = [
     (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", True, None, False),
     (b"HTTP/1.1 200 OK\r\n\r\nX", False, "before it was used", True),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nX", False, "before it was used", True),
-    (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", False, "407 Proxy Authentication Required (put its user", False),
+    (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", False, "407 Proxy Authentication Required (check the user", False),
     (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n", False, "403 Forbidden", False),
     (b"HTTP/1.1 302 Found\r\nLocation: http://evil/\r\n\r\n", False, "302 Found", False),
     (b"HTTP/1.1 502 \x1b[31mred\x07\r\n\r\n", False, "502 [31mred", False),
@@ -132,11 +132,11 @@ def test_the_request_carries_the_credentials_and_nothing_else_shows_them() -> No
         ),
         (
             b"HTTP/1.1 407 No\r\n\r\n",
-            "the proxy refused the tunnel: 407 No (put its user name and password into the proxy URL)",
+            "the proxy refused the tunnel: 407 No (check the user name and password in the proxy URL)",
         ),
         (
             b"HTTP/1.1 401 No\r\n\r\n",
-            "the proxy refused the tunnel: 401 No (put its user name and password into the proxy URL)",
+            "the proxy refused the tunnel: 401 No (check the user name and password in the proxy URL)",
         ),
         (
             b"SSH\r\n",
@@ -146,6 +146,14 @@ def test_the_request_carries_the_credentials_and_nothing_else_shows_them() -> No
 )
 def test_why_there_is_no_tunnel_is_said(answer: bytes, message: str) -> None:
     assert after([answer]).error == message
+
+
+@pytest.mark.parametrize("status", [401, 407])
+def test_a_password_that_is_missing_is_asked_for(status: int) -> None:
+    tunnel = Tunnel(ORIGIN, parse_proxy("http://proxy:3128"))
+    tunnel.receive_data(b"HTTP/1.1 %d No\r\n\r\n" % status)
+    hint = "put its user name and password into the proxy URL"
+    assert tunnel.error == f"the proxy refused the tunnel: {status} No ({hint})"
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 407, 429, 500, 502, 503, 504, 505])

@@ -32,7 +32,7 @@ STATUSES = {
     500: "B", 502: "E", 503: "B", 504: "E", 520: "B", 521: "B", 522: "B", 523: "B", 524: "E", 529: "C", 530: "B",
 }  # fmt: skip
 CODES = {
-    "insufficient_quota": "D", "quota": "D", "content_filter": "D", "context_length_exceeded": "D", "refused_request": "D", "overloaded": "C",
+    "insufficient_quota": "D", "quota": "D", "content_filter": "D", "context_length_exceeded": "D", "overloaded": "C",
     "overloaded_error": "C", "rate_limit_error": "C", "rate_limit_exceeded": "C", "slow_down": "C",
 }  # fmt: skip
 EVENTS = {"api_error": "B", "server_error": "B", "timeout_error": "E"}

@@ -127,7 +127,7 @@ def test_a_forwarding_proxy_that_wants_a_password_is_named(mode: Mode, wire: str
             assert (error.code, error.status_code, len(error.attempts)) == ("proxy", 407, 1)
             assert error.message == (
                 "the proxy refused to connect to http://10.255.0.1:8000: 407 Wants a password"
-                " (put its user name and password into the proxy URL)"
+                " (check the user name and password in the proxy URL)"
             )
             assert "hunter22hunter22" not in repr(vars(error))
 

@@ -124,7 +124,8 @@ def test_a_gateway_s_budget_is_a_quota(code: object) -> None:
 def test_a_gateway_s_invalid_model_name_is_not_found(name: str, provider: str) -> None:
     said = f"/chat/completions: Invalid model name passed in model={name}. Call `/v1/models` to view available models for your key."
     for body in ({"error": said}, {"error": {"message": said, "type": "invalid_request_error", "param": "model", "code": "400"}},
-                 {"detail": {"error": said}}):  # fmt: skip
+                 {"detail": {"error": said}}, {"error": {"message": str({"error": said}), "type": "None", "code": "400"}},
+                 {"error": {"message": str({"error": said + " It's so."}), "param": "None", "code": 400}}):  # fmt: skip
         with pytest.raises(LLMNotFoundError) as caught:
             decode(provider, 400, {"content-type": "application/json", "x-litellm-call-id": "c1"}, [json.dumps(body).encode()],
                    stream=False)  # fmt: skip
@@ -206,6 +207,7 @@ def test_a_body_larger_than_the_limit_is_still_told_by_its_code() -> None:
         ("please wait 5 seconds before sending another request", 5.0), ("Retry after 1 second", 1.0),
         ("try again in 2 minutes", 120.0), ("Try again in 1 minute and 5 seconds.", 65.0), ("try again in 1h2m3s", 3723.0),
         ("try again in 6m0s", 360.0), ("Please wait for 30 seconds", 30.0), ("retry your request after 12 seconds", 12.0),
+        ("retry your requests after 12 seconds", 12.0),
         ("Try again in about 3 hours", 10800.0), ("RETRY AFTER 4 SECS", 4.0), ("try again in 24h", 86400.0),
         ("Try again in 1,500 ms", 1.5), ("Rate limit resets in 45s", 45.0), ("It will be available in 5s", 5.0),
         ("try again in 2 attempts", None), ("Please try again later.", None), ("try again in 5", None), ("retried 5 seconds ago", None),
@@ -388,6 +390,30 @@ def test_what_ollama_does_not_have(message: str, kind: type) -> None:
             stream=True,
         )
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (400, "prompt is too long: 5 tokens > 4 maximum", LLMContextLengthError), (400, "Your credit balance is too low", LLMQuotaError),
+        (500, "prompt is too long: 5 tokens > 4 maximum", LLMContextLengthError), (500, "insufficient funds", LLMServerError),
+        (400, "tool 'prompt is too long' has no name", LLMBadRequestError), (429, "prompt is too long", LLMRateLimitError),
+        (429, "try again in 7s", LLMRateLimitError), (413, "rate limit reached; prompt is too long", LLMRateLimitError),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("how", ["text", "JSON", "Anthropic's JSON", "object"])
+def test_a_router_s_upstream_is_heard_like_the_router(status: int, message: str, kind: type, how: str) -> None:
+    raw: object = {"error": {"message": message}}
+    if how == "Anthropic's JSON":
+        raw = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+    raw = message if how == "text" else raw if how == "object" else json.dumps(raw)
+    body = {"error": {"message": "Provider returned error", "code": status, "metadata": {"raw": raw}}}
+    for error in (of(status, body), failure_from_event("openrouter", body)):
+        assert type(error) is kind
+        assert str(error) == f"Provider returned error ({message})"
+        assert error.retry_after == (7 if "7s" in message else None)
+        if isinstance(error, LLMContextLengthError):
+            assert (error.limit, error.requested) == (4, 5)
 
 
 def test_the_headers_that_a_router_repeats_in_its_body() -> None:

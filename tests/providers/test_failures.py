@@ -307,7 +307,16 @@ def test_other_server_errors_are_transient() -> None:
         ("This model's maximum prompt length is 131072 but the request contains 140000 tokens.", 131072, 140000),
         ("request (2050 tokens) exceeds the available context size (2048 tokens), try increasing it", 2048, 2050),
         ("the request exceeds the available context size. try increasing the context size", None, None),
-        ("Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length of 4096 tokens, which is not enough: greater than the context length", None, None),
+        ("Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens, which is not enough.", 4096, 5000),
+        ("The number of tokens to keep from the initial prompt is greater than the context length", None, None),
+        ("The decoder prompt (length 5000) is longer than the maximum model length of 4096. Make sure that `max_model_len` is no smaller", 4096, 5000),
+        ("The prompt (total length 5000) is too long to fit into the model (context length 4096).", 4096, 5000),
+        ("The input (5000 tokens) is longer than the model's context length (4096 tokens).", 4096, 5000),
+        ("Requested token count exceeds the model's maximum context length of 4096 tokens. You requested a total of 5000 tokens: 4000 tokens from the input messages", 4096, 5000),
+        ("Input validation error: `inputs` must have less than 4095 tokens. Given: 5000", 4095, 5000),
+        ("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000 `inputs` tokens and 20 `max_new_tokens`", 8193, 9020),
+        ("Please reduce the length of the messages or completion. Current length is 9000 while limit is 8192", 8192, 9000),
+        ("The prompt is too long: 137906, model maximum context length: 131071", 131071, 137906),
         ("the input length exceeds the context length", None, None),
         ("the prompt is longer than the context length currently available to the model", None, None),
         ("prompt too long; exceeded max context length by 12 tokens", None, None),
@@ -331,7 +340,7 @@ def test_overflow_is_recognised_with_its_numbers(
 
 
 def test_overflow_by_code_and_by_llama_cpps_numbers() -> None:
-    for code in ("context_length_exceeded", "string_above_max_length", "token_limit_exceeded"):
+    for code in ("context_length_exceeded", "string_above_max_length", "token_limit_exceeded", "tokens_limit_reached"):
         error = failed(400, {"error": {"message": "m", "code": code}})
         assert isinstance(error, LLMContextLengthError)
         assert error.code == code

@@ -114,6 +114,8 @@ def test_the_reading_takes_linear_time() -> None:
     [
         (400, "Your credit balance is too low to access the 'claude' API.", LLMQuotaError),
         (403, "Insufficient balance for model `m`", LLMQuotaError),
+        (403, "Your newly created team doesn't have any credits or licenses yet.", LLMQuotaError),
+        (429, "Your team has either used all available credits or reached its monthly spending limit.", LLMQuotaError),
         (400, "This model's maximum context length is 4096 tokens, and the users' input has 5000.", LLMContextLengthError),
         (400, "'max_tokens' or 'max_completion_tokens' is too large: 8000. This model's maximum context length is 4096 tokens"
               " and your request has 2778 input tokens (8000 > 4096 - 2778).", LLMContextLengthError),

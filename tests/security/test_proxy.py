@@ -281,7 +281,7 @@ def test_netrc_is_never_read(clean_environment: pytest.MonkeyPatch, tmp_path) ->
     clean_environment.setenv("HOME", str(tmp_path))
     clean_environment.setenv("NETRC", str(tmp_path / ".netrc"))
     with w.WireServer(w.forever(w.read(), w.answer())) as server:
-        client = SYNC.client(server.url + "/v1", "ollama", model="m")
+        client = SYNC.client(server.url, "ollama", model="m")
         with pytest.raises(LLMError):  # an answer of another wire; what was sent is what counts
             client.chat(HELLO)
         assert b"authorization" not in server.accepted[0].heads[0].lower()
