@@ -261,10 +261,11 @@ def _paths(options: CreateOptions) -> list[os.PathLike[str]]:
     return [file for file in given if isinstance(file, os.PathLike)]
 
 
-def _has(model_name: str, installed: list[str]) -> bool:
+def _same_as(model_name: str) -> Callable[[str], bool]:
+    """Whether a name means the same model."""
     names = _names()
     key = names.name_key(names.checked_name(model_name))
-    return any(names.name_key(name) == key for name in installed)
+    return lambda name: names.name_key(name) == key
 
 
 _pulls: Final = SyncPulls()
@@ -326,7 +327,7 @@ class OllamaClient(_Ollama, SyncClient["OllamaCodec"]):
         """Whether the model is installed on the server. Names are compared as Ollama compares them: "llama3.2",
         "LLAMA3.2:latest" and "registry.ollama.ai/library/llama3.2" are one model. Raises `LLMError`.
         """
-        return _has(model_name, self.list_models())
+        return any(map(_same_as(model_name), self.list_models()))
 
     def pull_model(self, model_name: str, on_progress: OnProgress | None = None, *, insecure: bool = False) -> bool:
         """Download a model, or what is new of it. True, or an `LLMError` (`LLMNotFoundError`: no such model).
@@ -497,7 +498,7 @@ class AsyncOllamaClient(_Ollama, AsyncClient["OllamaCodec"]):
         """Whether the model is installed on the server. Names are compared as Ollama compares them: "llama3.2",
         "LLAMA3.2:latest" and "registry.ollama.ai/library/llama3.2" are one model. Raises `LLMError`.
         """
-        return _has(model_name, await self.list_models())
+        return any(map(_same_as(model_name), await self.list_models()))
 
     async def pull_model(
         self, model_name: str, on_progress: OnProgress | None = None, *, insecure: bool = False

@@ -256,6 +256,11 @@ MISTAKES: dict[str, tuple[Callable[[Any], Any], str]] = {
         "parameters must be a dict like .* not str",
     ),
     "a system that is none": (lambda client: client.create_model("m", "x", system=["a"]), "system must be a string"),
+    "a license that is none": (lambda client: client.create_model("m", "x", license=5), "license must be a string"),
+    "a list of licenses that are none": (
+        lambda client: client.create_model("m", "x", license=["MIT", None]),
+        "license must be a string",
+    ),
     "what JSON has not": (
         lambda client: client.create_model("m", "x", parameters={"temperature": float("nan")}),
         "parameters.temperature",

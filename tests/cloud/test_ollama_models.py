@@ -100,8 +100,9 @@ def test_a_wrong_name_is_refused_before_sending(mode: str, name: Any) -> None:
     transport = scripted(mode)
 
     async def scenario(client: Any) -> None:
-        with pytest.raises(LLMBadRequestError, match="model_name"):
-            await client.pull_model(name)
+        for act in (client.pull_model, client.has_model, client.ensure_model):
+            with pytest.raises(LLMBadRequestError, match="model_name"):
+                await act(name)
 
     perform(mode, scenario, "ollama", transport=transport)
     assert not transport.requests

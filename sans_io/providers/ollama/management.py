@@ -109,7 +109,8 @@ def create(
     if messages is not None:
         body["messages"] = build_body(chat_request(messages, model))["messages"]
     if license is not None:
-        body["license"] = license if isinstance(license, str) else [_text(one, "license") for one in license]
+        texts = license if isinstance(license, (list, tuple)) else [license]
+        body["license"] = [_text(one, "license") for one in texts]
     return codec.asking("POST", "api/create", body, "ndjson", model, partial(_CreateReader, model, codec.limits))
 
 
