@@ -289,7 +289,8 @@ def _beginning(text: str) -> JSON:
         return None
     text = text.rstrip("\\")
     open_: list[str] = []
-    last, within = "", ""
+    #: Where the last place is that the text may end at, and what was closed since.
+    end, closed, within = 0, list[str](), ""
     for number, token in enumerate(re.finditer(_MARKS, text, re.DOTALL)):
         mark = token[0]
         if number == _MAX_MARKS:
@@ -297,15 +298,14 @@ def _beginning(text: str) -> JSON:
         if mark in ("{", "["):
             open_.append("}" if mark == "{" else "]")
         elif mark in ("}", "]") and open_:
-            open_.pop()
+            closed.append(open_.pop())
         elif mark[0] == '"':
             within = "" if token[1] else '"'
             continue
-        if mark in ("{", "["):
-            last = text[: token.end()] + "".join(reversed(open_))
-        elif mark == ",":
-            last = text[: token.start()] + "".join(reversed(open_))
-    for whole in (text + within + "".join(reversed(open_)), last):
+        if mark in ("{", "[", ","):
+            end, closed = token.end() - (mark == ","), []
+    rest = "".join(reversed(open_))
+    for whole in (text + within + rest, text[:end] + "".join(closed) + rest):
         try:
             return jsontext.loads(whole)
         except jsontext.JSONTextError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -185,6 +186,19 @@ def test_what_stands_before_a_cut_counts(cut: int) -> None:
 @given(st.text(alphabet='{}[]",:\\ab1 ', max_size=80))
 def test_no_beginning_makes_it_raise(text: str) -> None:
     assert of(400, text.encode()).message
+
+
+@pytest.mark.parametrize("piece", ["[", "{", '{"error":', '[1,"', '{"a":[', '","'])
+def test_a_beginning_is_read_in_linear_time(piece: str) -> None:
+    """Of nested lists each bracket once cost a copy of all before it: seconds for the largest body."""
+    made = time_of(b"[" + (piece * 100_000).encode())
+    assert made < 40 * time_of(b"[" + (piece * 1_000).encode()) + 0.2
+
+
+def time_of(data: bytes) -> float:
+    start = process_time()
+    of(400, data)
+    return process_time() - start
 
 
 def test_a_body_larger_than_the_limit_is_still_told_by_its_code() -> None:
