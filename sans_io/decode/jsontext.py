@@ -144,7 +144,7 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, unique_keys: bool = False
     except StopIteration as fault:
         error = JSONTextError(f"no JSON value at character {fault.value}")
     except json.JSONDecodeError as fault:
-        error = JSONTextError(f"{fault.msg} at character {fault.pos}")
+        error = JSONTextError(f"{fault.msg.removesuffix(' at')} at character {fault.pos}")
     except RecursionError:
         error = JSONTextError("nested too deeply", "depth")
     except ValueError:  # int(): the interpreter's own limit on digits

@@ -25,6 +25,31 @@ def test_an_answer_that_is_not_json_is_one_error_with_the_answer(content: str) -
     assert isinstance(caught.value.__cause__, JSONTextError)
 
 
+@pytest.mark.parametrize(
+    ("finish", "raw", "words"),
+    [
+        ("length", "length", "cut at the limit of tokens; increase max_tokens"),
+        ("content_filter", "content_filter", "cut by a content filter"),
+        ("pause", "pause_turn", "cut by a pause"),
+        ("error", "error", "cut by an error of the server"),
+        ("other", None, "cut: it ended without a finish reason"),
+        ("other", "some_new_word", ""),
+        ("stop", "stop", ""),
+        ("tool_calls", "tool_calls", ""),
+    ],
+)
+@pytest.mark.parametrize("content", ['{"a": [1,', '{"a": "b', '{"a"', "[1, 2", ""])
+def test_an_answer_that_was_cut_says_so(finish: FinishReason, raw: str | None, words: str, content: str) -> None:
+    response = ChatResponse(content=content, finish_reason=finish, raw_finish_reason=raw)
+    with pytest.raises(LLMProtocolError) as caught:
+        response.json()
+    assert caught.value.message.startswith("the answer is not JSON: ")
+    assert ("it was cut" in caught.value.message) == bool(words)
+    assert words in caught.value.message
+    assert "at character" in caught.value.message
+    assert "at at" not in caught.value.message
+
+
 def test_a_tool_result_says_when_the_tool_failed() -> None:
     call = ToolCall.from_openai({"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}})
     assert call.result({"left": 2}) == {
