@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from time import process_time
 
 import pytest
 from hypothesis import given
@@ -30,6 +29,7 @@ from sans_io.providers.failures import decode_failure, failure_from_event
 from sans_io.providers.openai_chat.codec import OpenAICodec
 from sans_io.providers.registry import DIALECTS
 from tests.calls.test_exchange import openai
+from tests.linear import assert_linear
 
 
 def of(status: int, body: object, headers: tuple[tuple[str, str], ...] = ()) -> LLMError:
@@ -191,14 +191,7 @@ def test_no_beginning_makes_it_raise(text: str) -> None:
 @pytest.mark.parametrize("piece", ["[", "{", '{"error":', '[1,"', '{"a":[', '","'])
 def test_a_beginning_is_read_in_linear_time(piece: str) -> None:
     """Of nested lists each bracket once cost a copy of all before it: seconds for the largest body."""
-    made = time_of(b"[" + (piece * 100_000).encode())
-    assert made < 40 * time_of(b"[" + (piece * 1_000).encode()) + 0.2
-
-
-def time_of(data: bytes) -> float:
-    start = process_time()
-    of(400, data)
-    return process_time() - start
+    assert_linear(lambda size: b"[" + (piece * size).encode(), lambda data: of(400, data), 16_000)
 
 
 def test_a_body_larger_than_the_limit_is_still_told_by_its_code() -> None:
