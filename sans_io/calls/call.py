@@ -27,6 +27,7 @@ from ..errors import (
     LLMError,
     LLMNotFoundError,
     LLMQuotaError,
+    LLMRateLimitError,
     LLMStreamError,
     LocalProtocolError,
 )
@@ -38,6 +39,7 @@ from ..policy.pool import Route
 from ..policy.retry import (
     FATAL,
     MAY_HAVE_RUN,
+    THROTTLED,
     TRANSIENT,
     TRANSPARENT,
     Again,
@@ -655,12 +657,17 @@ class Call:
 _DEFAULT_POLICY: Final = RetryPolicy()
 _DEFAULT_TABLE: Final = retry_table()
 
-#: What would fail again, whatever code comes with it: the class was chosen by all the evidence.
+#: What would fail again.
 _FINAL: Final = (LLMAuthError, LLMBadRequestError, LLMNotFoundError, LLMQuotaError)
 
 
 def _class_of_reply(table: RetryTable, status: int | None, error: LLMError) -> RetryClass:
-    """How the reply's error is retried. A 413 never fits, even where it is a rate that it does not fit."""
+    """How the reply's error is retried: by its class, which was chosen by all the evidence; then by code and status.
+
+    What is too large (413) never fits, even where it is a rate that it does not fit.
+    """
     if isinstance(error, _FINAL) or status == 413:
         return FATAL
+    if isinstance(error, LLMRateLimitError):
+        return THROTTLED
     return table.of_reply(status, error.code, error.error_type)

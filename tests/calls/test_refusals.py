@@ -268,6 +268,7 @@ def test_of_a_body_that_is_too_long_the_beginning_explains() -> None:
         (400, "overloaded", 1), (401, "rate_limit_exceeded", 1), (403, "overloaded_error", 1), (404, "slow_down", 1),
         (422, "overloaded", 1), (413, "rate_limit_exceeded", 1), (500, "content_filter_error", 1), (402, "slow_down", 1),
         (400, "rate_limit_exceeded", 3), (403, "rate_limit_exceeded", 3), (500, "rate_limit_exceeded", 3), (503, "overloaded", 3),
+        (403, "RateLimitReached", 3), (400, "ThrottlingException", 3),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True], ids=["chat", "stream"])
@@ -284,7 +285,8 @@ def test_no_code_makes_a_final_error_tried_again(
     [
         ({"code": 429}, 3), ({"code": 502}, 3), ({"code": 503}, 3), ({"code": "503"}, 3), ({"code": 400}, 1), ({"code": 402}, 1),
         ({"code": 401}, 1), ({"code": 413}, 1), ({"type": "overloaded_error"}, 3), ({"type": "invalid_request_error"}, 1),
-        ({"code": 401, "type": "overloaded_error"}, 1), ({"code": 5}, 1),
+        ({"code": 401, "type": "overloaded_error"}, 1), ({"code": 5}, 1), ({"code": "Throttling"}, 3), ({"code": "RateLimitReached"}, 3),
+        ({"message": "Rate limit exceeded, try again in 1s"}, 3), ({"message": "Insufficient credits"}, 1),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True], ids=["chat", "stream"])
