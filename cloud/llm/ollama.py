@@ -161,7 +161,7 @@ class _Ollama(ChatClient["OllamaCodec"]):
         return self._job(build, stream=True, timers=config.progress_timers(self._timeout))
 
     def _loading(self, model_name: str, keep_alive: object, options: object) -> Job[OllamaCodec]:
-        if not isinstance(keep_alive, str) and keep_alive == 0:
+        if not str(keep_alive).strip("0.hms"):  # 0, "0", "0s", "0h0m"
             raise LLMBadRequestError("keep_alive=0 lets a model go: call unload_model()", code="invalid_argument")
         return self._job(lambda codec: _management().load(codec, model_name, keep_alive, options))
 

@@ -271,6 +271,8 @@ MISTAKES: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "a time that is none": (lambda client: client.load_model("m", keep_alive=True), "keep_alive must be a number"),
     "no time": (lambda client: client.load_model("m", keep_alive=0), r"call unload_model\(\)"),
+    "no time in words": (lambda client: client.load_model("m", keep_alive="0m0s"), r"call unload_model\(\)"),
+    "no time in digits": (lambda client: client.load_model("m", keep_alive="0"), r"call unload_model\(\)"),
     "options as a list": (lambda client: client.load_model("m", options=[1]), "options must be a dict like"),
 }
 
