@@ -212,6 +212,11 @@ _REFUSED: Final = (
 )
 
 
+def names_model(message: str) -> bool:
+    """Whether it speaks of the model."""
+    return any_case(r"(?<![\w/-])model(?![\w/-])").search(message, 0, MAX_TEXT) is not None
+
+
 def overflow(text: str) -> Numbers | None:
     """`(limit, requested)` in tokens, each None where not said, if `text` says the prompt is too long; else None."""
     text = text[:MAX_TEXT]

@@ -37,7 +37,7 @@ from ..http.server_hints import retry_after
 from ..policy.retry import FATAL, RetryClass
 from .base import Operation
 from .error_body import Said, looks_like_html, page_text, read_error
-from .error_words import refuses, wait
+from .error_words import names_model, refuses, wait
 from .registry import FailureRules, Kind
 from .reply_headers import rate_limit, request_id
 
@@ -115,11 +115,12 @@ def decode_failure(
         return _redirect(provider, status, headers, said, model)
     kind = _kind_of(status, said, rules)
     if not said.message:
-        said.message, hint = _wordless(provider, status, text, said, rules)
-        if hint:
-            said.hints.append(hint)
+        said.message = _wordless(provider, status, text, said)
         if status in (400, 413) and not text.strip() and (status == 413 or rules.empty_is_overflow):
             kind = "context"
+    if rules.may_lack_v1 and status in (404, 405) and not _of_model(said):
+        # A server that knows nothing of the path, or of POST there. Any other status is about something else.
+        said.hints.append("is /v1 missing from base_url?")
     return _build(kind, said, provider, status, headers, model, rules)
 
 
@@ -448,7 +449,7 @@ def _hints(kind: Kind, status: int | None, said: Said, model: str | None, rules:
     text = said.message
     if kind in ("not_found", "bad_request") and model is not None and model in rules.retired:
         hints.append(f"{printable(model, 100)} was switched off on {rules.retired[model]}")
-    elif kind == "not_found" and status == 404 and rules.not_found and not (rules.may_lack_v1 and _of_model(said)):
+    elif status == 404 and said.parsed and rules.not_found and (_of_model(said) or not rules.may_lack_v1):
         hints.append(rules.not_found.replace("{model}", printable(model or "the model", 100)))
     elif said.words & {"model_decommissioned", "model_deprecated", "model_retired"}:
         hints.append("this model was retired: choose another")
@@ -463,20 +464,19 @@ def _hints(kind: Kind, status: int | None, said: Said, model: str | None, rules:
 
 def _of_model(said: Said) -> bool:
     """Whether a 404 is about the model: then the path was right."""
-    return "model_not_found" in said.words or said.place == "model"
+    named = any(_KINDS.get(word) == "not_found" for word in said.words)
+    return named or said.place == "model" or names_model(said.message)
 
 
-def _wordless(provider: str, status: int, text: str, said: Said, rules: FailureRules) -> tuple[str, str]:
-    """(message, hint) for a body without an error message in it."""
+def _wordless(provider: str, status: int, text: str, said: Said) -> str:
+    """The message for a body without one in it."""
     if not text.strip():
-        return f"{provider} answered HTTP {status} with an empty body", ""
+        return f"{provider} answered HTTP {status} with an empty body"
     if looks_like_html(text):
-        message = f"{provider} answered HTTP {status} with a web page instead of JSON: {page_text(text)}"
-        # A web server that knows nothing of the path, or of POST there. Any other status is about something else.
-        return message, "is /v1 missing from base_url?" if rules.may_lack_v1 and status in (404, 405) else ""
+        return f"{provider} answered HTTP {status} with a web page instead of JSON: {page_text(text)}"
     if said.parsed:
-        return f"{provider} answered HTTP {status}: {printable(text, 200)}", ""
-    return f"{provider} answered HTTP {status} with text that is not JSON: {printable(text, 200)}", ""
+        return f"{provider} answered HTTP {status}: {printable(text, 200)}"
+    return f"{provider} answered HTTP {status} with text that is not JSON: {printable(text, 200)}"
 
 
 def _redirect(provider: str, status: int, headers: Headers, said: Said, model: str | None) -> LLMProtocolError:

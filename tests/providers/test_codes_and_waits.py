@@ -26,6 +26,7 @@ from sans_io.http.rate_limits import RateLimitState
 from sans_io.http.urls import parse_base_url
 from sans_io.limits import Limits
 from sans_io.providers.failures import decode_failure, failure_from_event
+from sans_io.providers.ollama.codec import OllamaCodec
 from sans_io.providers.openai_chat.codec import OpenAICodec
 from sans_io.providers.registry import DIALECTS
 from tests.calls.test_exchange import openai
@@ -372,9 +373,28 @@ def test_where_the_model_is_not_found_the_path_was_right() -> None:
     for error in (
         {"message": "no", "code": "model_not_found"},
         {"message": "no", "param": "model", "type": "NotFoundError"},
+        {"message": "model 'm' not found"},
+        {"message": "The model `m` does not exist."},
     ):
-        assert operation.decode_error(404, (), json.dumps({"error": error}).encode()).message == "no"
-    assert "/v1" in operation.decode_error(404, (), b'{"detail": "Not Found"}').message
+        assert operation.decode_error(404, (), json.dumps({"error": error}).encode()).message == error["message"]
+    for body in (b'{"detail": "Not Found"}', PAGE, b"404 page not found", b"", b'{"error": "no /v1/models here"}'):
+        assert operation.decode_error(404, (), body).message.count("is /v1 missing") == 1
+
+
+@pytest.mark.parametrize("body", [PAGE, b"404 page not found", b""])
+def test_a_path_that_is_not_found_is_no_model_to_be_pulled(body: bytes) -> None:
+    from sans_io.chat.messages import ChatRequest
+
+    chat = ChatRequest(messages=({"role": "user", "content": "-"},), model="m", stream=False)
+    for place, lacks_v1 in (("http://gpu:11434", True), ("http://gpu:11434/v1", False)):
+        message = (
+            OpenAICodec(parse_base_url(place), DIALECTS["ollama"]).operation(chat).decode_error(404, (), body).message
+        )
+        assert ("pull" in message, "/v1 missing" in message) == (False, lacks_v1)
+    assert (
+        "pull"
+        not in OllamaCodec(parse_base_url("http://gpu:11434")).operation(chat).decode_error(404, (), body).message
+    )
 
 
 @pytest.mark.parametrize(

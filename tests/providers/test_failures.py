@@ -129,7 +129,7 @@ def test_no_body_of_a_2xx_makes_it_raise(body: bytes) -> None:
     ],
 )  # fmt: skip
 def test_each_shape_of_body(status: int, body: object, kind: type, code: str | None, message: str) -> None:
-    error = failed(status, body)
+    error = failed(status, body, rules=FailureRules())
     assert type(error) is kind
     assert (error.code, error.message) == (code, message)
     assert error.body == (body if not isinstance(body, bytes) else body.decode())

@@ -294,12 +294,11 @@ def _azure_path(base_url: BaseURL, api_version: str | None) -> tuple[str, str]:
 
 
 def _rules(base_url: BaseURL, dialect: Dialect) -> FailureRules:
-    path = base_url.path
-    if dialect.azure or str(base_url) == dialect.base_url or any(part in path for part in ("/v1", "/v2", "/v3")):
+    versioned = any(part in base_url.path for part in ("/v1", "/v2", "/v3"))
+    if dialect.azure or str(base_url) == dialect.base_url or versioned:
         return dialect.rules
     # Most servers have the API below /v1 only; those of DeepSeek and Perplexity begin at the root.
-    not_found = dialect.rules.not_found or ("" if path else "is /v1 missing from base_url?")
-    return replace(dialect.rules, not_found=not_found, may_lack_v1=True)
+    return replace(dialect.rules, may_lack_v1=True)
 
 
 #: Anthropic's server tools carry a date: web_search_20260318.
