@@ -408,10 +408,11 @@ class OllamaClient(_Ollama, SyncClient["OllamaCodec"]):
         **options: Unpack[CreateOptions],
     ) -> bool:
         """Make a model of another one, or of files. True, or an `LLMError`. A model that has the name is replaced.
+        `create_model("mario", "llama3.2", system="You are Mario.")`
 
         Arguments:
             model_name: str: the name of the new model.
-            from_: str: the model to begin with; one that is not installed is pulled. Or files:
+            from_: str: the model to begin with; one that is not installed is pulled. Either this or files.
             files: dict of name to file: a GGUF, or safetensors and their configs. A file is a `pathlib.Path`, which is
                 uploaded unless the server has it, or the digest of one that it has (see `create_blob()`).
             adapters: dict of name to file: LoRA adapters, given like files.
@@ -583,10 +584,11 @@ class AsyncOllamaClient(_Ollama, AsyncClient["OllamaCodec"]):
         **options: Unpack[CreateOptions],
     ) -> bool:
         """Make a model of another one, or of files. True, or an `LLMError`. A model that has the name is replaced.
+        `create_model("mario", "llama3.2", system="You are Mario.")`
 
         Arguments:
             model_name: str: the name of the new model.
-            from_: str: the model to begin with; one that is not installed is pulled. Or files:
+            from_: str: the model to begin with; one that is not installed is pulled. Either this or files.
             files: dict of name to file: a GGUF, or safetensors and their configs. A file is a `pathlib.Path`, which is
                 uploaded unless the server has it, or the digest of one that it has (see `create_blob()`).
             adapters: dict of name to file: LoRA adapters, given like files.

@@ -535,7 +535,7 @@ def test_a_server_with_one_choice_gives_one(n: int, refused: bool) -> None:
 def test_a_hint_about_v1_is_given_only_where_it_may_be_missing() -> None:
     for base_url, hinted in (
         ("https://a.example", True),
-        ("https://a.example/api", False),
+        ("https://a.example/api", True),
         ("https://a.example/v1", False),
     ):
         operation = codec("generic", base_url).operation(chat_request(HI, "m"))
