@@ -71,8 +71,8 @@ class _OpenAI(ChatClient["OpenAICodec"]):
         each call. Without `base_url` (where the API begins, as in "https://host/v1") requests go to OPENAI_BASE_URL,
         else to the dialect's own place. `dialect` is the name of a server's way to speak this wire ("openai", "azure",
         "groq", "vllm", ...), chosen from the host when omitted. `api_version` chooses Azure's deployment style, where
-        `model` names the deployment; below a URL that ends in /v1 it is only sent along. `organization` and `project` (OPENAI_ORG_ID, OPENAI_PROJECT_ID) are headers of
-        OpenAI's.
+        `model` names the deployment; below a URL that ends in /v1 it is only sent along. `organization` and `project`
+        (OPENAI_ORG_ID, OPENAI_PROJECT_ID) are headers of OpenAI's.
         """
         settings = self._settings(options)
         chosen = _named(dialect)

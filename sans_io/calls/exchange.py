@@ -198,6 +198,8 @@ class Exchange:
         if self._mode == "sniff":
             # An empty body: only the reader can say in its provider's words what is missing.
             self.reader = self._new_reader()
+            if self._kept:  # half a BOM
+                self.reader.receive_data(bytes(self._kept))
             self._mode = "read"
         self.done = True
         if self.reader is None:
@@ -242,7 +244,6 @@ class Exchange:
             else:
                 self._mode = "read"
                 self.reader = self._new_reader()
-                self._kept = bytearray()
                 return self.receive_body(data)
         else:
             self._kept += data

@@ -202,20 +202,19 @@ class ChatResponse:
         try:
             return jsontext.loads(self.content)
         except jsontext.JSONTextError as error:
-            cut = _CUTS.get(self.finish_reason, "")
+            why = _CUT.get(self.finish_reason, "")
             if self.finish_reason == "other" and self.raw_finish_reason is None:
-                cut = ", perhaps because it was cut off (no finish_reason came)"
-            raise LLMProtocolError(
-                f"the answer is not JSON{cut}: {error}", code="answer_not_json", model=self.model, partial=self
-            ) from error
+                why = "it was cut: it ended without a finish reason"
+            message = f"the answer is not JSON: {why or error}{f' ({error})' if why else ''}"
+            raise LLMProtocolError(message, code="answer_not_json", model=self.model, partial=self) from error
 
 
-#: Why an answer that was cut is not the JSON that it began to be.
-_CUTS: Final = {
-    "length": " because it was cut off at the limit of tokens (finish_reason 'length'; increase max_tokens)",
-    "content_filter": " because the content filter cut it off (finish_reason 'content_filter')",
-    "error": " because the server broke it off (finish_reason 'error')",
-    "pause": " because it is not finished (finish_reason 'pause')",
+#: Why a text may not be whole.
+_CUT: Final[dict[FinishReason, str]] = {
+    "length": "it was cut at the limit of tokens; increase max_tokens",
+    "content_filter": "it was cut by a content filter",
+    "pause": "it was cut by a pause; send it back to let the model go on",
+    "error": "it was cut by an error of the server",
 }
 
 

@@ -130,9 +130,11 @@ class Dialect:
     Of OpenAI's wire: `max_tokens_field`, `seed_field`, `user_field`: names in the body. `lacks`: options of `chat()`
     that it does not take, though the wire does. `required`: how `tool_choice="required"` is spelled. `usage_in_stream`:
     `stream_options.include_usage` is known and needed. `many_choices`: `n` above 1 is served. `needs_model`: a request
-    without a model cannot be served. `strict_schemas`: `strict` in a JSON schema has effect. `keeps_thinking`: thinking
-    parts inside `content` are sent back. `thinks_apart`: only its total_tokens counts thinking. `azure`: paths name
-    deployments. `rules`: its words in errors.
+    without a model cannot be served. `tools`: the types of tools, empty for any. `needs_parameters`: a function
+    without arguments has a schema too. `schemas`: `response_format` may be a JSON schema; `strict_schemas`: `strict` in
+    it has effect. `says_json`: "json" must stand in a message where it is asked for. `thinks_apart`: only its
+    total_tokens counts thinking. `azure`: paths name deployments. `messages`: what it takes in messages. `rules`: its
+    words in errors.
     """
 
     name: str
@@ -156,7 +158,7 @@ class Dialect:
     needs_parameters: bool = False
     schemas: bool = True
     strict_schemas: bool = False
-    keeps_thinking: bool = False
+    says_json: bool = False
     thinks_apart: bool = False
     azure: bool = False
     messages: MessageRules = field(default_factory=MessageRules)
@@ -289,8 +291,13 @@ _ROWS: Final = (
                 assistant="name reasoning tool_calls function_call",
                 tool="tool_call_id",
             ),
-            parts=_keys(system="text", developer="text", user="text image_url document", assistant="text",
-                        tool="text image_url document"),
+            parts=_keys(
+                system="text",
+                developer="text",
+                user="text image_url document",
+                assistant="text",
+                tool="text image_url document",
+            ),
             developer=True,
             images=False,
         ),
@@ -354,13 +361,12 @@ _ROWS: Final = (
         key_variables=("OPENROUTER_API_KEY",),
         needs_key=True,
         strict_schemas=True,
-        functions_only=True,
         messages=MessageRules(
             keys=_keys(
                 system="name",
                 developer="name",
                 user="name",
-                assistant="name refusal reasoning reasoning_content reasoning_details tool_calls",
+                assistant="name refusal audio reasoning reasoning_content reasoning_details tool_calls",
                 tool="tool_call_id name",
             ),
             call_keys=frozenset({"id", "type", "function", "index", "extra_content"}),
@@ -375,6 +381,15 @@ _ROWS: Final = (
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         needs_key=True,
         thinks_apart=True,
+        lacks=("frequency_penalty", "presence_penalty"),
+        tools=("function",),
+        messages=MessageRules(
+            keys=_keys(system="name", user="name", assistant="name tool_calls extra_content", tool="tool_call_id name"),
+            call_keys=frozenset({"id", "type", "function", "extra_content"}),
+            parts=_keys(system="text", assistant="text"),
+            images=False,
+            signed=True,
+        ),
     ),
     Dialect(
         "together",
@@ -417,9 +432,7 @@ _ROWS: Final = (
         lacks=("metadata", "verbosity"),
         tools=("function",),
         messages=MessageRules(
-            keys=_keys(
-                system="name", user="name", assistant="name reasoning tool_calls", tool="tool_call_id name"
-            ),
+            keys=_keys(system="name", user="name", assistant="name reasoning tool_calls", tool="tool_call_id name"),
             parts=_keys(system="text", user="text image_url", assistant="text", tool="text"),
             images=False,
         ),

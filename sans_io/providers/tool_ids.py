@@ -33,7 +33,7 @@ def with_valid_ids(messages: Sequence[JSONObject], valid: str, *, unique: bool =
         return messages
     table = _Table(re.compile(valid, re.DOTALL).fullmatch, unique, messages)
     changed = [table.message(message) for message in messages]
-    return changed if any(new is not old for new, old in zip(changed, messages, strict=True)) else messages
+    return changed if any(map(_is_not, changed, messages)) else messages
 
 
 class _Table:
@@ -75,19 +75,17 @@ class _Table:
         in_parts = set(own)
         calls = message.get("tool_calls")
         if calls:
-            entries = [
-                self._entry(call, own[call["id"]][0] if call["id"] in in_parts else called(call["id"])) for call in calls
-            ]
-            if any(new is not old for new, old in zip(entries, calls, strict=True)):
+            entries = []
+            for call in calls:
+                label = call["id"]
+                sent = own[label][0] if label in in_parts else called(label)
+                entries.append(call if sent == label else {**call, "id": sent})
+            if any(map(_is_not, entries, calls)):
                 changed = {**changed, "tool_calls": entries}
-        for label, sent in own.items():
-            self._count[label] = self._count.get(label, 0) + len(sent)
+        for label, all_sent in own.items():
+            self._count[label] = self._count.get(label, 0) + len(all_sent)
         self._open.update(own)
         return changed
-
-    @staticmethod
-    def _entry(call: JSONObject, sent: str) -> JSONObject:
-        return call if call["id"] == sent else {**call, "id": sent}
 
     def _parts(self, message: JSONObject, kind: str, key: str, sent_as: Callable[[str], str]) -> JSONObject:
         """The message with the ids under `key` of its content parts of this kind replaced."""
@@ -97,9 +95,8 @@ class _Table:
         parts = []
         for part in content:
             label = part.get(key) if part.get("type") == kind else None
-            if isinstance(label, str) and (sent := sent_as(label)) != label:
-                part = {**part, key: sent}
-            parts.append(part)
+            sent = sent_as(label) if isinstance(label, str) else label
+            parts.append(part if sent == label else {**part, key: sent})
         return {**message, "content": parts} if any(map(_is_not, parts, content)) else message
 
     def _answered(self, label: str) -> str:

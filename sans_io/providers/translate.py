@@ -13,8 +13,11 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from ..chat.options import unsupported
-from ..decode.jsontext import JSON, JSONObject, loads
+from ..decode.jsontext import JSON, JSONObject, dumps
 from ..errors import LLMBadRequestError
+
+#: What the Responses API calls a text.
+RESPONSES_TEXTS: Final = ("input_text", "output_text")
 
 
 class DataURL(NamedTuple):
@@ -89,17 +92,6 @@ def refuse_keys(message: JSONObject, path: str, known: frozenset[str], api: str)
 
 
 _INSTEAD: Final = {"name": "say who speaks in the content", "images": "use image_url parts in content"}
-
-
-def function_of(call: JSONObject, path: str, api: str) -> tuple[str, JSONObject]:
-    """Name and arguments of a call. A custom tool's free text is what `ToolCall.arguments` has for it."""
-    function, custom = call.get("function"), call.get("custom")
-    if isinstance(function, dict):
-        return function["name"], loads(function["arguments"])
-    if isinstance(custom, dict) and isinstance(custom.get("name"), str) and custom["name"]:
-        text = custom.get("input")
-        return custom["name"], {"input": text if isinstance(text, str) else ""}
-    raise unsupported(path, api, "only calls of functions and custom tools have a place there")
 
 
 def said_elsewhere(message: JSONObject, path: str, api: str) -> str:

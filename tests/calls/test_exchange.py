@@ -28,7 +28,7 @@ from tests.providers.openai.kit import DONE, body, chunk, sse, text
 JSON, SSE, NDJSON = "application/json", "text/event-stream", "application/x-ndjson"
 
 
-def openai(*, stream: bool = True, base_url: str = "http://localhost/v1") -> Operation:
+def openai(base_url: str = "http://localhost/v1", *, stream: bool = True) -> Operation:
     chat = ChatRequest(messages=({"role": "user", "content": "-"},), model="m", stream=stream)
     return OpenAICodec(parse_base_url(base_url), DIALECTS["generic"]).operation(chat)
 
@@ -149,16 +149,16 @@ def test_what_was_expected_and_what_came_instead(form: str, words: str) -> None:
 )
 def test_a_page_makes_one_think_of_the_address(content_type: str | None, data: bytes, hinted: bool) -> None:
     headers = () if content_type is None else (("content-type", content_type),)
-    for base_url, question in (
+    for base_url, hint in (
         ("http://localhost", " Is `/v1` missing from base_url, or is a proxy in between?"),
-        ("http://localhost/v1", "'. Is a proxy in between?"),
+        ("http://localhost/v1", " Is a proxy in between?"),
     ):
-        made = reply_to(openai(stream=False, base_url=base_url), 200, headers)
+        made = reply_to(openai(base_url, stream=False), 200, headers)
         made.receive_body(data)
         made.end_body()
         message = failed(made).message
-        assert message.endswith(question) == hinted
-    assert ("got 'no content type'" in message) == (content_type is None)
+        assert message.endswith(hint) == hinted
+        assert ("got 'no content type'" in message) == (content_type is None)
 
 
 @pytest.mark.parametrize(

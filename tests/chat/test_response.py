@@ -105,27 +105,3 @@ def test_a_seed_fits_in_64_bits(value: int, fits: bool) -> None:
     else:
         with pytest.raises(LLMBadRequestError, match="^seed does not fit in 64 bits$"):
             chat_request(messages, seed=value)
-
-
-@pytest.mark.parametrize(
-    ("reason", "words"),
-    [
-        ("length", " because it was cut off at the limit of tokens (finish_reason 'length'; increase max_tokens): "),
-        ("content_filter", " because the content filter cut it off (finish_reason 'content_filter'): "),
-        ("error", " because the server broke it off (finish_reason 'error'): "),
-        ("pause", " because it is not finished (finish_reason 'pause'): "),
-        ("stop", ": "),
-        ("tool_calls", ": "),
-        ("other", ", perhaps because it was cut off (no finish_reason came): "),
-    ],
-)
-@pytest.mark.parametrize("content", ['{"name": "An', '{"a": [1, 2', "[", "", "nothing of the kind"])
-def test_an_answer_that_was_cut_is_not_json_for_that_reason(reason: FinishReason, words: str, content: str) -> None:
-    response = ChatResponse(content, "m", finish_reason=reason)
-    with pytest.raises(LLMProtocolError) as caught:
-        response.json()
-    assert caught.value.message.startswith(f"the answer is not JSON{words}")
-    assert (caught.value.code, caught.value.partial) == ("answer_not_json", response)
-    assert ChatResponse('{"a": 1}', finish_reason=reason).json() == {"a": 1}
-    with pytest.raises(LLMProtocolError, match=r"^the answer is not JSON: "):
-        ChatResponse(content, finish_reason="other", raw_finish_reason="eos_x").json()

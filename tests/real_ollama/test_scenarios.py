@@ -212,7 +212,7 @@ def test_shown_as_the_official_client_shows_it(mode: Mode, server: RealOllama) -
 
 def test_the_life_of_a_model(mode: Mode, server: RealOllama, gguf: Path) -> None:
     if mode.name == "threads":
-        pytest.skip("with a model the server deletes layers that another is just being made of")
+        pytest.skip("the server deletes a layer with one model that it has just promised to another")
     official = server.official
 
     async def main() -> None:

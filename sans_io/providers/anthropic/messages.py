@@ -30,6 +30,7 @@ from ..blocks import is_block, is_thinking
 from ..registry import WIRES
 from ..tool_ids import with_valid_ids
 from ..translate import (
+    RESPONSES_TEXTS,
     function_of,
     images_as_parts,
     is_web_url,
@@ -51,6 +52,7 @@ _THINKING: Final = ("thinking", "redacted_thinking")
 _IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 #: Ids of calls; two of one conversation must differ.
 _IDS: Final = r"[A-Za-z0-9_-]+"
+_CALLS: Final = "only calls of functions and custom tools have a place there"
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -133,8 +135,6 @@ class _Conversation:
         self._asked: dict[str, _Asked] = {}
         #: The last turn that holds results.
         self._results: JSONObject | None = None
-        self._ids: dict[str, str] = {}
-        self._taken: set[str] = set()
 
     def turns(self) -> tuple[list[JSONObject], list[JSONObject]]:
         """(system blocks, turns)."""
@@ -296,9 +296,13 @@ class _Conversation:
         present = {block["id"] for block in blocks if block["type"] == "tool_use"}
         for k, call in enumerate(message.get("tool_calls") or ()):
             if call["id"] not in present:
-                name, arguments = function_of(call, f"{path}.tool_calls[{k}]", WIRE)
-                name = _NOT_IN_NAME.sub("_", name)[:128]
-                blocks.append({"type": "tool_use", "id": call["id"], "name": name, "input": arguments})
+                function = function_of(call)
+                if function is None:
+                    raise unsupported(f"{path}.tool_calls[{k}]", WIRE, _CALLS)
+                name = _NOT_IN_NAME.sub("_", function["name"])[:128]
+                blocks.append(
+                    {"type": "tool_use", "id": call["id"], "name": name, "input": loads(function["arguments"])}
+                )
         return blocks
 
     def _assistant_block(self, part: JSONObject, path: str) -> JSONObject | None:
@@ -308,7 +312,7 @@ class _Conversation:
             return part if is_thinking(part) else None
         if kind in ("image", "tool_result") or (kind == "document" and not self._old):
             raise unsupported(path, WIRE, f"an assistant message holds no {kind}")
-        if kind in ("text", "refusal") or is_block(kind):
+        if kind in ("text", "refusal", *RESPONSES_TEXTS) or is_block(kind):
             return _block(part, path)
         return None
 
@@ -392,6 +396,8 @@ def _block(part: JSONObject, path: str) -> JSONObject:
     kind = part["type"]
     if kind == "text":
         return _known(part)
+    if kind in RESPONSES_TEXTS and isinstance(part.get("text"), str):
+        return {"type": "text", "text": part["text"]}
     if kind == "image_url":
         return _beside(part, {"type": "image", "source": _image_source(part["image_url"]["url"], f"{path}.image_url")})
     if kind == "file":

@@ -15,11 +15,19 @@ from typing import Final
 from ...chat.message_checks import bad
 from ...chat.messages import ChatRequest
 from ...chat.options import refuse_foreign, unsupported
-from ...decode.jsontext import JSON, JSONObject
+from ...decode.jsontext import JSON, JSONObject, loads
 from ...errors import LLMBadRequestError
 from ..registry import WIRES
 from ..tool_ids import with_valid_ids
-from ..translate import function_of, images_as_parts, merged, parse_data_url, refuse_keys, said_elsewhere
+from ..translate import (
+    RESPONSES_TEXTS,
+    function_of,
+    images_as_parts,
+    merged,
+    parse_data_url,
+    refuse_keys,
+    said_elsewhere,
+)
 
 _WIRE: Final = WIRES["ollama"].title
 #: What goes into the body's `options`, under the same names and as it is.
@@ -78,7 +86,7 @@ def _messages(chat: ChatRequest) -> list[JSONObject]:
         messages.append({"role": "system", "content": chat.system})
     #: Tool call id -> tool name: results are matched by name on older servers.
     names: dict[str, str] = {}
-    for i, message in enumerate(chat.messages):
+    for i, message in enumerate(with_valid_ids(chat.messages, ".+")):
         messages.append(_message(message, f"messages[{i}]", names))
     return messages
 
@@ -141,7 +149,7 @@ def _content(content: JSON, path: str, role: str) -> tuple[str, list[str]]:
     for i, part in enumerate(content or ()):
         kind = part["type"]
         where = f"{path}[{i}]"
-        if kind == "text":
+        if kind == "text" or (kind in RESPONSES_TEXTS and isinstance(part.get("text"), str)):
             texts.append(part["text"])
         elif kind == "refusal":
             texts.append(part["refusal"])
@@ -174,7 +182,12 @@ def _calls(message: JSONObject, path: str) -> list[JSONObject]:
         if part["type"] == "tool_use":
             found[part["id"]] = (part["name"], part["input"])
     for i, call in enumerate(message.get("tool_calls") or ()):
-        found[call["id"]] = function_of(call, f"{path}.tool_calls[{i}]", _WIRE)
+        function = function_of(call)
+        if function is None:
+            raise unsupported(
+                f"{path}.tool_calls[{i}]", _WIRE, "only calls of functions and custom tools have a place there"
+            )
+        found[call["id"]] = (function["name"], loads(function["arguments"]))
     return [{"id": key, "function": {"name": name, "arguments": said}} for key, (name, said) in found.items()]
 
 

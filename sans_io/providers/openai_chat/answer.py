@@ -12,7 +12,7 @@ from typing import Final
 
 from ...chat.assembly import ChoiceAssembler
 from ...chat.response import Choice, Usage
-from ...chat.shapes import TokenLogprob
+from ...chat.shapes import NOT_FROM_SERVERS, TokenLogprob
 from ...chat.tool_calls import ARGUMENT_KEYS
 from ...decode import jsontext
 from ...decode.jsontext import JSON, JSONObject, SurrogateJoiner

@@ -439,14 +439,12 @@ class ChunkInterpreter:
                     top[key] = {**value, **known}
             else:
                 top[key] = value
-            if key == "object" or (key in _FIRST and top.get(key)):
-                settled.append(key)
-            else:
-                others.append(key)
-        self.width = len(chunk)
-        self.values = itemgetter("choices", *[*others, *settled, "choices"])
-        self.telling = 1 + len(others)
-        self.said = tuple([chunk[key] for key in others])
+            if (key == "object" or (key in _FIRST and top.get(key))) and (
+                key in self.varying or last.get(key, value) != value
+            ):
+                varying.append(key)
+        self.last = dict(chunk)
+        self.varying = tuple(varying)
 
     def _count_all(self, chunk: JSONObject) -> None:
         """The model and the counts."""

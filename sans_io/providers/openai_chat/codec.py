@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Final
 from ...chat.message_checks import bad
 from ...chat.messages import encode_body
 from ...chat.options import refuse_foreign, unsupported
-from ...chat.shapes import NATIVE
 from ...errors import LLMBadRequestError
 from ...http.http11 import HTTPRequest, RequestHead, merge_headers
 from ...http.urls import path_segment
@@ -57,7 +56,8 @@ class OpenAICodec:
     `base_url` is where the API begins (".../v1"), for Azure also the bare endpoint; the keywords say as whom it is
     asked. Or it is an `Endpoint` that has both. Without a `dialect` it is known by the host. `credential` is sent as
     the dialect says, or as `auth` says; `headers` go with every request and win over our own. `api_version` (or
-    `api-version` in the URL's query) chooses Azure's deployment style, but for a URL that ends in /v1. Raises `LLMBadRequestError` for headers that cannot be sent.
+    `api-version` in the URL's query) chooses Azure's deployment style, but for a URL that ends in /v1. Raises
+    `LLMBadRequestError` for headers that cannot be sent.
     """
 
     __slots__ = ("_around", "_fields", "_rules", "api_version", "dialect", "endpoint", "limits", "provider")
@@ -358,6 +358,7 @@ def _tool_choice(choice: JSON, dialect: Dialect) -> JSON:
 
 
 def _response_format(value: JSONObject, dialect: Dialect) -> JSONObject:
+    """With `strict` where the schema allows it; one that the caller asked for is refused where it does not."""
     if value.get("type") == "json_schema" and not dialect.schemas:
         why = 'it knows "json" only: use that, and describe the schema in a message'
         raise unsupported("response_format", dialect.name, why)

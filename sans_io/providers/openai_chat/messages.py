@@ -1,7 +1,7 @@
 """The messages of a conversation as one server of OpenAI's wire takes them (`registry.MessageRules`).
 
 Rules of this file:
-- What a user said and the API does not support is refused by name.
+- What a user said and the API does not support is refused by name: keys and parts among them.
 - What a model said elsewhere goes along as far as the server has a place for it, and else is left out whole: keys and
   parts of other vendors, native forms, `is_error`. It stays in the caller's history for those who want it back.
 - What a server wants back goes back: reasoning, signatures, ids, in its own form.
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Final
 from ...chat.message_checks import bad
 from ...chat.options import unsupported
 from ...chat.shapes import NATIVE
+from ..blocks import is_block
 from ..registry import WIRES
 from ..tool_ids import with_valid_ids
-from ..translate import function_of, images_as_parts
+from ..translate import RESPONSES_TEXTS, function_of, images_as_parts, refuse_keys, said_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,13 +31,10 @@ WIRE: Final = WIRES["openai"].title
 
 #: Keys of messages that are another wire's: native forms, Ollama's thinking and tool names, the error flag.
 _FOREIGN_KEYS: Final = frozenset({NATIVE, "thinking", "is_error", "tool_name"})
+#: Keys of a user's and a system message, beside a vendor's own; markers for caches are hints, and may stay behind.
+_SAID_KEYS: Final = frozenset({"role", "content", "images", "cache_control"})
 #: Keys of an assistant message beside which its content may be null.
 _INSTEAD_OF_CONTENT: Final = frozenset({"tool_calls", "function_call", "refusal", "audio"})
-#: Content parts that only Anthropic's wire has.
-_FOREIGN_PARTS: Final = frozenset({
-    "image", "document", "tool_use", "tool_result", "redacted_thinking", "server_tool_use", "search_result",
-    "container_upload",
-})  # fmt: skip
 #: Content parts that only Mistral has.
 _MISTRAL_PARTS: Final = frozenset({"thinking", "reference", "tool_reference", "document_url"})
 #: Keys of parts that are not called as their type is.
@@ -143,6 +141,8 @@ class _Message:
     def translated(self) -> JSONObject:
         message, role = self._message, self._role
         keys = None if self._rules.keys is None else self._rules.keys[role]
+        if keys is not None and role not in ("assistant", "tool"):
+            refuse_keys(message, self._path, _SAID_KEYS | keys, self._dialect.name)
         out: JSONObject = {"role": role}
         if "content" in message:
             content = message["content"]
@@ -157,9 +157,8 @@ class _Message:
                     out[key] = self._calls(value)
             elif keys is None or key in keys:
                 self._keep(key, value, out)
-            elif key == "function_call" and self._is_call(value):
-                why = "give the call as tool_calls, and its result as a tool message"
-                raise unsupported(f"{self._path}.{key}", self._dialect.name, why)
+            elif key == "function_call":
+                said_elsewhere(message, self._path, self._dialect.name)  # refuses it
         if role == "assistant":
             self._complete(out)
         return message if out == message else out
@@ -181,7 +180,8 @@ class _Message:
         """What an assistant's message must have besides."""
         rules, message = self._rules, self._message
         if not out.get("content") and out.keys().isdisjoint(_INSTEAD_OF_CONTENT):
-            out["content"] = self._said_elsewhere()  # The wire refuses null here.
+            # The wire refuses null here.
+            out["content"] = said_elsewhere(message, self._path, self._dialect.name)
         if "tool_calls" not in out:
             return
         if rules.reasoning is not None:
@@ -192,15 +192,6 @@ class _Message:
             if not _signature(first):
                 extra = {"google": {"thought_signature": _NO_SIGNATURE}}
                 out["tool_calls"] = [{**first, "extra_content": extra}, *others]
-
-    def _said_elsewhere(self) -> str:
-        """The text of a message without content whose refusal or audio has no place here."""
-        message = self._message
-        refusal, audio = message.get("refusal"), message.get("audio")
-        if isinstance(refusal, str) and refusal:
-            return refusal
-        transcript = audio.get("transcript") if isinstance(audio, dict) else None
-        return transcript if isinstance(transcript, str) else ""
 
     # -- calls --------------------------------------------------------------------------------------------------------
 
@@ -250,10 +241,10 @@ class _Message:
     def _part(self, part: JSONObject, path: str) -> JSONObject | None:
         """The part as this server takes it; None for what a model said and this server has no place for."""
         rules, role = self._rules, self._role
-        if part["type"] in _TEXTS and isinstance(part.get("text"), str):
+        if part["type"] in RESPONSES_TEXTS and isinstance(part.get("text"), str):
             part = {"type": "text", "text": part["text"]}
         kind, known = part["type"], rules.parts.get(role)
-        if kind in _FOREIGN_PARTS and (known is None or kind not in known):
+        if is_block(kind) and kind != "thinking" and (known is None or kind not in known):
             raise unsupported(path, WIRE, f"a part of type {kind!r} is Anthropic's")
         if kind in _MISTRAL_PARTS and not rules.mistral and role == "assistant":
             return None
@@ -268,7 +259,8 @@ class _Message:
         if known is not None and kind not in known:
             if role == "assistant":
                 return None
-            hint = "; put it into a user message" if role == "tool" and "image_url" in rules.parts.get("user", ()) else ""
+            elsewhere = role == "tool" and kind in rules.parts.get("user", ())
+            hint = "; put it into a user message behind the results" if elsewhere else ""
             takes = ", ".join(sorted(known))
             raise unsupported(path, self._dialect.name, f"a {role} message holds {takes}, not {kind!r:.60}{hint}")
         if kind == "input_audio" and rules.audio and part["input_audio"]["format"] not in rules.audio:

@@ -234,6 +234,8 @@ class OpenAIBodyReader(WholeReader):
         super().__init__(provider, model, limits)
         self._rules = rules
         self.may_lack_v1 = rules.may_lack_v1
+        self._single = single
+        self._thinks_apart = thinks_apart
         self._chunks: ChunkInterpreter | None = None
         #: Of a plain answer: its text, and why it ended.
         self._plain: tuple[str, str] | None = None

@@ -109,7 +109,7 @@ def test_extra_body_is_merged_into_objects() -> None:
 def test_the_callers_objects_are_not_changed() -> None:
     messages = [
         {"role": "user", "content": ["Hi", {"type": "image_url", "image_url": "https://a.example/x.png"}]},
-        {"role": "assistant", "content": "a", "native": {"wire": "anthropic"}, "thinking": "t"},
+        {"role": "assistant", "content": "a", "native": {"wire": "anthropic", "blocks": []}, "thinking": "t"},
     ]
     before = json.dumps(messages)
     body = sent(messages=messages, system="s", tools=[TOOLS[0]], extra_body={"a": {"b": 1}})
@@ -143,7 +143,13 @@ def test_what_belongs_to_other_wires_is_left_out() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [
         *HI,
-        {"role": "assistant", "content": None, "tool_calls": [call], "native": {"wire": "ollama"}, "thinking": "t"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call],
+            "native": {"wire": "anthropic", "blocks": []},
+            "thinking": "t",
+        },
         {"role": "tool", "tool_call_id": "c1", "content": "x", "is_error": True, "tool_name": "f"},
         {"role": "assistant", "content": "a", "tool_calls": [], "refusal": None, "audio": {"id": "a1", "data": "..."}},
         {"role": "assistant", "tool_calls": None, "reasoning_content": "r"},
@@ -507,7 +513,13 @@ def test_messages_lose_what_is_null_or_of_another_wire_and_nothing_else() -> Non
             "audio": {"id": "a", "data": "x"},
         },
         {"role": "tool", "tool_call_id": "c", "content": "1", "name": "f", "is_error": True, "tool_name": "f"},
-        {"role": "assistant", "content": None, "tool_calls": [], "thinking": "hm", "native": {"wire": "ollama"}},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [],
+            "thinking": "hm",
+            "native": {"wire": "anthropic", "blocks": []},
+        },
         {"role": "assistant", "content": [{"type": "thinking", "thinking": "x"}], "audio": None},
         {"role": "user", "content": "x", "images": []},
     ]
