@@ -252,6 +252,8 @@ class ToolCallAssembler:
         arguments, problem = parse_arguments(text, self._limits)
         if problem is None and not call.name:
             arguments, problem = {}, "the call has no name"
+        if self._compact and problem is None:
+            text = jsontext.dumps(arguments).decode()
         if call.cut:
             arguments, problem = {}, INCOMPLETE
         elif problem is None and not (call.may_be_whole if self._compact else call.has_arguments):
@@ -259,8 +261,6 @@ class ToolCallAssembler:
                 problem = INCOMPLETE
             elif self._lost:
                 problem = LOST
-        if self._compact and problem is None:
-            text = jsontext.dumps(arguments).decode()
         return ToolCall(label, call.name, arguments, text, problem)
 
     def _refuse(self, code: str, message: str) -> list[Event]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import Final
 
 from ..chat.shapes import NATIVE
@@ -21,6 +20,9 @@ from ..decode.jsontext import JSON, JSONObject
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LENGTH: Final = 9
+#: The largest prime below 62 ** 9: what it leaves of a text fills nine of these letters. Not a hash of the library's,
+#: since hashlib would be one more import of every call, and nothing here must be hard to guess.
+_PRIME: Final = 13_537_086_546_263_543
 
 
 def with_valid_ids(messages: Sequence[JSONObject], valid: str, *, unique: bool = False) -> Sequence[JSONObject]:
@@ -133,7 +135,7 @@ def _called(message: JSONObject) -> list[str]:
 
 
 def _minted(label: str, which: int, salt: int) -> str:
-    number = int.from_bytes(sha256(f"{label}\n{which}\n{salt}".encode()).digest())
+    number = int.from_bytes(f"{label}\n{which}\n{salt}".encode()) % _PRIME
     digits = []
     for _ in range(_LENGTH):
         number, digit = divmod(number, len(_ALPHABET))
