@@ -21,16 +21,7 @@ from typing import Final, Literal, TypeAlias, TypeVar, cast
 from ..chat.content import has_content
 from ..chat.events import Event
 from ..chat.response import Attempt, ChatResponse
-from ..errors import (
-    LLMAuthError,
-    LLMBadRequestError,
-    LLMError,
-    LLMNotFoundError,
-    LLMQuotaError,
-    LLMRateLimitError,
-    LLMStreamError,
-    LocalProtocolError,
-)
+from ..errors import LLMError, LLMStreamError, LocalProtocolError
 from ..http.heads import ResponseHead
 from ..http.server_hints import retry_after, should_retry
 from ..limits import DEFAULT_LIMITS, Limits
@@ -39,7 +30,6 @@ from ..policy.pool import Route
 from ..policy.retry import (
     FATAL,
     MAY_HAVE_RUN,
-    THROTTLED,
     TRANSIENT,
     TRANSPARENT,
     Again,
@@ -48,7 +38,6 @@ from ..policy.retry import (
     RetryClass,
     RetryPolicy,
     RetryState,
-    RetryTable,
     retry_table,
 )
 from ..providers.base import Operation
@@ -504,7 +493,7 @@ class Call:
             self._again = Again(now, 0.0, "immediate")
             self._release(reusable=self._reusable)
             return
-        retry_class = _class_of_reply(operation.retry_table, head.status, error)
+        retry_class = operation.retry_table.of_error(error, head.status)
         exchange = self._exchange
         if retry_class in MAY_HAVE_RUN and exchange is not None and exchange.sent_all:
             self._billed = True
@@ -523,7 +512,7 @@ class Call:
         table = _DEFAULT_TABLE if self._operation is None else self._operation.retry_table
         self._try.failed(error, condition, self._operation, self.route, stream=self.stream)
         if condition == "event":
-            retry_class = _class_of_reply(table, error.status_code, error)
+            retry_class = table.of_error(error, error.status_code)
         else:
             retry_class = table.of_fault(condition)
         self._decide(error, retry_class, now)
@@ -656,18 +645,3 @@ class Call:
 
 _DEFAULT_POLICY: Final = RetryPolicy()
 _DEFAULT_TABLE: Final = retry_table()
-
-#: What would fail again.
-_FINAL: Final = (LLMAuthError, LLMBadRequestError, LLMNotFoundError, LLMQuotaError)
-
-
-def _class_of_reply(table: RetryTable, status: int | None, error: LLMError) -> RetryClass:
-    """How the reply's error is retried: by its class, which was chosen by all the evidence; then by code and status.
-
-    What is too large (413) never fits, even where it is a rate that it does not fit.
-    """
-    if isinstance(error, _FINAL) or status == 413:
-        return FATAL
-    if isinstance(error, LLMRateLimitError):
-        return THROTTLED
-    return table.of_reply(status, error.code, error.error_type)

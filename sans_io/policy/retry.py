@@ -3,7 +3,8 @@
     failure ──classify()──> class ──RetryState.on_failure()──> Again(at) | Stop(why)
 
 Rules of this file:
-- Retryability is data: a frozen `RetryTable` per codec, looked up by code, then status, or by fault (§ "tables").
+- Retryability is data: a frozen `RetryTable` per codec, looked up by code, then status, or by fault (§ "tables"), where
+  the error's own class does not say it already.
 - No dice: jitter comes from a 64-bit seed, so a run can be replayed.
 - A server's hint is never shortened: later than the deadline or beyond `max_retry_after` means stop, not clamp.
 - The budget never waits: if it is empty, the original error is raised.
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeAlias
 
+from ..errors import LLMAuthError, LLMBadRequestError, LLMError, LLMNotFoundError, LLMQuotaError, LLMRateLimitError
 from ..limits import is_count, is_seconds, shown
 from ..records import dataclass, field
 from .dice import Dice
@@ -39,6 +41,9 @@ AMBIGUOUS_ONCE: Final = "E1"
 #: What `retry_ambiguous=False` does not try again, and what sets `may_be_billed`.
 MAY_HAVE_RUN: Final[frozenset[RetryClass]] = frozenset((AMBIGUOUS, AMBIGUOUS_ONCE))
 _ONLY_ONCE: Final[frozenset[RetryClass]] = frozenset((ONCE, AMBIGUOUS_ONCE))
+
+#: Errors whose request would fail again.
+_FINAL: Final = (LLMAuthError, LLMBadRequestError, LLMNotFoundError, LLMQuotaError)
 
 _STATUSES: Final[Mapping[int, RetryClass]] = {
     400: FATAL, 401: FATAL, 402: FATAL, 403: FATAL, 404: FATAL, 408: TRANSIENT, 409: FATAL, 413: FATAL, 422: FATAL,
@@ -113,6 +118,16 @@ class RetryTable:
 
     def of_fault(self, condition: str) -> RetryClass:
         return self.faults.get(condition, FATAL)
+
+    def of_error(self, error: LLMError, status: int | None) -> RetryClass:
+        """The class of an error that a reply was read as, whose own class all the evidence has chosen; `status` is that
+        of the reply, or one named inside a 2xx. What is too large (413) never fits, even where a rate is too small.
+        """
+        if isinstance(error, _FINAL) or status == 413:
+            return FATAL
+        if isinstance(error, LLMRateLimitError):
+            return THROTTLED
+        return self.of_reply(status, error.code, error.error_type)
 
     def of_reply(self, status: int | None, code: str | None, error_type: str | None) -> RetryClass:
         """The class of an error reply, or of an error event inside a stream (`status` None)."""
