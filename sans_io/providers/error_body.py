@@ -22,6 +22,7 @@ from ..decode import jsontext
 from ..decode.jsontext import JSON, JSONObject
 from ..errors import printable
 from ..http.rate_limits import go_duration
+from ..limits import is_count
 from ..records import dataclass, field
 from .error_words import Numbers, class_names, kinds, overflow, prose
 
@@ -208,13 +209,9 @@ def _read_status(number: JSON, said: Said) -> None:
 
 def _read_token_counts(value: JSONObject, said: Said) -> None:
     """llama.cpp gives both numbers beside its message."""
-    limit, requested = _count(value.get("n_ctx")), _count(value.get("n_prompt_tokens"))
-    if limit is not None or requested is not None:
-        said.overflow = (limit, requested)
-
-
-def _count(number: JSON) -> int | None:
-    return number if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 2**63 else None
+    limit, requested = value.get("n_ctx"), value.get("n_prompt_tokens")
+    if is_count(limit) or is_count(requested):
+        said.overflow = (limit if is_count(limit) else None, requested if is_count(requested) else None)
 
 
 def _read_details(value: JSONObject, said: Said, depth: int) -> None:

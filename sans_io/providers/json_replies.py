@@ -15,15 +15,12 @@ from ..chat.response import ChatResponse
 from ..decode import jsontext
 from ..decode.jsontext import JSON, JSONObject, JSONTextError
 from ..errors import LLMError, LLMProtocolError
-from ..limits import DEFAULT_LIMITS, Limits
+from ..limits import DEFAULT_LIMITS, MAX_COUNT, Limits
 from .failures import failure_from_event, not_json, printable
 from .merging import copied
 
 if TYPE_CHECKING:
     from ..chat.shapes import TokenLogprob
-
-#: The largest token count that is believed; servers send signed 64-bit numbers.
-_MAX_COUNT = 2**63
 
 
 class WholeReader(ABC):
@@ -162,4 +159,4 @@ def _is_token(value: JSON) -> bool:
 
 def count(value: JSON) -> int | None:
     """A token count as sent, or None for what cannot be one (negative, fractional, text, beyond 64 bits)."""
-    return value if type(value) is int and 0 <= value < _MAX_COUNT else None
+    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
