@@ -308,7 +308,7 @@ def load(
 def unload(model_name: Annotated[str, typer.Argument()], host: HostOption = None) -> None:
     """Let a model go out of memory."""
     _ollama(host).unload_model(model_name)
-    typer.echo(f"{for_terminal(model_name)} is let go.")
+    typer.echo(f"{for_terminal(model_name)} is unloaded.")
 
 
 @ollama.command()

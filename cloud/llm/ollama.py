@@ -162,7 +162,9 @@ class _Ollama(ChatClient["OllamaCodec"]):
 
     def _loading(self, model_name: str, keep_alive: object, options: object) -> Job[OllamaCodec]:
         if not str(keep_alive).strip("0.hms"):  # 0, "0", "0s", "0h0m"
-            raise LLMBadRequestError("keep_alive=0 lets a model go: call unload_model()", code="invalid_argument")
+            raise LLMBadRequestError(
+                "keep_alive=0 would unload the model at once: call unload_model() instead", code="invalid_argument"
+            )
         return self._job(lambda codec: _management().load(codec, model_name, keep_alive, options))
 
     def _deletion(self, model_name: str) -> Job[OllamaCodec]:

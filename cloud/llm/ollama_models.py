@@ -63,7 +63,7 @@ class ModelInfo:
 @dataclass(frozen=True, slots=True)
 class RunningModel:
     """A model in memory. `size` and `size_vram` are bytes, all of it and what is on graphics cards; `context_length` is
-    in tokens; it is let go at `expires_at` unless somebody asks it.
+    in tokens; it is unloaded at `expires_at` unless it is used before.
     """
 
     name: str

@@ -179,7 +179,7 @@ def test_the_life_of_an_ollama_model(server: LoopbackServer, capsys: Captured) -
         (["running"], ""),
         (["load", "llama3.2", "--keep-alive", "10m"], "llama3.2 is in memory.\n"),
         (["running"], "llama3.2:latest  1.9 GB  until 2026-11-22 12:05\n"),
-        (["unload", "llama3.2"], "llama3.2 is let go.\n"),
+        (["unload", "llama3.2"], "llama3.2 is unloaded.\n"),
         (["copy", "llama3.2", "mine"], "mine is llama3.2.\n"),
         (["delete", "mine"], "mine is deleted.\n"),
         (["ensure", "codellama", "--insecure"], "codellama is installed.\n"),

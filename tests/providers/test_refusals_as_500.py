@@ -27,7 +27,7 @@ REFUSALS = [
     "unsupported quantization type NONSENSE - supported types are F32, F16, Q4_K_S, Q4_K_M, Q8_0",
     "json: cannot unmarshal number into Go value of type []string",
     "invalid digest format",
-    f"open /root/.ollama/models/blobs/sha256-{64 * '0'}: no such file or directory",
+    f"open /usr/share/ollama/.ollama/models/blobs/sha256-{64 * '0'}: no such file or directory",
     "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
 ]
 #: What may pass, or only quotes such a message.

@@ -63,7 +63,7 @@ def copy(codec: OllamaCodec, source: str, destination: str) -> Operation:
 
 
 def load(codec: OllamaCodec, model: str, keep_alive: object = None, options: object = None) -> Operation:
-    """`POST /api/generate` without a prompt: answered once the model is in memory; with `keep_alive` 0 it is let go."""
+    """`POST /api/generate` without a prompt: answered once the model is in memory, or with `keep_alive` 0 out of it."""
     body: JSONObject = {"model": checked_name(model), "stream": False}
     if keep_alive is not None:
         if isinstance(keep_alive, bool) or not isinstance(keep_alive, (str, int, float)):

@@ -157,7 +157,7 @@ class ModelLibrary:
             lines += [{"status": "parsing GGUF"}]
             for digest in {**body["files"], **(body.get("adapters") or {})}.values():
                 if digest not in self.blobs:
-                    path = f"/root/.ollama/models/blobs/{digest.replace(':', '-')}"
+                    path = f"/usr/share/ollama/.ollama/models/blobs/{digest.replace(':', '-')}"
                     lines += [{"error": f"open {path}: no such file or directory"}]
         if "error" not in lines[-1]:
             lines += [{"status": "writing manifest"}, {"status": "success"}]
