@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from sans_io.chat.messages import chat_request
 from sans_io.errors import LLMBadRequestError
 from sans_io.http.urls import parse_base_url
+from sans_io.providers.anthropic.closed import check_closed, closed_schema
 from sans_io.providers.anthropic.codec import AnthropicCodec
 from sans_io.providers.ollama.codec import OllamaCodec
 from sans_io.providers.openai_chat.codec import OpenAICodec
+from sans_io.providers.openai_chat.strict import strict_problems
 from sans_io.providers.registry import DIALECTS
-from sans_io.providers.schemas import check_closed, closed_schema, strict_problems
 
 HELLO = [{"role": "user", "content": "Hello"}]
 TEXT = {"type": "string"}

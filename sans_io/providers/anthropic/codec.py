@@ -275,7 +275,7 @@ def _tool(tool: JSONObject, path: str) -> JSONObject:
 
 
 def _strict_parameters(schema: JSONObject, path: str) -> JSONObject:
-    from ..schemas import closed_schema  # few requests have one
+    from .closed import closed_schema  # few requests have one
 
     if schema.get("properties") == {}:
         # A function without arguments, not one that takes any.
@@ -293,7 +293,7 @@ def _check_grammars(body: JSONObject) -> None:
         raise unsupported("tools", WIRE, f"it takes {_MAX_STRICT_TOOLS} strict tools, and these are {len(schemas)}")
     output = body.get("output_config", {}).get("format")
     if schemas or output is not None:
-        from ..schemas import check_closed
+        from .closed import check_closed
 
         what = "tools" if output is None else "response_format with strict tools" if schemas else "response_format"
         check_closed(schemas if output is None else [*schemas, output["schema"]], what)
@@ -388,7 +388,7 @@ def _output_config(options: JSONObject) -> JSONObject:
     if not inner.get("schema"):
         why = "it has no JSON without a schema: give one, or ask for JSON in a message and leave response_format out"
         raise unsupported("response_format", WIRE, why)
-    from ..schemas import closed_schema  # few requests have one
+    from .closed import closed_schema  # few requests have one
 
     schema = closed_schema(inner["schema"], "response_format")
     if isinstance(inner.get("description"), str):

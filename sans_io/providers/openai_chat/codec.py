@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ...http.secret import Secret
     from ...http.urls import BaseURL
     from ..endpoint import Auth
-    from ..schemas import Problem
+    from .strict import Problem
 
 RETRY_TABLE: Final[RetryTable] = retry_table(statuses={409: ONCE}, codes=QUOTA_CODES)
 
@@ -377,7 +377,7 @@ def _response_format(value: JSONObject, dialect: Dialect) -> JSONObject:
 
 
 def _strict_problems(schema: JSON, path: str, *, certain: bool) -> list[Problem]:
-    from ..schemas import strict_problems  # few requests have a schema
+    from .strict import strict_problems  # few requests have a schema
 
     return strict_problems(schema, path, certain=certain)
 

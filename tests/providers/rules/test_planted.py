@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sans_io.errors import LLMBadRequestError
-from sans_io.providers import schemas
+from sans_io.providers.anthropic import closed
 from sans_io.providers.anthropic import messages as anthropic_messages
 from sans_io.providers.ollama import messages as ollama_messages
 from sans_io.providers.openai_chat import codec as openai_codec
@@ -70,7 +70,7 @@ PLANTED: list[tuple[Any, str, Any, str, list[dict[str, Any]], dict[str, Any], st
      [HELLO, {"role": "assistant", "content": "A"}], {}, "the last message is"),
     (anthropic_messages, "is_blank", lambda text: False, "anthropic", _go_on(BLANK), {}, "every turn says"),
     (anthropic_messages, "_THINKING", (), "anthropic", _go_on(CUT), {}, "does not end with thinking"),
-    (schemas, "closed_schema", lambda schema, path: dict(schema), "anthropic", [HELLO], {"response_format": SCHEMA}, "a schema closes"),
+    (closed, "closed_schema", lambda schema, path: dict(schema), "anthropic", [HELLO], {"response_format": SCHEMA}, "a schema closes"),
     (openai_codec, "_strict_problems", lambda *_, **__: [], "openai", [HELLO], {"response_format": SCHEMA}, "requires every property"),
     (ollama_messages, "_calls", lambda message, path: message.get("tool_calls") or [], "ollama", _go_on(LONG), {}, "calls have a name and an object"),
 ]  # fmt: skip
